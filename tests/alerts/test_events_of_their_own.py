@@ -53,7 +53,9 @@ def test_each_candidate_of_a_superevent_is_an_event_and_none_is_the_superevent()
     assert not same(counterpart(1, None), counterpart(2, None))
 
 
-@pytest.mark.parametrize("number", ["0", "000000", "0.0", "-1", "-1.0", "-999", "N/A", "none", "nan", "Unknown", "--"])
+@pytest.mark.parametrize(
+    "number", ["0", "000000", "0.0", "-1", "-1.0", "-999", "N/A", "none", "nan", "-inf", "Unknown", "--"]
+)
 def test_numbers_that_mean_none_join_nothing(number: str) -> None:
     one, other = (
         voevent(f"ivo://nasa.gsfc.gcn/Fermi#{name}", params=f'<Param name="TrigID" value="{number}"/>', ra=ra)

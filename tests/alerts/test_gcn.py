@@ -616,8 +616,32 @@ def test_a_sources_flares_of_two_days_are_two_events() -> None:
     assert [each.event for each in days] == ["fermi:OQ 334@2026-11-20", "fermi:OQ 334@2026-11-23"]
 
 
+@pytest.mark.parametrize("name", ["N/A", "unknown", "-999", "nan", "", None])
+def test_a_name_that_means_none_names_no_source_no_event_and_no_instrument(name: str | None) -> None:
+    fields = {"event_name": name, "known_source": name, "instrument": name, "ra": 215.6, "dec": 32.4}
+    flares = [notice("fermi/lat/flare", **fields, observation_start=f"2026-11-{day}T00:00:00.0") for day in (20, 23)]
+    assert len({each.event for each in flares}) == 2
+    assert all(each.event.startswith("fermi:") and each.instruments == () for each in flares)
+    found = notice("svom/trigger", id=["sb26110101"], **fields)
+    assert (found.known_source, found.event, found.instruments) == (False, "svom:sb26110101", ())
+
+
+def test_what_only_counts_is_no_event_where_another_field_names_it() -> None:
+    """KM3NeT's id is 1, 2, 3."""
+    made = [notice("km3net/alert", id="1", trigger_time=f"2026-11-0{day}T00:00:00Z") for day in (1, 2)]
+    assert [each.event for each in made] == [f"km3net:2026-11-0{day}T00:00:00.000000Z" for day in (1, 2)]
+    named = notice("km3net/alert", id="1", event_name="KM3-261101A", trigger_time="2026-11-01T00:00:00Z")
+    assert named.event == "km3net:KM3-261101A"
+
+
+@pytest.mark.parametrize("share", [0, 0.0, -1, 200, "nan"])
+def test_a_containment_that_is_none_is_unknown(share: object) -> None:
+    assert parse(changed("neutrino.json", containment_probability=share)).containment is None
+
+
 @pytest.mark.parametrize(
-    ("name", "known"), [("M1", True), ("Sco X-1", True), ("GRB 261101A", False), ("sb26110101", False)]
+    ("name", "known"),
+    [("M1", True), ("Sco X-1", True), ("GRB 261101A", False), ("sb26110101", False), ("N/A", False)],
 )
 def test_svom_names_the_catalogues_source_as_the_event(name: str, known: bool) -> None:
     made = notice("svom/trigger", id=["sb26110101"], event_name=[name], ra=83.6, dec=22.0, instrument="ECLAIRs")

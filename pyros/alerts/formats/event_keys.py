@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote, unquote
 
-from pyros.alerts.formats import streams
+from pyros.alerts.formats import streams, values
 from pyros.alerts.formats.streams import Stream
 
 RECEIVED = "/received#"
@@ -23,11 +23,7 @@ _BURST = re.compile(r"GRB[ _]?(\d{6}[A-Z])")
 _DATED = re.compile(r"(?:.*[^\dJ])?\d{6}(?:[A-Za-z]|\.\d).*")
 """A name of one event, not of a source that may flare again: it has a day, and a letter or a fraction of the day. What
 stands after a J is no day but a right ascension (``Swift J174540.7-290015``)."""
-_NOTHING = re.compile(
-    r"(?i)[-+]?0*(?:\.0*)?|-1(?:\.0*)?|-99+(?:\.0*)?|none|null|nan|n/?a|unknown|tb[ad]|[-?]+|-1_-1|0+_0+"
-)
-"""Identifiers by which streams say that there is none: 0, -1, -999, ``N/A``, a run and an event of 0 ..."""
-_SHORTEST = 6
+SHORTEST = 6
 """Fewer characters under ``id`` count something, beside the identifier that stands first."""
 _EXTERNAL = re.compile(r"([A-Za-z]+)[ _#:/-]+(\w[\w.]*)")
 
@@ -42,11 +38,7 @@ def event_key(row: Stream, identifier: str) -> str | None:
             identifier = str(int(identifier) & row.event_mask)
         except ValueError:
             return None
-    if (
-        identifier in row.no_event
-        or _NOTHING.fullmatch(identifier[:MAX_IDENTIFIER_CHARACTERS])
-        or len(identifier) > MAX_IDENTIFIER_CHARACTERS
-    ):
+    if identifier in row.no_event or values.is_nothing(identifier) or len(identifier) > MAX_IDENTIFIER_CHARACTERS:
         return None
     return f"{row.namespace or row.name}:{_canonical(identifier)}"
 
@@ -93,7 +85,7 @@ def further_names(row: Stream, key: str, fields: Iterable[tuple[str, list[str]]]
         for identifier in identifiers:
             if field == "event_name" and not _DATED.fullmatch(identifier[:MAX_IDENTIFIER_CHARACTERS]):
                 continue
-            if field == "id" and len(identifier) < _SHORTEST:
+            if field == "id" and len(identifier) < SHORTEST:
                 continue
             found += [
                 event_key(row, name) for name in (identifier, _TRIGGER.sub(r"\1", identifier), _also(row, identifier))
@@ -129,7 +121,7 @@ def reference(mission: str, identifier: str) -> tuple[str, ...]:
     if row.name not in streams.BY_NAME or row.wide or _SUPEREVENT.fullmatch(identifier):
         return ()
     key = event_key(row, identifier)
-    return (key,) if key and len(identifier) >= _SHORTEST else ()
+    return (key,) if key and len(identifier) >= SHORTEST else ()
 
 
 def external(text: str) -> tuple[str, ...]:

@@ -165,7 +165,8 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     row = _row(notice, streams.of_schema(name.partition(".")[0].lower()))
     target = localization.find_target(notice)
     place, error, pointing = localization.find_position(target, row)
-    containment = values.fraction(_percent(target.get("containment_probability", 0.9))) if error is not None else None
+    share = values.fraction(_percent(target.get("containment_probability", 0.9)))
+    containment = share or None if error is not None else None
     named = _named(notice, target, row)
     event = _event(notice, row, named, name)
     word, own_type = _text(notice.get("alert_type")).lower(), _text(notice.get("notice_type"))
@@ -177,7 +178,7 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
         event = event_keys.by_day(row, time)
     sent = parse_iso(written)
     known_source = _is_known(notice, row, name)
-    if known_source and named and named[0][0] == "event_name":
+    if event and known_source and named and named[0][0] == "event_name":
         event = event_keys.of_source(event, named[0][1][0], time or parse_iso(_text(notice.get("observation_start"))))
     if not event:
         event = f"{row.name}:{time.strftime('%Y-%m-%dT%H:%M:%S.%fZ') if time else _digest(notice)[:16]}"
@@ -261,9 +262,11 @@ def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind
 def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
     """Tell whether the author of the notice knows the source from before."""
     marks = ((_text(notice.get(field))[:200], expression) for field, expression in row.known_values)
-    marked = any(text and streams.pattern(expression).fullmatch(text) for text, expression in marks)
-    named = notice.get("known_source")
-    return (bool(named) and values.truth(named) is not False) or name in row.known_types or marked
+    marked = any(not values.is_nothing(text) and streams.pattern(mark).fullmatch(text) for text, mark in marks)
+    source = notice.get("known_source")
+    named = _text(source)
+    known = source is True or (not values.is_nothing(named) and values.truth(named) is not False)
+    return known or name in row.known_types or marked
 
 
 def _digest(notice: dict[str, Any]) -> str:
@@ -338,8 +341,10 @@ def _named(notice: dict[str, Any], target: dict[str, Any], row: Stream) -> list[
 
 def _event(notice: dict[str, Any], row: Stream, named: list[tuple[str, list[str]]], name: str) -> str:
     """Return the event's key by the first identifier that the notice has; '' where it has none."""
-    for _, identifiers in named:
+    for field, identifiers in named:
         for identifier in identifiers:
+            if field == "id" != row.json_event[0] and len(identifier) < event_keys.SHORTEST:
+                continue  # it counts, where its author names events by another field
             if key := event_keys.event_key(row, identifier):
                 return key
     if not row.json_event or name.startswith("core."):

@@ -173,7 +173,9 @@ def gbm_class(written: str) -> str:
 def words(value: object) -> tuple[str, ...]:
     """Read the names of instruments: a list of them, or ``H1,L1,V1``."""
     parts = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else []
-    return tuple(dict.fromkeys(part.strip()[:50] for part in parts[:50] if isinstance(part, str) and part.strip()))
+    return tuple(
+        dict.fromkeys(part.strip()[:50] for part in parts[:50] if isinstance(part, str) and not values.is_nothing(part))
+    )
 
 
 def _of_fields(source: dict[str, Any], table: Iterable[tuple[str, float, tuple[str, ...]]]) -> dict[str, float]:

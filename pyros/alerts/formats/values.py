@@ -16,6 +16,10 @@ _SECONDS = {
 _RATE = re.compile(r"(?:(?:1|events?)?\s*(?:/|per)\s*([a-z]+))|(?:([a-z]+)\s*(?:\^|\*\*)?\s*\(?-1\)?)")
 """``1/yr``, ``per year``, ``events/day``; ``yr^-1``, ``s-1``."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0", "none", "null"})
+_NOTHING = re.compile(
+    r"(?i)[-+]?0*(?:\.0*)?|-1(?:\.0*)?|-99+(?:\.0*)?|none|null|[-+]?(?:nan|inf(?:inity)?)|n/?a|unknown|tb[ad]"
+    r"|[-?]+|-1_-1|0+_0+"
+)
 WHOLE_SKY = 180.0
 """A circle of this radius in degrees is the whole sky: it says nothing about where the source is."""
 _SPANS = {
@@ -42,6 +46,11 @@ def number(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return result if math.isfinite(result) else None
+
+
+def is_nothing(name: str) -> bool:
+    """Tell whether it is what streams write for "none": 0, -1, -999, ``N/A``, a run and an event of 0, nothing ..."""
+    return len(name) <= 200 and _NOTHING.fullmatch(name.strip()) is not None
 
 
 def span(unit: str) -> float | None:
