@@ -161,6 +161,8 @@ PAGES = (
          menu=False, section="jobs"),
     Page(name="health", title="Health", path="checks", template="health.html",
          data="pyros.console.answers.health:page"),
+    Page(name="notices", title="Notices", path="notices", template="notices.html", menu=False,
+         data="pyros.console.answers.telling:notices"),
     Page(name="users", title="Users", path="users", template="users.html", role=Role.ADMIN,
          data="pyros.console.answers.users:users"),
     Page(name="account", title="You", path="you", template="account.html",

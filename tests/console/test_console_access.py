@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyros.console.actions import ACTIONS
+from pyros.console.api import api_path
 from pyros.console.pages import PAGES
 from pyros.console.roles import Role
 from tests.console.conftest import Running
@@ -30,14 +31,26 @@ def test_every_page_is_for_who_may_see_it(console: Running, role: Role) -> None:
     browser = console.browser(role)
     for page in PAGES:
         url = filled(page.path)
-        for path in (*([url] if page.template else []), filled(f"{page.path or page.name}.json")):
+        api = [filled(api_path(page))] if api_path(page) else []
+        for path in (*([url] if page.template else []), filled(f"{page.path or page.name}.json"), *api):
             status = browser.get(path).status
             if role >= page.role:
                 assert status in (200, 404), (path, status)
             elif role:
                 assert status == 403, path
             else:
-                assert status == (401 if path.endswith(".json") else 302), path
+                assert status == (401 if path.endswith(".json") or path in api else 302), path
+
+
+@pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)
+def test_pictures_files_and_the_stream_are_for_viewers(console: Running, role: Role) -> None:
+    browser = console.browser(role)
+    for path in ("/tonight/last.png", "/images/7/preview", "/images/7/fits", "/event/chart?key=x",
+                 "/api/v1/openapi.json", "/frames/7/download"):  # fmt: skip
+        status = browser.get(path).status
+        assert status in ((302, 401) if role is Role.NOBODY else (200, 404)), (path, status)
+    for path in ("/admin/", "/console.sqlite", "/static/../console.sqlite", "/static/%2e%2e/secret", "/enter/x"):
+        assert browser.get(path).status in (302, 400, 403, 404), path
 
 
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)

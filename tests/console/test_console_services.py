@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,9 +27,11 @@ from pyros.notices.desk import cause_name
 from pyros.notices.links import make_token
 from pyros.notices.reading import read_book
 from pyros.sender import Sender
+from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, is_open, wait_until
-from tests.console.conftest import Answer, Browser, Running
+from tests.console.conftest import Answer, Browser, Running, running_console
 from tests.imagery.test_image_index import picture
+from tests.mail_sink import mail_sink
 from tests.ocs.test_ocs import GROUP
 
 
@@ -148,4 +151,36 @@ def test_a_link_acknowledges_by_its_button_and_not_by_being_opened(console: Runn
         assert "Thank you" in done.body
         assert next(iter(read_book(config).causes.values())).acknowledged == "Ada"
         assert "Ada takes care of it" in stranger.get(f"/acknowledge/{token}").body
+        operator = console.browser(Role.OPERATOR)
+        shown = operator.get("/notices").body
+        assert "the &lt;b&gt;mirror&lt;/b&gt; gets wet" in shown
+        assert token not in shown + operator.get("/notices.json").body  # a viewer could acknowledge with it
+        Sender.send_to("notifier", NOTE, NoteRaised(key="dust", text="dust on the mirror"), config=config)
+        dust = operator.get("/notices.json").json["lasting"][0]
+        assert (dust["text"], dust["acknowledged"]) == ("dust on the mirror", "")
+        assert operator.post("/notices/acknowledge", {"notice": dust["name"]}, page="/notices").status == 303
+        lasting = operator.get("/notices.json").json["lasting"]
+        assert [each["acknowledged"] for each in lasting] == ["operator", "Ada"]
+        assert operator.post("/notices/acknowledge", {"notice": "99-1"}, page="/notices").status == 404
+        assert operator.post("/notices/test", {"recipient": "nobody"}, page="/notices").status == 404
     assert stranger.get(f"/acknowledge/{token[:-1]}x").status == 403
+
+
+def test_a_test_message_is_sent_by_its_button(tmp_path: Path) -> None:
+    with mail_sink() as sink:
+        file = copy_demo(tmp_path)
+        rules = f"""
+mail: {{server: "127.0.0.1:{sink.port}", from: pyros@example.org, security: none}}
+recipients: {{ada: {{mail: ada@example.org}}}}
+rules: []
+"""
+        file.with_name("notices.yaml").write_text(rules)
+        change = ("; option_rules = observatory/notices.yaml ", "option_rules = notices.yaml ")
+        with running_console(file, change) as running, agent(running.config, "notifier"):
+            operator = running.browser(Role.OPERATOR)
+            assert "Send ada a test" in operator.get("/notices").body
+            assert "/notices/test" not in running.browser(Role.OBSERVER).get("/notices").body
+            assert operator.post("/notices/test", {"recipient": "ada"}, page="/notices").status == 303
+            wait_until(lambda: sink.taken, what="the message")
+            assert sink.taken[0]["To"] == "ada@example.org"
+            wait_until(lambda: operator.get("/notices.json").json["messages"][0]["how"] == "sent", what="its end")
