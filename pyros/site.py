@@ -49,6 +49,9 @@ class Site:
     sun_exclusion: float = 30.0
     """Degrees around the Sun that the telescope never looks at, nor slews through, while it isn't night."""
 
+    def __hash__(self) -> int:
+        return hash((self.latitude, self.longitude, self.elevation))  # what is computed for a site is asked for often
+
     @classmethod
     def load(cls, path: Path | str) -> Site:
         """Read a YAML file with the keys name, latitude, longitude and elevation; the others have defaults.

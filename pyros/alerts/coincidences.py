@@ -143,7 +143,7 @@ def moment_of(event: Event, place: MapPlace | None = None) -> Occurrence | None:
     instrument looked. The position is the best one that stands, or that stood.
     """
     real = _said(event)
-    mission = mission_of(event)
+    mission = _mission(real)
     time = next((each.time for each in real if each.time is not None), None)
     if not mission or time is None or any("/counterpart:" in each.key for each in real):
         return None
@@ -155,7 +155,11 @@ def moment_of(event: Event, place: MapPlace | None = None) -> Occurrence | None:
 
 def mission_of(event: Event) -> str:
     """Return whose event it is among others that may coincide with it; '' for tests and for missions no pair has."""
-    missions = (each.key.partition(":")[0] for each in _said(event))
+    return _mission(_said(event))
+
+
+def _mission(packets: Iterable[PacketRecord]) -> str:
+    missions = (each.key.partition(":")[0] for each in packets)
     return next((name for name in missions if name in MISSIONS), "")
 
 

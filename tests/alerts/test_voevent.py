@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from pyros.alerts import Alert, parse
+from pyros.alerts.formats import measurements, streams
 from pyros.errors import AlertError
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -348,6 +349,22 @@ def test_barycentric_dynamical_time_becomes_utc() -> None:
         "ivo://gaia.cam.uk/alerts#Gaia17x", where=where("1", "2", "1", "2017-11-25T21:50:54", "TDB-ICRS-BARY")
     )
     assert parse(packet).time == datetime(2017, 11, 25, 21, 49, 44, 816_000, UTC)
+
+
+def test_each_param_of_the_tables_is_read() -> None:
+    """Only Params that somebody asks for are read: these are."""
+    for what, factor, names in measurements.PARAMS:
+        for name in names:
+            folder, _, bare = name.rpartition("/")
+            param = params(**{bare: 3})
+            alert = parse(voevent("ivo://a.example/b#1", param if folder in {"", "*"} else group(folder, **{bare: 3})))
+            assert alert.measured[what] == pytest.approx(3 * factor), name
+    for row in streams.STREAMS:
+        for ivorn in row.ivorns[:1]:
+            for mark in row.test:
+                assert parse(voevent(f"{ivorn}#x-17", params(**{mark: "true"}))).role == "test", (row.name, mark)
+            for mark in row.known:
+                assert parse(voevent(f"{ivorn}#x-17", params(**{mark: "true"}))).known_source, (row.name, mark)
 
 
 def test_gravitational_wave_params() -> None:

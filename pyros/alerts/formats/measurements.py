@@ -47,7 +47,11 @@ PARAMS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("dispersion", 1.0, ("event parameters/dm", "*/dm")),
 )
 """(what, factor to its unit, Params of a VOEvent, the first that there is before the others)."""
+_MOST_LIKELY = ("Most_Likely", "Sec_Most_Likely")
+"""How the Params of GBM's two most likely classes begin."""
 _PARAM_NAMES = frozenset(name for _, _, names in PARAMS for name in names)
+ASKED_PARAMS = _PARAM_NAMES | {f"{prefix}_{what}" for prefix in _MOST_LIKELY for what in ("Index", "Prob")}
+"""The Params of a VOEvent that are asked for here."""
 
 FIELDS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("signalness", 1.0, ("signalness",)),
@@ -155,7 +159,7 @@ def of_candidate(candidate: dict[str, Any]) -> dict[str, float]:
 def gbm_classes(get: Callable[[str], Any | None]) -> dict[str, float]:
     """Read the two most likely classes that GBM gives, whose probabilities are in percent."""
     found: dict[str, float] = {}
-    for prefix in ("Most_Likely", "Sec_Most_Likely"):
+    for prefix in _MOST_LIKELY:
         index, percent = get(f"{prefix}_Index"), get(f"{prefix}_Prob")
         if index is None or percent is None or not index.value.isdecimal() or len(index.value) > 3:
             continue

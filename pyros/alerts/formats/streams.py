@@ -10,6 +10,7 @@ Marks are Param names, in lower case, whose value ``true`` or ``1`` anywhere in 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 import msgspec
@@ -342,6 +343,25 @@ STREAMS = (
     Stream(name="heasarc", schemas=("heasarc",), json_event=("id", "event_name", "obs_id")),
     Stream(name="boom", schemas=("boom",), json_event=("event_name", "name", "id")),
 )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple | frozenset):
+        for each in value:
+            yield from _texts(each)
+
+
+def bare_names(names: Iterable[str]) -> frozenset[str]:
+    """Return names of Params as they stand in a packet, in lower case: without the groups that the table writes."""
+    return frozenset(bare.lower() for name in names for bare in (name, name.rpartition("/")[2]))
+
+
+PARAM_NAMES = bare_names(text for row in (UNKNOWN, GCN, *STREAMS) for text in _texts(msgspec.structs.astuple(row)))
+"""The names of all Params that a row asks for, as `bare_names` gives them, among other words of the table."""
+CLASS_GROUPS = frozenset(group for row in STREAMS for group in row.classes)
+"""The groups of which each Param is asked for."""
 
 
 @lru_cache(maxsize=256)

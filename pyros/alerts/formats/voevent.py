@@ -28,6 +28,7 @@ _ROLES = frozenset(get_args(Role))
 _CITES = {"followup": "followup", "supersedes": "supersedes", "supercedes": "supersedes", "retraction": "retraction"}
 """What is cited, with the spelling of the VOEvents before 1.1."""
 _TRUE = frozenset({"true", "1", "yes"})
+_LONGEST_TRUE = max(map(len, _TRUE))
 MAX_IVORN_CHARACTERS = 1000
 _MAX_PARAMS = 10_000
 MAX_OFFSET_SECONDS = 1e9
@@ -38,6 +39,12 @@ _FITS = re.compile(r"\.fits?(?:\.gz|\.fz)?(?:,\d+)?$", re.IGNORECASE)
 _COORDS_TYPES = {"0": "unavailable", "2": "pointing_direction"}
 """What the Param Coords_Type means where no words do; 1 is the source."""
 _COORDS_TYPE = re.compile(r"coordinates are of the type:?\s*(\w+)", re.IGNORECASE)
+
+
+_PACKET_TYPE, _ALERT_TYPES = "Packet_Type", ("*/AlertType", "*/Alert_Type", "*/event_type")
+_COORDS_NAMES = ("Coords_String", "Coords_Type")
+_OWN_NAMES = (_PACKET_TYPE, *_ALERT_TYPES, *_COORDS_NAMES, *measurements.ASKED_PARAMS)
+_ASKED = streams.PARAM_NAMES | streams.bare_names(_OWN_NAMES)
 
 
 class Param(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +63,7 @@ class VOEvent(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     date: datetime | None
     params: tuple[Param, ...]
+    """Of What, those that a row of the streams' table, or `interpret` itself, asks for."""
     system: str
     """The coordinate system's id, upper case (``UTC-FK5-GEO``)."""
     isotime: str
@@ -182,10 +190,14 @@ class _Params:
     """The Params of What, found by the names that the streams' table uses."""
 
     def __init__(self, params: tuple[Param, ...]) -> None:
-        first = params[::-1]  # of several with one name the first one counts
-        self._by_name = {"*/" + each.name: each for each in first}
-        self._by_name |= {f"{each.group}/{each.name}" if each.group else each.name: each for each in first}
-        self._true = {each.name.lower() for each in params if each.value.lower() in _TRUE}
+        self._by_name: dict[str, Param] = {}
+        self._true: set[str] = set()
+        for each in params:  # of several with one name the first one counts
+            name = each.name
+            self._by_name.setdefault(f"{each.group}/{name}" if each.group else name, each)
+            self._by_name.setdefault("*/" + name, each)
+            if len(each.value) <= _LONGEST_TRUE and each.value.lower() in _TRUE:
+                self._true.add(name.lower())
 
     @property
     def names(self) -> Set[str]:
@@ -218,26 +230,29 @@ class _Params:
 
 
 def _params(what: Any | None) -> tuple[Param, ...]:
-    if what is None:
-        return ()
+    """Read the Params that somebody asks for: of forty in a packet they are ten, or none."""
     params: list[Param] = []
-    for element in what.iterchildren("{*}Param", "{*}Group"):
-        if element.tag.endswith("Param"):
-            params.append(_param("", element))
-        else:
+    count = 0
+    for element in what.iterchildren("{*}Param", "{*}Group") if what is not None else ():
+        group, members = "", (element,)
+        if element.tag.endswith("Group"):
             group = (element.get("name") or element.get("type") or "").strip()
-            params.extend(_param(group, member) for member in element.iter("{*}Param"))  # groups in groups occur
-        if len(params) > _MAX_PARAMS:
+            members = element.iter("{*}Param")  # groups in groups occur
+        for member in members:
+            count += 1
+            name = member.get("name", "").strip()
+            if name.lower() in _ASKED or group in streams.CLASS_GROUPS:
+                params.append(_param(group, name, member))
+        if count > _MAX_PARAMS:
             raise AlertError(f"the VOEvent has over {_MAX_PARAMS} Params")
     return tuple(params)
 
 
-def _param(group: str, element: Any) -> Param:
-    get = element.get
-    value = get("value")
+def _param(group: str, name: str, element: Any) -> Param:
+    value = element.get("value")
     if value is None:  # VOEvent 2.0 allows <Value> as well as the attribute
         value = text(child(element, "Value"))
-    return Param(group, get("name", "").strip(), value.strip(), get("unit", ""))
+    return Param(group, name, value.strip(), element.get("unit", ""))
 
 
 def _attribute(element: Any | None, name: str) -> float | None:
@@ -264,9 +279,9 @@ def _notice_type(params: _Params) -> str:
     Raises:
         AlertError: a message of the transport.
     """
-    packet_type = params.get("Packet_Type")
+    packet_type = params.get(_PACKET_TYPE)
     if packet_type is None:
-        word = params.first(("*/AlertType", "*/Alert_Type", "*/event_type"))
+        word = params.first(_ALERT_TYPES)
         return word.value[:100] if word else ""
     number = int(packet_type.value) if packet_type.value.isdecimal() and len(packet_type.value) < 6 else -1
     if number in TRANSPORT:
@@ -341,9 +356,10 @@ def _related(row: Stream, params: _Params) -> tuple[str, ...]:
 
 def _position(event: VOEvent, row: Stream, params: _Params) -> tuple[tuple[float, float] | None, bool]:
     """Return the position, and whether it is only where something pointed."""
-    word = params.get("Coords_String")
+    text_name, number_name = _COORDS_NAMES
+    word = params.get(text_name)
     match = _COORDS_TYPE.search(event.where[:1000]) if word is None else None
-    number = params.get("Coords_Type") if word is None and match is None else None
+    number = params.get(number_name) if word is None and match is None else None
     kind = (
         word.value if word else match[1] if match else _COORDS_TYPES.get(number.value, "") if number else ""
     ).lower()

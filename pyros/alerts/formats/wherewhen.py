@@ -27,6 +27,8 @@ _SIZES = {
 }
 """Units of an error radius in degrees; a radius in another one says nothing."""
 _SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
+_MOMENTS = ("ISOTime", "MJDTime", "JDTime", "ISOTimeStart")
+"""A date, a Julian day (STC), or when an interval begins (VOEvent 2.1)."""
 _RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta")
 """How the names of the axes begin, lower case."""
 
@@ -53,18 +55,20 @@ def source_coords(where: Any | None) -> Coords:
         if next(element.iterancestors("{*}ObservatoryLocation"), None) is not None:
             continue
         time = child(element, "Time")
+        said = _descendants(time)
         system = _system(element)
-        if scale := text(descendant(time, "TimeScale")):
+        if scale := text(said.get("TimeScale")):
             system = f"{scale.upper()}-{system}"
-        isotime = text(descendant(time, "ISOTime")) or _other_time(time)
+        isotime = next((moment for name in _MOMENTS if (moment := text(said.get(name)))), "")
+        offset = _offset(time, said)
         position = child(element, "Position2D")
         if position is None:
             position = child(element, "Position3D")
         if position is not None and (not system or "FK5" in system or "ICRS" in system):  # what else is RA and Dec
             ra, dec, error = _read(position)
-            return Coords(system, isotime or found.isotime, _offset(time), ra, dec, error)
+            return Coords(system, isotime or found.isotime, offset, ra, dec, error)
         if isotime and not found.isotime:
-            found = Coords(system, isotime, _offset(time))
+            found = Coords(system, isotime, offset)
     return found
 
 
@@ -80,15 +84,17 @@ def _system(coords: Any) -> str:
     return "-".join(filter(None, described)).upper() or str(named or (beside.get("id") or "").strip().upper())
 
 
-def _other_time(time: Any | None) -> str:
-    """Read a Julian day (STC), or when an interval begins (VOEvent 2.1)."""
-    names = ("MJDTime", "JDTime", "ISOTimeStart")
-    return next((moment for name in names if (moment := text(descendant(time, name)))), "")
+def _descendants(element: Any | None) -> dict[str, Any]:
+    """Return an element's descendants by their names; of several with one name the first."""
+    found: dict[str, Any] = {}
+    for each in element.iter() if element is not None else ():
+        found.setdefault(local_name(each), each)
+    return found
 
 
-def _offset(time: Any | None) -> float:
+def _offset(time: Any | None, said: dict[str, Any]) -> float:
     """Return the seconds that a TimeInstant lies after its ISOTime (VOEvent 2.1)."""
-    element = descendant(time, "TimeOffset")
+    element = said.get("TimeOffset")
     size = values.number(text(element)) if element is not None else None
     return size * _SECONDS.get((time.get("unit") or "s").strip().lower(), 0.0) if size and time is not None else 0.0
 

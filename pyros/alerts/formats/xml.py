@@ -35,6 +35,7 @@ def _parser(*, elements_only: bool) -> etree.XMLParser:
         no_network=True,
         huge_tree=False,
         recover=False,
+        collect_ids=False,
         remove_comments=elements_only,
         remove_pis=elements_only,
     )
@@ -74,7 +75,7 @@ def read_xml(packet: bytes, *, whole: bool = False) -> Any:
         raise AlertError("not XML: it has no element")
     if root.getroottree().docinfo.internalDTD is not None:
         raise AlertError(_DOCTYPE)
-    if packet.count(b"</") >= MAX_DEPTH and _too_deep(root):  # all but the innermost have an end tag
+    if _too_deep(root):
         raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
     return root
 

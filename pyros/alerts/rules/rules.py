@@ -6,7 +6,8 @@ before any rule is read.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +23,10 @@ from pyros.alerts.rules.conditions import (
 )
 from pyros.alerts.rules.file import AlertRule, read_rules
 from pyros.messages import Exposures
+
+_MAX_REMEMBERED = 256
+_ANYWHERE = Circumstances(datetime.min.replace(tzinfo=UTC))
+"""Conditions on names ask for no place and no moment."""
 
 
 class Considered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,6 +69,7 @@ class Rules:
     def __init__(self, rules: tuple[AlertRule, ...]) -> None:
         self.rules = rules
         self._selects = {rule.name: tuple(each.selects for each in rule.when) for rule in rules}
+        self._not_about = tuple(map(_other_alerts, rules))
         self._asks_of_event = any(condition.asks_of_event for rule in rules for condition in rule.when)
 
     @classmethod
@@ -102,7 +108,10 @@ class Rules:
             return Decision(accepted=False, reason=refusal)
         considered: list[Considered] = []
         near_misses: list[str] = []
-        for rule in self.rules:
+        for rule, not_about in zip(self.rules, self._not_about, strict=True):
+            if (other := not_about(alert)) is not None:
+                considered.append(other)
+                continue
             moment = Circumstances(now, sky, rule.min_altitude, event)
             holds, judged = judge_all(rule.when, alert, moment)
             considered.append(Considered(rule.name, bool(holds), judged))
@@ -120,6 +129,29 @@ class Rules:
             if judge_all(rule.when, alert, Circumstances(now, sky, rule.min_altitude, event))[0]:
                 return rule.name
         return ""
+
+
+def _other_alerts(rule: AlertRule) -> Callable[[Alert], Considered | None]:
+    """Return what tells of an alert that its name, held against the rule's first condition, is another; else None.
+
+    Most rules are about other alerts, and few names come, again and again: what is said of each is remembered.
+    """
+    first = rule.when[0] if rule.when else None
+    if first is None or first.groups or not first.selects:
+        return lambda _: None
+    remembered: dict[str, Considered | None] = {}
+
+    def other(alert: Alert) -> Considered | None:
+        name: str = getattr(alert, first.name)
+        if name not in remembered:
+            holds, judged = judge_all((first,), alert, _ANYWHERE)
+            found = None if holds else Considered(rule.name, False, judged)
+            if len(remembered) >= _MAX_REMEMBERED:
+                return found
+            remembered[name] = found
+        return remembered[name]
+
+    return other
 
 
 def _safeguard(alert: Alert, event: EventFacts | None) -> str:
