@@ -55,6 +55,7 @@ urlpatterns = [
     path("download/<str:sealed>", downloads.download, name="download"),
     *_of_images(settings.CONSOLE),
     *([path("event/chart", pictures.chart, name="chart")] if "event" in _NAMES else []),
+    *([path("event/packet", pictures.alert_packet, name="packet")] if "event" in _NAMES else []),
     *[_of_action(action) for action in ACTIONS if _shown(settings.CONSOLE, action)],
     *[each for page in settings.CONSOLE.pages for each in _of_page(page)],
 ]

@@ -60,6 +60,26 @@ def alerts(
     return AlertPage(shown, f"{shown[-1].received!r}:{shown[-1].number}" if len(found) > limit else None)
 
 
+def packet_bytes(observed: Observed, identity: str) -> bytes | None:
+    """Return the bytes of a packet as they came, the newest one of that identifier; None where the archive has none.
+
+    Raises JournalError for an archive that is there and cannot be read.
+    """
+    from pyros.alerts.archive.search import ArchiveReader  # noqa: PLC0415  SQLAlchemy is slow to load
+
+    if not identity:
+        return None
+    try:
+        reader = ArchiveReader(observed.config.alert_archive)
+    except JournalError:  # nothing was archived yet
+        return None
+    try:
+        found = [each.number for each in reader.find(Query(event=identity)) if each.identity == identity]
+        return reader.packet(max(found)) if found else None
+    finally:
+        reader.close()
+
+
 def _place(after: str) -> tuple[float, int] | None:
     if not after:
         return None

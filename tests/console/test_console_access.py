@@ -46,7 +46,7 @@ def test_every_page_is_for_who_may_see_it(console: Running, role: Role) -> None:
 def test_pictures_files_and_the_stream_are_for_viewers(console: Running, role: Role) -> None:
     browser = console.browser(role)
     for path in ("/tonight/last.png", "/images/7/preview", "/images/7/fits", "/event/chart?key=x",
-                 "/api/v1/openapi.json", "/frames/7/download"):  # fmt: skip
+                 "/event/packet?key=x", "/api/v1/openapi.json", "/frames/7/download"):  # fmt: skip
         status = browser.get(path).status
         assert status in ((302, 401) if role is Role.NOBODY else (200, 404)), (path, status)
     for path in ("/admin/", "/console.sqlite", "/static/../console.sqlite", "/static/%2e%2e/secret", "/enter/x"):

@@ -42,7 +42,7 @@ from pyros.nights.diary import DiaryLine
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.views import Observed
-from pyros.views.alerts import alerts
+from pyros.views.alerts import alerts, packet_bytes
 from pyros.views.chart import finding_chart
 from pyros.views.event import event
 from pyros.views.events import events, short_name
@@ -304,6 +304,14 @@ def test_alerts_come_page_by_page(observed: Observed, asked: dict[str, Any], wan
 
 def test_alerts_before_there_is_an_archive(observed: Observed) -> None:
     assert "no such archive" in alerts(observed).problem
+    assert packet_bytes(observed, "ivo://test/swift#1") is None
+
+
+def test_a_packet_is_as_it_came(observed: Observed) -> None:
+    archived(observed.config, 3)
+    came = voevent("ivo://test/swift#1", ra=11.0, dec=20.0, text="grb odd")
+    assert packet_bytes(observed, "ivo://test/swift#1") == came
+    assert packet_bytes(observed, "ivo://test/swift#9") is packet_bytes(observed, "") is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures that pages show, and images' files."""
+"""Pictures that pages show, images' files, and alerts' packets as they came."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from pyros.console import charts
-from pyros.console.answers.errors import refuse
+from pyros.console.answers.errors import problem, refuse
 from pyros.console.caller import caller_of
 from pyros.console.pages import MAX_KEY
 from pyros.console.roles import Role
+from pyros.errors import PyrosError
+from pyros.views.alerts import packet_bytes
 from pyros.views.chart import finding_chart
 from pyros.views.images import file_of, is_indexed
 
@@ -42,6 +44,26 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
     answer = HttpResponse(_NO_PREVIEW, content_type="image/svg+xml")
     answer["Cache-Control"] = "no-store"
     return answer
+
+
+@require_safe
+def alert_packet(request: HttpRequest) -> HttpResponse:
+    """Return a packet of an alert as it came, by its identifier: as text, or, where it is none, as a file."""
+    if caller_of(request).role < Role.VIEWER:
+        return refuse(request)
+    try:
+        found = packet_bytes(settings.CONSOLE.observed, request.GET.get("key", "")[:MAX_KEY])
+    except PyrosError as error:
+        return problem(request, 503, "the archive cannot be read", str(error))
+    if found is None:
+        raise Http404
+    try:
+        found.decode("utf-8")
+    except UnicodeDecodeError:
+        answer = HttpResponse(found, content_type="application/octet-stream")
+        answer["Content-Disposition"] = 'attachment; filename="packet"'
+        return answer
+    return HttpResponse(found, content_type="text/plain; charset=utf-8")
 
 
 @require_safe
