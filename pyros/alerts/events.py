@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.alerts import coincidences
+from pyros.alerts import coincidences, identity
 from pyros.alerts.coincidences import Coincidence, Occurrence
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.map_places import MapPlace
@@ -42,6 +42,8 @@ PRAGMA cache_size = -16384;
 """The cache, of 16 MiB at most, has the links of some hundred thousand events."""
 _MAX_NAMES = 500
 """Values in one statement; SQLite takes 999."""
+MAX_LOOKED_AT = 20_000
+"""Events that are looked at for one page of a part of the sky: some tenths of a second."""
 
 _LINKED = "FROM alert_event_links WHERE link IN"
 
@@ -408,6 +410,54 @@ def page(journal: JournalReader, before: int | None = None, limit: int = 50) -> 
     select = "SELECT number, name, content FROM alert_events WHERE number < ? AND joined IS NULL"
     rows = journal.rows(f"{select} ORDER BY number DESC LIMIT ?", 1 << 62 if before is None else before, limit)
     return [StoredEvent(number, name, _decode(content)) for number, name, content in rows]
+
+
+def page_within(
+    journal: JournalReader, are_within: Callable[[Sequence[float], Sequence[float]], Sequence[bool]],
+    before: int | None = None, limit: int = 50, among: Iterable[int] | None = None,
+) -> tuple[list[StoredEvent], int | None]:  # fmt: skip
+    """Return the newest ``limit`` events of a part of the sky with a number below ``before``; raises JournalError.
+
+    No index has their places (decision 0113): unless they are among a few, `MAX_LOOKED_AT` are looked at, newest first.
+
+    Args:
+        journal: the alert manager's.
+        are_within: tells which of the best positions, in ICRS degrees, lie there.
+        before: what the page before has returned; None for the first page.
+        limit: how many at most.
+        among: the numbers of the only events that can be there; None for any.
+
+    Returns:
+        The events, and what to ask the next page with, also where this one has fewer; None at the end.
+    """
+    if not journal.has_table("alert_events"):
+        return [], None
+    found: list[StoredEvent] = []
+    last, looked_at, left = 1 << 62 if before is None else before, 0, None
+    if among is not None:
+        left = sorted((number for number in among if number < last), reverse=True)
+    select = "SELECT number, name, content FROM alert_events WHERE joined IS NULL AND"
+    while looked_at < MAX_LOOKED_AT:
+        if left is None:
+            rows = journal.rows(f"{select} number < ? ORDER BY number DESC LIMIT ?", last, _MAX_NAMES)
+        else:
+            some, left = left[:_MAX_NAMES], left[_MAX_NAMES:]
+            rows = journal.rows(f"{select} number IN ({','.join('?' * len(some))}) ORDER BY number DESC", *some)
+        if not rows and not left:
+            return found, None
+        placed = [(row, best.ra, best.dec) for row in rows if (best := _best(row[2])) is not None]
+        inside = are_within([ra for _, ra, _ in placed], [dec for _, _, dec in placed]) if placed else ()
+        found += [_stored(*row) for (row, _, _), here in zip(placed, inside, strict=True) if here]
+        if len(found) >= limit:
+            return found[:limit], found[limit - 1].number
+        last, looked_at = rows[-1][0] if rows else last, looked_at + len(rows)
+    return found, last
+
+
+def _best(content: bytes) -> Any:
+    """Return an event's best position; None without one."""
+    best = identity.believe(_decode_packets(content).event).best
+    return None if best is None or best.ra is None or best.dec is None else best
 
 
 def with_packet(journal: JournalReader, packet: str) -> StoredEvent | None:

@@ -31,6 +31,8 @@ from pyros.views.weather import weather
 
 MAX_LIMIT = 500
 MAX_KEY = 600
+MAX_MOC = 8_000
+"""Characters; a line of a request has 16,384 at most."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,13 @@ def key(text: str) -> str:
     return text
 
 
+def moc(text: str) -> str:
+    """Return a multi-order coverage in ASCII; raises ValueError for one that is too long for a URL."""
+    if len(text) > MAX_MOC:
+        raise ValueError(f"moc: it has {len(text)} characters; {MAX_MOC} fit, which coarser cells need")
+    return text
+
+
 def yes(text: str) -> bool:
     """Return whether a switch is on; raises ValueError."""
     if text not in ("yes", "no"):
@@ -114,17 +123,27 @@ def _request(observed: Observed, key: str = "") -> Any:
     return request(observed, key)
 
 
-_PAGED_BY_NUMBER = {"after": whole, "limit": limit}
+_PAGED_BY_NUMBER: Mapping[str, Callable[[str], Any]] = {"after": whole, "limit": limit}
+_PLACE: Mapping[str, Callable[[str], Any]] = {
+    "ra": number,
+    "dec": number,
+    "radius": number,
+    "sky_map": key,
+    "share": number,
+    "moc": moc,
+}
+"""A part of the sky, as `pyros.views.places.part_of_sky` has it."""
 
 PAGES = (
     Page(name="tonight", title="Tonight", path="", template="tonight.html",
          data="pyros.console.answers.tonight:tonight"),
-    Page(name="events", title="Events", path="events", template="events.html", view=events, query=_PAGED_BY_NUMBER),
+    Page(name="events", title="Events", path="events", template="events.html", view=events,
+         query={**_PAGED_BY_NUMBER, **_PLACE}),
     Page(name="event", title="Event", path="event", template="event.html", view=_event, menu=False, section="events",
          query={"key": key}),
     Page(name="alerts", title="Alerts", path="alerts", view=alerts, menu=False, section="events",
          query={"after": key, "limit": limit, "event": key, "stream": key, "role": key, "kind": key, "words": key,
-                "since": number, "until": number, "ra": number, "dec": number, "radius": number}),
+                "since": number, "until": number, **_PLACE}),
     Page(name="elsewhere", title="Elsewhere", path="elsewhere", template="elsewhere.html",
          data="pyros.console.answers.looking_up:elsewhere", query={"key": key}, menu=False),
     Page(name="search", title="Search", path="search", template="search.html",
@@ -140,7 +159,7 @@ PAGES = (
          section="requests", query={"after": key, "limit": limit}),
     Page(name="images", title="Images", path="images", template="images.html", view=images,
          query={"after": key, "limit": limit, "event": key, "observation": key, "night": key, "filter": key,
-                "object": key, "ra": number, "dec": number, "radius": number}),
+                "object": key, **_PLACE}),
     Page(name="image", title="Image", path="images/<int:number>", template="image.html", view=image, menu=False,
          section="images"),
     Page(name="devices", title="Devices", path="devices", template="devices.html", view=devices),

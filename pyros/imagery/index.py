@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +24,9 @@ from pyros.errors import JournalError
 from pyros.files import read_only_database
 from pyros.imagery.record import ImageRecord
 from pyros.prepared import prepared
+
+if TYPE_CHECKING:  # numpy
+    from pyros.alerts.archive.region import SkyRegion
 
 FORMAT = 1
 MAX_LIMIT = 1000
@@ -46,8 +50,11 @@ PRAGMA user_version = {FORMAT};
 """
 _MOST_RANGES = 400
 """SQLite takes 500 SELECTs in one."""
-_MANY = 20_000
-"""Rows from a cone's cells beyond which they are not sorted, but looked for by time."""
+MANY_CANDIDATES = 20_000
+"""Rows from the cells of a cone or a region beyond which they are not sorted, but looked for by time."""
+_FIRST_GROUP, _MAX_GROUP = 200, 10_000
+"""Images that are held against a region together, at first and at most."""
+_ORDER = "ORDER BY started DESC, number DESC"
 
 
 class ImageQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +62,8 @@ class ImageQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     cone: tuple[float, float, float] | None = None
     """Right ascension, declination and radius, ICRS degrees: images of which some part may lie in it."""
+    region: SkyRegion | None = None
+    """A part of the sky: images of which some part may lie in it."""
     night: str = ""
     """The date of the night's evening."""
     filter: str = ""
@@ -209,30 +218,46 @@ class ImageIndexReader:
 
     def _rows(self, query: ImageQuery, conditions: list[str], values: list[Any], limit: int) -> list[Any]:
         select = f"SELECT number, {', '.join(_FIELDS)} FROM images"
-        order = "ORDER BY started DESC, number DESC LIMIT ?"
-        if query.cone is None:
-            where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-            return self._db.execute(f"{select} {where} {order}", (*values, limit)).fetchall()
-        ra, dec, radius = query.cone
-        largest = self._db.execute("SELECT max(radius) FROM images WHERE radius IS NOT NULL").fetchone()[0]
-        if largest is None:
-            return []
-        in_cone, vector = _in_cone(ra, dec, radius)
-        ranges = healpix.cone(ra, dec, min(180.0, radius + largest))
-        cells = [value for each in ranges for value in each]
-        # Few are fetched by their cells and sorted; of many the newest are found sooner by going through the times.
+        if query.cone is not None:
+            in_cone, vector = _in_cone(*query.cone)
+            conditions, values = [*conditions, in_cone], [*values, *vector]
+        if query.cone is not None or query.region is not None:
+            largest = self._db.execute("SELECT max(radius) FROM images WHERE radius IS NOT NULL").fetchone()[0]
+            if largest is None:
+                return []
+            if (few := self._few(_ranges(query, largest))) is not None:
+                conditions = [*conditions, "number IN (SELECT value FROM json_each(?))"]
+                values = [*values, msgspec.json.encode(few).decode()]
+        if query.region is not None:
+            numbers = list(islice(self._touching(query.region, conditions, values), limit))
+            conditions = ["number IN (SELECT value FROM json_each(?))"]
+            values = [msgspec.json.encode(numbers).decode()]
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        return self._db.execute(f"{select} {where} {_ORDER} LIMIT ?", (*values, limit)).fetchall()
+
+    def _few(self, ranges: list[tuple[int, int]]) -> list[int] | None:
+        """Return the images of these cells; None for too many: of those the newest are sooner found by their times."""
+        if len(ranges) > _MOST_RANGES:
+            return None
         among = " UNION ALL ".join(
             ["SELECT number FROM images INDEXED BY images_cell WHERE cell BETWEEN ? AND ?"] * len(ranges)
         )
-        few: list[int] | None = None
-        if len(ranges) <= 400:
-            few = [row[0] for row in self._db.execute(f"{among} LIMIT ?", (*cells, _MANY + 1))]
-        where = " AND ".join([*conditions, in_cone])
-        if few is None or len(few) > _MANY:
-            return self._db.execute(f"{select} WHERE {where} {order}", (*values, *vector, limit)).fetchall()
-        chosen = f"number IN (SELECT value FROM json_each(?)) AND {where}"
-        numbers = msgspec.json.encode(few).decode()
-        return self._db.execute(f"{select} WHERE {chosen} {order}", (numbers, *values, *vector, limit)).fetchall()
+        cells = [value for each in ranges for value in each]
+        few = [row[0] for row in self._db.execute(f"{among} LIMIT ?", (*cells, MANY_CANDIDATES + 1))]
+        return few if len(few) <= MANY_CANDIDATES else None
+
+    def _touching(self, region: SkyRegion, conditions: list[str], values: list[Any]) -> Iterator[int]:
+        """Find the numbers of the images that come into a region, the newest first."""
+        import numpy as np  # noqa: PLC0415  slow to load
+
+        where = " AND ".join([*conditions, "cell IS NOT NULL", "radius IS NOT NULL"])
+        rows = self._db.execute(f"SELECT number, cell, x, y, z, radius FROM images WHERE {where} {_ORDER}", values)
+        size = _FIRST_GROUP
+        while group := rows.fetchmany(size):
+            numbers, cells, *vector, radii = zip(*group, strict=True)
+            touches = region.touches(np.array(cells), np.array(vector).T, np.array(radii))
+            yield from (number for number, inside in zip(numbers, touches.tolist(), strict=True) if inside)
+            size = min(4 * size, _MAX_GROUP)
 
 
 def find_images(config: Config, query: ImageQuery) -> FoundImages:
@@ -273,6 +298,14 @@ def _in_cone(ra: float, dec: float, radius: float) -> tuple[str, list[float]]:
     cosine, sine = math.cos(math.radians(radius)), math.sin(math.radians(radius))
     test = "cell IS NOT NULL AND x * ? + y * ? + z * ? >= ? * cosine - ? * sine - 1e-15"
     return test, [*_vector(ra, dec), cosine, sine]
+
+
+def _ranges(query: ImageQuery, largest: float) -> list[tuple[int, int]]:
+    """Return the cells that the centres of images with a radius of up to ``largest`` degrees may be in."""
+    if query.cone is not None:
+        ra, dec, radius = query.cone
+        return healpix.cone(ra, dec, min(180.0, radius + largest))
+    return query.region.around(largest).covering(_MOST_RANGES) if query.region is not None else []
 
 
 def _vector(ra: float, dec: float) -> tuple[float, float, float]:

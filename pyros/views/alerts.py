@@ -12,6 +12,7 @@ from pyros.alerts.alert import Kind, Role
 from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.errors import AlertError, JournalError
 from pyros.views.observed import Observed
+from pyros.views.places import part_of_sky
 
 _AFTER = re.compile(r"(-?[\d.e+]{1,30}):(\d{1,18})")
 
@@ -31,20 +32,24 @@ def alerts(
     observed: Observed, after: str = "", limit: int = 50, event: str = "", stream: str = "", role: str = "",
     kind: str = "", words: str = "", since: float | None = None, until: float | None = None,
     ra: float | None = None, dec: float | None = None, radius: float | None = None,
+    sky_map: str = "", share: float | None = None, moc: str = "",
 ) -> AlertPage:  # fmt: skip
     """Return the newest packets that fit, or those that follow ``after`` in the list.
 
-    ``since`` and ``until`` are Unix seconds at which they came; ``ra``, ``dec`` and ``radius`` (ICRS degrees) a cone;
-    ``words`` are all in the packet, where ``burst*`` is a beginning. Raises ValueError for what makes no sense.
+    ``since`` and ``until`` are Unix seconds at which they came; ``ra`` to ``moc`` are the part of the sky, as
+    `part_of_sky` has it; ``words`` are all in the packet, where ``burst*`` is a beginning. Raises ValueError for what
+    makes no sense.
     """
     from pyros.alerts.archive.search import ArchiveReader  # noqa: PLC0415  SQLAlchemy is slow to load
 
     for name, given, known in (("role", role, get_args(Role)), ("kind", kind, get_args(Kind))):
         if given and given not in known:
             raise ValueError(f"{name}: {given[:40]!r} is none of {', '.join(known)}")
+    sky = part_of_sky(observed, ra, dec, radius, sky_map, share, moc)
     query = Query(
         event=event, streams=(stream,) if stream else (), roles=(role,) if role else (), kinds=(kind,) if kind else (),
-        since=since, until=until, before=_place(after), words=words, cone=_cone(ra, dec, radius), last=limit + 1,
+        since=since, until=until, before=_place(after), words=words, cone=sky.cone, region=sky.region,
+        last=limit + 1,
     )  # fmt: skip
     try:
         reader = ArchiveReader(observed.config.alert_archive)
@@ -91,13 +96,3 @@ def _place(after: str) -> tuple[float, int] | None:
     if not math.isfinite(received):
         raise ValueError(f"after: {after[:40]!r} is not what a page of alerts has given")
     return received, number
-
-
-def _cone(ra: float | None, dec: float | None, radius: float | None) -> tuple[float, float, float] | None:
-    if ra is None and dec is None and radius is None:
-        return None
-    if ra is None or dec is None or radius is None:
-        raise ValueError("ra, dec and radius go together, degrees")
-    if not (0 <= ra <= 360 and -90 <= dec <= 90 and 0 <= radius <= 180):
-        raise ValueError("a cone has a ra of 0 to 360, a dec of -90 to 90 and a radius of 0 to 180 degrees")
-    return ra % 360, dec, radius

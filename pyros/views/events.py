@@ -5,14 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from pyros.alerts import events as table
+from pyros.alerts.archive.query import Query
 from pyros.alerts.events import StoredEvent
 from pyros.alerts.identity import PacketRecord, believe
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
+from pyros.errors import JournalError
+from pyros.journal import JournalReader
 from pyros.messages import SourceFound
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.views.observed import Observed
+from pyros.views.places import PartOfSky, part_of_sky
 from pyros.views.states import AlertManager, Majordome, ObservationManager
 
 WORDS = ("observing", "planned", "requested", "observed", "failed", "withdrawn", "retracted", "rejected")
@@ -21,6 +25,11 @@ _FATES = {
     "observed": "observed", "failed": "failed", "withdrawn": "withdrawn", "expired": "failed",
     "interrupted": "requested", "observing": "observing",
 }  # fmt: skip
+
+
+_SMALL_SHARE = 3e-4
+"""The share of the sky up to which the archive is asked: 3,000 of 10 million packets."""
+_AT_ONCE = 500
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,19 +78,57 @@ class EventPage(msgspec.Struct, frozen=True):
     """What to ask the next page after; None at the end."""
 
 
-def events(observed: Observed, after: int | None = None, limit: int = 50) -> EventPage:
-    """Return the newest events, or those that follow ``after`` in the list."""
+def events(
+    observed: Observed, after: int | None = None, limit: int = 50,
+    ra: float | None = None, dec: float | None = None, radius: float | None = None,
+    sky_map: str = "", share: float | None = None, moc: str = "",
+) -> EventPage:  # fmt: skip
+    """Return the newest events, or those that follow ``after`` in the list.
+
+    ``ra`` to ``moc`` are a part of the sky, as `part_of_sky` has it, in which an event's best position lies; a page
+    of a large one may have fewer than ``limit`` though others follow. Raises ValueError for one that makes no sense.
+    """
+    sky, further = part_of_sky(observed, ra, dec, radius, sky_map, share, moc), None
     stored: list[StoredEvent] = []
     decided: dict[str, tuple[float, DecisionRecord] | None] = {}
     with observed.journal("alert_manager") as journal:
         if journal is not None:
-            stored = table.page(journal, after, limit)
+            if sky.is_everywhere:
+                stored = table.page(journal, after, limit)
+                further = stored[-1].number if len(stored) == limit else None
+            else:
+                among = _heard_of_in(observed, journal, sky)
+                stored, further = table.page_within(journal, sky.are_within, after, limit, among)
             decided = {each.name: decisions.first_and_last(journal, each) for each in stored}
     ids = {found[1].observation for found in decided.values() if found is not None and found[1].observation}
     fates = fates_of(observed, ids)
     standing = Standing(observed)
     lines = tuple(line_of(each, decided.get(each.name), fates, standing) for each in stored)
-    return EventPage(lines, stored[-1].number if len(stored) == limit and stored else None)
+    return EventPage(lines, further)
+
+
+def _heard_of_in(observed: Observed, journal: JournalReader, sky: PartOfSky) -> list[int] | None:
+    """Return the numbers of the events with a packet in a small part of the sky; None for a large one, or no archive.
+
+    By the archive, which has every packet by its place: some seconds after it came.
+    """
+    from pyros.alerts.archive.search import ArchiveReader  # noqa: PLC0415  SQLAlchemy is slow to load
+
+    if sky.share > _SMALL_SHARE:
+        return None
+    try:
+        reader = ArchiveReader(observed.config.alert_archive)
+        try:
+            heard = [each.identity for each in reader.find(Query(cone=sky.cone, region=sky.region))]
+        finally:
+            reader.close()
+    except JournalError:
+        return None
+    return [
+        number
+        for begin in range(0, len(heard), _AT_ONCE)
+        for number in table.numbers_linked(journal, heard[begin : begin + _AT_ONCE])
+    ]
 
 
 class Standing:

@@ -10,6 +10,7 @@ from pyros.errors import ImageError, JournalError
 from pyros.imagery.index import FoundImage, ImageIndexReader, ImageQuery, index_file
 from pyros.imagery.record import ImageRecord
 from pyros.views.observed import Observed
+from pyros.views.places import part_of_sky
 
 
 class ImagePage(msgspec.Struct, frozen=True):
@@ -55,14 +56,16 @@ def images(
     observed: Observed, after: str = "", limit: int = 50, event: str = "", observation: str = "", night: str = "",
     filter: str = "", object: str = "",  # noqa: A002  FITS' own words
     ra: float | None = None, dec: float | None = None, radius: float | None = None,
+    sky_map: str = "", share: float | None = None, moc: str = "",
 ) -> ImagePage:  # fmt: skip
     """Return the newest images that fit, or those that follow ``after`` in the list.
 
-    ``ra``, ``dec`` and ``radius`` (ICRS degrees) are a cone that some part of an image may lie in.
-    Raises ValueError for a cone, or a word of a page, that makes no sense.
+    ``ra`` to ``moc`` are a part of the sky, as `part_of_sky` has it, in which some part of an image may lie.
+    Raises ValueError for a place, or a word of a page, that makes no sense.
     """
+    sky = part_of_sky(observed, ra, dec, radius, sky_map, share, moc)
     query = ImageQuery(event=event, observation=observation, night=night, filter=filter, object=object,
-                       cone=_cone(ra, dec, radius), limit=limit, after=after)  # fmt: skip
+                       cone=sky.cone, region=sky.region, limit=limit, after=after)  # fmt: skip
     try:
         reader = ImageIndexReader(index_file(observed.config))
         try:
@@ -119,11 +122,3 @@ def _header(path: Path) -> tuple[Card, ...]:
     from pyros.instruments.fits import read_header  # noqa: PLC0415  astropy takes a moment
 
     return tuple(Card(*card) for card in read_header(path))
-
-
-def _cone(ra: float | None, dec: float | None, radius: float | None) -> tuple[float, float, float] | None:
-    if ra is None and dec is None and radius is None:
-        return None
-    if ra is None or dec is None or radius is None:
-        raise ValueError("ra, dec and radius go together, degrees")
-    return ra, dec, radius

@@ -16,11 +16,12 @@ from sqlalchemy.dialects import postgresql
 
 from pyros.alerts import parse
 from pyros.alerts.archive import archive as module
+from pyros.alerts.archive import healpix, text_index
 from pyros.alerts.archive import search as search_module
-from pyros.alerts.archive import text_index
 from pyros.alerts.archive import volumes as volumes_module
 from pyros.alerts.archive.archive import Archive, ArchiveResult, Cursor, Packet, engine
 from pyros.alerts.archive.query import Query
+from pyros.alerts.archive.region import SkyRegion
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.alerts.archive.tables import metadata, packets
 from pyros.alerts.archive.text_index import PostgresqlTextIndex, split, wanted_words, words_of
@@ -361,6 +362,13 @@ def test_a_cone_search_finds_what_is_there_and_nothing_else(archive: Archive) ->
         assert expected
         assert ids(archive, cone=(ra, dec, radius)) == expected
         assert ids(archive, cone=(ra, dec, radius), last=1) == expected[-1:]
+    for moc in ("6/0-2000", "0/0-11", "3/5 9/3000000", "8/" + " ".join(str(number * 700) for number in range(1000))):
+        region = SkyRegion.of_moc(moc)
+        inside = [number for number, place in enumerate(places) if region.has_cell(healpix.cell(*place))]
+        assert ids(archive, region=region) == [f"ivo://a/b#{number}" for number in inside]
+        assert ids(archive, region=region, last=2) == [f"ivo://a/b#{number}" for number in inside[-2:]]
+        near = [number for number in inside if separation(180, 30, *places[number]) <= 80]
+        assert ids(archive, region=region, cone=(180, 30, 80)) == [f"ivo://a/b#{number}" for number in near]
 
 
 @pytest.mark.parametrize("together", [True, False])

@@ -28,6 +28,9 @@ def test_it_is_described_and_every_reference_is_there(console: Running) -> None:
     assert found["openapi"] == "3.1.0"
     for path in ("state", "events", "event", "requests", "images", "devices", "messages", "health"):
         assert f"/api/v1/{path}" in found["paths"]
+    for path in ("events", "alerts", "images"):
+        names = {each["name"] for each in found["paths"][f"/api/v1/{path}"]["get"]["parameters"]}
+        assert {"ra", "dec", "radius", "sky_map", "share", "moc"} <= names
     text = json.dumps(found)
     for name in {each.split('"')[0] for each in text.split("#/components/schemas/")[1:]}:
         assert name in found["components"]["schemas"]

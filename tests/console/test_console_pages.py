@@ -84,6 +84,10 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
     older = re.search(r'rel="next" href="([^"]+)"', first.body)
     assert older is not None
     assert "swift:10<" in browser.get(f"/events{older[1].replace('&amp;', '&')}").body
+    there = browser.get("/events?ra=10&dec=20&radius=0.1&sky_map=&share=").body
+    assert "swift:60<" in there
+    assert "radius=0.1&amp;" in there  # the next page is of the same place
+    assert "No event lies there" in browser.get(f"/events?moc={quote('0/11')}").body
     shown = browser.get(f"/event?key={quote('swift:60')}").body
     for words in ("swift:60", "error 0.1 deg", "/images/1/preview", "first position"):
         assert words in shown, words
@@ -108,7 +112,8 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
         switches.set("read_only", on=False)
     report = browser.get("/nights/2026-03-20").body
     assert "&lt;script&gt;" in report
-    for path in ("/events?after=x", "/images?ra=1", "/images?after=q", "/messages?after=q", "/nights/yesterday",
+    for path in ("/events?after=x", "/images?ra=1", "/events?sky_map=swift:60", "/images?moc=5/x", "/events?share=0.5",
+                 f"/images?moc={'0/1+' * 3000}", "/images?after=q", "/messages?after=q", "/nights/yesterday",
                  "/weather?hours=nan", f"/events?after={1 << 70}"):  # fmt: skip
         assert browser.get(path).status == 400, path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from pyros.alerts.archive.region import SkyRegion
 from pyros.angles import separation
 from pyros.cli.app import app
 from pyros.errors import ImageError, JournalError
+from pyros.imagery import index as imagery_index
 from pyros.imagery.filling import IndexJob, index_files, index_image
 from pyros.imagery.index import ImageIndex, ImageIndexReader, ImageQuery, index_file
 from pyros.imagery.reading import read_record
@@ -131,6 +134,37 @@ def test_a_cone_finds_what_a_look_at_every_image_finds(
     }
     assert all(apart[path] < 1e-6 for path in found)
     assert len(found) == 1000 or len(found) >= len(inside)
+
+
+@pytest.mark.parametrize("many_candidates", [10, 100_000])
+@pytest.mark.parametrize("moc", ["5/7000", "0/3 4/900-950 6/20", "12/100000000", "0/0-11"])
+def test_a_region_finds_what_a_look_at_every_image_finds(
+    many: Any, moc: str, many_candidates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagery_index, "MANY_CANDIDATES", many_candidates)
+    reader, records = many
+    region = SkyRegion.of_moc(moc)
+    vectors = np.array([_vector(each) for each in records])
+    touches = region.touches(np.array([each.cell for each in records]), vectors, np.full(len(records), 0.35))
+    for filter_ in ("", "g"):
+        found, after = [], ""
+        while True:
+            page = reader.find(ImageQuery(region=region, filter=filter_, limit=100, after=after))
+            found += [each.record.path for each in page.images]
+            if not (after := page.next):
+                break
+        wanted = [
+            each for each, inside in zip(records, touches, strict=True) if inside and filter_ in ("", each.filter)
+        ]
+        assert found == [each.path for each in sorted(wanted, key=lambda each: -each.started)]
+    cone = (records[7].ra, records[7].dec, 0.1)
+    both = reader.find(ImageQuery(region=SkyRegion.of_moc("0/0-11"), cone=cone)).images
+    assert both == reader.find(ImageQuery(cone=cone)).images != ()
+
+
+def _vector(record: Any) -> tuple[float, float, float]:
+    ra, dec = math.radians(record.ra), math.radians(record.dec)
+    return math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from pyros import messages, views
@@ -23,6 +24,8 @@ from pyros.alerts.events import EventTable, Followed, StoredEvent
 from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
+from pyros.alerts.tiling import Tiling
+from pyros.areas.work import MAPS_FOLDER
 from pyros.config import Config
 from pyros.errors import UnknownAgent
 from pyros.imagery.index import ImageIndex, index_file
@@ -52,6 +55,7 @@ from pyros.views.messages import messages as messages_of
 from pyros.views.observations import observations
 from pyros.views.requests import request, requests
 from pyros.views.sources import sources
+from tests.alerts.test_skymaps import file
 from tests.builders import voevent
 from tests.views.written import commit, configuration, received, write
 
@@ -300,6 +304,79 @@ def test_alerts_come_page_by_page(observed: Observed, asked: dict[str, Any], wan
     archived(observed.config, 25)
     found = pages(alerts, "alerts", observed, 4, **asked)
     assert [each.identity for each in found] == [f"ivo://test/swift#{n}" for n in reversed(wanted)]
+
+
+def mapped(config: Config) -> Callable[..., str]:
+    """Give the event swift:1 a sky map: 60 % of it about ra 10, 35 % about ra 11; returns what writes its cells."""
+    cells = np.array([healpix.cell(ra, 20.0) >> 12 for ra in (10.0, 11.0, 14.0)])
+    assert len(set(cells)) == 3
+    folder = config.data / MAPS_FOLDER
+    folder.mkdir()
+    density = np.array([0.6, 0.35, 0.05]) / (4 * math.pi / 12 / 4**6)
+    (folder / "m.skymap").write_bytes(file({"UNIQ": 4 * 4**6 + cells, "PROBDENSITY": density}, ORDERING="NUNIQ"))
+    return lambda *chosen: "6/" + " ".join(str(cells[each]) for each in chosen)
+
+
+@pytest.mark.parametrize("asked", [{"sky_map": "swift:1", "share": 0.5}, {"sky_map": "swift:1"}, {"moc": True}])
+def test_lists_of_a_part_of_the_sky(config: Config, observed: Observed, asked: dict[str, Any]) -> None:
+    moc = mapped(config)
+    asked = {"moc": moc(0, 1)} if "moc" in asked else asked
+    ras = (10.0, 11.0) if asked.get("share") is None else (10.0,)
+    places = [(10.0, 20.0), (11.0, 20.0), (14.0, 20.0), (10.0, -20.0), (200.0, 5.0)]
+    journal = Journal(config.journal("alert_manager"), schema=table.SCHEMA)
+    kept, changes = EventTable(journal.rows, list), list[Any]()
+    for number in range(1, 31):
+        ra, dec = places[number % 5]
+        followed = Followed(Event((new := packet(number, ra=ra, dec=dec),)), tiling=Tiling(file="m.skymap"))
+        changes.append(kept.change(StoredEvent(0, new.key, followed), (new,)))
+    write(journal, AlertManagerState(), also=changes)
+    journal.close()
+    index = ImageIndex(index_file(config))
+    index.add(
+        ImageRecord(path=f"/{number}.fits", night="n", started=float(number), ra=ra, dec=20.0, radius=0.01,
+                    cell=healpix.cell(ra, 20.0))
+        for number, ra in enumerate((10.0, 11.0, 14.0, 200.0) * 5)
+    )  # fmt: skip
+    index.close()
+    wanted = [number for number in range(30, 0, -1) if places[number % 5] in [(ra, 20.0) for ra in ras]]
+    assert [each.number for each in pages(events, "events", observed, 4, **asked)] == wanted  # there is no archive yet
+    archive = Archive(config.alert_archive)
+    archive.store([
+        Packet(voevent(packet(number).id, ra=places[number % 5][0], dec=places[number % 5][1]), "x", 1.0 * number)
+        for number in range(1, 31)
+    ])  # fmt: skip
+    archive.close()
+    assert [each.number for each in pages(events, "events", observed, 4, **asked)] == wanted
+    heard = pages(alerts, "alerts", observed, 4, **asked)
+    assert [each.identity for each in heard] == [packet(number).id for number in wanted]
+    taken = pages(images, "images", observed, 3, **asked)
+    assert [each.record.started for each in taken] == [
+        n for n in range(19, -1, -1) if (10.0, 11.0, 14.0, 200.0)[n % 4] in ras
+    ]
+    cone = {"ra": 11.0, "dec": 20.0, "radius": 0.1}
+    assert [each.number for each in pages(events, "events", observed, 4, **cone)] == list(range(26, 0, -5))
+    assert len(pages(events, "events", observed, 4, **cone, **asked)) == (6 if 11.0 in ras else 0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"sky_map": "nobody:1"}, "there is no event"), ({"sky_map": "swift:1"}, "no sky map of 'swift:1' was read"),
+        ({"sky_map": "swift:2"}, "cannot be read"), ({"share": 0.5}, "share goes with sky_map"),
+        ({"sky_map": "swift:2", "share": 1.5}, "at most 1"), ({"moc": "0/12"}, "no cell of order 0"),
+        ({"moc": "0/1", "sky_map": "swift:1"}, "not both"), ({"ra": 1.0}, "go together"),
+    ],
+)  # fmt: skip
+def test_a_place_that_makes_no_sense(config: Config, observed: Observed, asked: dict[str, Any], says: str) -> None:
+    written_events(config, 1)
+    journal = Journal(config.journal("alert_manager"), schema=table.SCHEMA)
+    new = packet(2)
+    stored = StoredEvent(0, new.key, Followed(Event((new,)), tiling=Tiling(file="gone.skymap")))
+    write(journal, also=[EventTable(journal.rows, list).change(stored, (new,))])
+    journal.close()
+    for view in (events, alerts, images):
+        with pytest.raises(ValueError, match=says):
+            view(observed, **asked)
 
 
 def test_alerts_before_there_is_an_archive(observed: Observed) -> None:

@@ -27,6 +27,12 @@ def cell(ra: float, dec: float) -> int:
     return int(core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**LEVEL, order="nested"))
 
 
+def cells(ra: Any, dec: Any) -> Any:
+    """Return the nested cells of `LEVEL` that hold ICRS positions in degrees: arrays, a number each."""
+    core, degrees = _library()
+    return core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**LEVEL, order="nested")
+
+
 def cone(ra: float, dec: float, radius: float) -> list[tuple[int, int]]:
     """Return ranges (first, last) of cells of `LEVEL` that hold all positions within ``radius`` of one, in degrees."""
     radius = max(radius, _MIN_RADIUS)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from pyros.alerts.alert import Alert
+
+if TYPE_CHECKING:  # numpy
+    from pyros.alerts.archive.region import SkyRegion
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +35,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Words that the packet has; '' for any."""
     cone: tuple[float, float, float] | None = None
     """RA, Dec and radius."""
+    region: SkyRegion | None = None
+    """Where it is."""
     last: int | None = None
     """Only that many, the newest."""
 

@@ -27,6 +27,8 @@ _WIDE = 1e-3
 """The share of the sky, about, from which on the newest packets are asked whether they are there."""
 _VERY_WIDE = 0.2
 """The same, where all of them are wanted."""
+_MAX_RANGES = 200
+"""Of cells, in one statement."""
 _ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(prepared(Alert))
 
 
@@ -96,7 +98,7 @@ class ArchiveReader:
                     rows = self._narrowed(connection, query)
                 else:
                     rows = VolumeSearch(connection, self._words, query).rows(self.statement, _rows)
-                rows = _in_cone(rows, query)
+                rows = _in_place(rows, query)
                 for row in rows:
                     yield _entry(row)
         except sa.exc.SQLAlchemyError as error:
@@ -104,7 +106,7 @@ class ArchiveReader:
 
     def _narrowed(self, connection: sa.Connection, query: Query) -> Iterator[Any]:
         """Find what fits where few packets can: an index gives their numbers, which are searched for the words."""
-        only = Query(number=query.number, event=query.event, cone=query.cone)
+        only = Query(number=query.number, event=query.event, cone=query.cone, region=query.region)
         numbers = sa.select(packets.c.number).where(*self._where(only, by_cell=True))
         look = VolumeSearch(connection, self._words, query)
         having = sorted(look.matching(list(connection.execute(numbers).scalars().all())))
@@ -125,18 +127,17 @@ class ArchiveReader:
             limited: only so many rows as are wanted, if nothing else is asked of them.
             few: ``has`` is true for few packets.
         """
-        share = 1.0 if query.cone is None else _share(query.cone[2])
-        wide = share > (_WIDE if query.last is not None else _VERY_WIDE)
+        wide = _share(query) > (_WIDE if query.last is not None else _VERY_WIDE)
         few = few or not wide or query.event != "" or query.number is not None
         columns = [packets.c[name] for name in ("number", "identity", "source", "received", "size", "alert", "error")]
         event = sa.func.coalesce(names.c.event, packets.c.key).label("event")
-        statement = sa.select(*columns, packets.c.ra, packets.c.dec, event).select_from(
+        statement = sa.select(*columns, packets.c.ra, packets.c.dec, packets.c.cell, event).select_from(
             packets.outerjoin(names, names.c.key == packets.c.key)
         )
         statement = statement.where(*self._where(query, by_cell=few and has is None))
         if has is not None:
             statement = statement.where(has)
-        if query.last is not None and query.cone is None and limited:
+        if query.last is not None and not _has_place(query) and limited:
             statement = statement.limit(query.last)
         order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
         return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
@@ -161,6 +162,9 @@ class ArchiveReader:
         if query.cone:
             cell = packets.c.cell if by_cell else packets.c.cell + 0
             yield sa.or_(*(cell.between(*cells) for cells in healpix.cone(*query.cone)))
+        if query.region is not None:
+            cell = packets.c.cell if by_cell and not query.cone else packets.c.cell + 0
+            yield sa.or_(*(cell.between(*cells) for cells in query.region.covering(_MAX_RANGES)))
 
     def packet(self, number: int) -> bytes:
         """Return a packet's bytes as they came."""
@@ -218,21 +222,27 @@ def _chunk(query: Query) -> int:
 
 def _narrow(query: Query) -> bool:
     """Tell whether so few packets fit that they are looked up first, and then searched for the words."""
-    return bool(query.number is not None or query.event or (query.cone and _share(query.cone[2]) <= _WIDE))
+    return bool(query.number is not None or query.event or _share(query) <= _WIDE)
 
 
-def _in_cone(rows: Iterator[Any], query: Query) -> Iterator[Any]:
-    cone = query.cone
-    return rows if cone is None else (row for row in rows if _within(row, cone))
+def _has_place(query: Query) -> bool:
+    return query.cone is not None or query.region is not None
 
 
-def _share(radius: float) -> float:
-    """Return the share of the sky within so many degrees of a position."""
-    return (1 - math.cos(math.radians(min(radius, 180.0)))) / 2
+def _in_place(rows: Iterator[Any], query: Query) -> Iterator[Any]:
+    return (row for row in rows if _is_within(row, query)) if _has_place(query) else rows
 
 
-def _within(row: Any, cone: tuple[float, float, float]) -> bool:
-    return row.ra is not None and separation(cone[0], cone[1], row.ra, row.dec) <= cone[2]
+def _share(query: Query) -> float:
+    """Return the share of the sky in which a query looks, 0 to 1."""
+    share = 1.0 if query.region is None else query.region.share
+    return share if query.cone is None else min(share, (1 - math.cos(math.radians(min(query.cone[2], 180.0)))) / 2)
+
+
+def _is_within(row: Any, query: Query) -> bool:
+    if row.ra is None or (query.region is not None and not query.region.has_cell(row.cell)):
+        return False
+    return query.cone is None or separation(query.cone[0], query.cone[1], row.ra, row.dec) <= query.cone[2]
 
 
 def _entry(row: Any) -> ArchivedPacket:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from pyros.alerts.map_places import MapPlace
-from pyros.alerts.skymaps.skymap import Floats, Integers, SkyMap, healpix
+from pyros.alerts.skymaps.skymap import Floats, Integers, SkyMap, cell_radius, healpix
 
 SHARE = 0.99
 """As positions are held against each other (`pyros.alerts.coincidences`)."""
@@ -32,7 +30,7 @@ def place_of(skymap: SkyMap) -> MapPlace:
         (round(float(lon), 4), round(float(lat), 4), round(float(share), 4))
         for lon, lat, share in zip(ra, dec, least, strict=True)
     )
-    return MapPlace(points, _radius(2**finest), float(skymap.areas[inside].sum()))
+    return MapPlace(points, cell_radius(finest), float(skymap.areas[inside].sum()))
 
 
 def _in_cells(level: Integers, cell: Integers, shares: Floats, finest: int) -> tuple[Integers, Floats] | None:
@@ -49,13 +47,3 @@ def _in_cells(level: Integers, cell: Integers, shares: Floats, finest: int) -> t
     least = np.ones(len(cells))
     np.minimum.at(least, where, np.repeat(shares, spread))
     return cells, least
-
-
-def _radius(nside: int) -> float:
-    """Return how far the corners of cells are from their centres at most, degrees.
-
-    That is the distance of (z = 2/3, phi = pi/4 nside) and (z = 1 - (1 - 1/nside)**2 / 3, phi = 0): Gorski et al. 2005.
-    """
-    one, other, turn = 2 / 3, 1 - (1 - 1 / nside) ** 2 / 3, math.pi / (4 * nside)
-    cosine = one * other + math.sqrt((1 - one**2) * (1 - other**2)) * math.cos(turn)
-    return math.degrees(math.acos(min(1.0, cosine)))

@@ -26,6 +26,17 @@ def healpix() -> Any:
     return core
 
 
+def cell_radius(level: int) -> float:
+    """Return how far the corners of a level's cells are from their centres at most, degrees.
+
+    That is the distance of (z = 2/3, phi = pi/4 nside) and (z = 1 - (1 - 1/nside)**2 / 3, phi = 0): Gorski et al. 2005.
+    """
+    nside = 2**level
+    one, other, turn = 2 / 3, 1 - (1 - 1 / nside) ** 2 / 3, math.pi / (4 * nside)
+    cosine = one * other + math.sqrt((1 - one**2) * (1 - other**2)) * math.cos(turn)
+    return math.degrees(math.acos(min(1.0, cosine)))
+
+
 class SkyMap:
     """Where an event probably is: HEALPix cells (nested) of mixed levels, each with its probability.
 
