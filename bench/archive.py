@@ -16,7 +16,6 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,49 +31,126 @@ from pyros.alerts.archive.archive import Archive
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.alerts.archive.tables import names, packets, raw
-from pyros.alerts.archive.text_index import add_to_index
+from pyros.alerts.archive.text_index import VOLUME, SqliteTextIndex, TextIndex, add_to_index
 
 STREAMS = 100
 PER_EVENT = 5
-CHUNK = 20_000
+CHUNK = VOLUME // 4
 FIRST = 1.7e9  # Unix seconds of the first packet; one a minute comes after it
 MINUTE = 60.0
 POOL = 5_000
+WORDY = 2 * VOLUME
+"""The newest packets, which are as large as real ones. Older ones have a fifth of the words, and no raw bytes to speak
+of: 10 million take long enough."""
+
+_Said = tuple[int, float, list[str]]
 
 
 def fill(archive: Archive, count: int, told: Callable[[int], None], until: float = math.inf) -> bool:
     """As if so many packets had been archived; False where the time (of `time.monotonic`) came before the end.
 
-    SQLite gets its rows without SQLAlchemy's parameters, and its indexes when all rows are there. An archive that fills
-    up by and by has them all the time: `pyros alerts import` tells how fast that is.
+    SQLite gets its rows without SQLAlchemy's parameters and without a journal, a volume of words in each transaction:
+    a file whose filling was killed is of no use. `pyros alerts import` tells how fast a real archive fills up.
     """
     with archive.writing() as connection:
         start = connection.execute(sa.select(sa.func.max(packets.c.number))).scalar() or 0
         in_file = connection.dialect.name == "sqlite"
-        if in_file:
-            connection.exec_driver_sql("PRAGMA cache_size=-400000")
-            for index_ in packets.indexes if start < count else ():
-                index_.drop(connection, checkfirst=True)
-    made = _Made(start + 1)
-    for begin in range(start + 1, count + 1, CHUNK):
+    words = _WordsAtOnce() if in_file else archive._words
+    made = _Made(lists=not in_file)
+    _without_journal(archive, in_file and start < count)
+    for begin in range(start + 1, count + 1, VOLUME):
         if time.monotonic() > until:
             return False
-        rows, said, keys = made.rows(begin, min(begin + CHUNK, count + 1))
+        wordy, end = begin > count - WORDY or not in_file, min(begin + VOLUME, count + 1)
         with archive.writing() as connection:
-            _insert(connection, packets, rows)
-            _insert(connection, raw, [(row[0], made.packet(row[0])) for row in rows])
-            _insert(connection, names, [(key, key) for key in keys])
-            add_to_index(connection, archive._words, said)
+            if wordy or begin % VOLUME != 1 or begin == 1 or end - begin < VOLUME:
+                for first in range(begin, end, CHUNK):
+                    rows, said, keys = made.rows(first, min(first + CHUNK, end), wordy)
+                    _insert(connection, packets, rows)
+                    _insert(connection, raw, [(row[0], made.packet(row[0], wordy)) for row in rows])
+                    _insert(connection, names, [(key, key) for key in keys])
+                    add_to_index(connection, words, said)
+            else:
+                _copy_volume(connection, words, made, begin - 1)
         told(begin)
-    for index_ in sorted(packets.indexes, key=lambda each: str(each.name)):
-        if time.monotonic() > until:
-            return False
-        with archive.writing() as connection:
-            index_.create(connection, checkfirst=True)
+    _without_journal(archive, False)
     if not in_file:
         with archive.writing() as connection:
             connection.exec_driver_sql("ANALYZE")
     return True
+
+
+def _copy_volume(connection: sa.Connection, words: TextIndex, made: _Made, more: int) -> None:
+    """Write a volume by SQLite itself: the first volume's packets with numbers ``more`` higher, and other positions."""
+    run = connection.exec_driver_sql
+    run("CREATE TEMP TABLE IF NOT EXISTS texts (number INTEGER PRIMARY KEY, text)")
+    run("CREATE TEMP TABLE IF NOT EXISTS places (number INTEGER PRIMARY KEY, ra, dec, cell)")
+    if not run("SELECT count(*) FROM texts").scalar():
+        for first in range(1, VOLUME + 1, CHUNK):
+            said = made.rows(first, first + CHUNK, False)[1]
+            run("INSERT INTO texts VALUES (?, ?)", [(number, text.partition(" ")[2]) for number, _, (text,) in said])
+    run(
+        "INSERT OR REPLACE INTO places VALUES (?, ?, ?, ?)",
+        list(zip(range(1, VOLUME + 1), *_places(more, VOLUME), strict=True)),
+    )
+    stream = f"'observatory' || ((p.number + {more}) % {STREAMS}) || '/stream'"
+    changed = {
+        "number": f"p.number + {more}", "identity": f"'ivo://' || {stream} || '#' || (p.number + {more})",
+        "sha256": f"CAST(printf('%032d', p.number + {more}) AS BLOB)", "received": f"received + {more * MINUTE}",
+        "stream": stream, "key": f"'event-' || ((p.number + {more}) / {PER_EVENT})", "time": f"time + {more * MINUTE}",
+        "ra": "q.ra", "dec": "q.dec", "cell": "q.cell",
+    }  # fmt: skip
+    columns = [column.name for column in packets.columns]
+    run(
+        f"INSERT INTO packets ({', '.join(columns)}) SELECT {', '.join(changed.get(each, each) for each in columns)}"
+        f" FROM packets AS p JOIN places AS q ON q.number = p.number WHERE p.number <= {VOLUME}"
+    )
+    run(f"INSERT INTO raw SELECT number + {more}, packet FROM raw WHERE number <= {VOLUME}")
+    run(f"INSERT OR IGNORE INTO names SELECT key, key FROM packets WHERE number > {more} AND number % {PER_EVENT} = 0")
+    volume = more // VOLUME + 1
+    words.close(connection, volume - 1)
+    words.create(connection, volume)
+    oldest = FIRST + 1 + MINUTE * (more + 1)
+    run("INSERT INTO volumes VALUES (?, ?, ?, ?)", (volume, more + 1, oldest, oldest + MINUTE * (VOLUME - 1)))
+    run(
+        f"INSERT INTO words_{volume} (rowid, text)"
+        f" SELECT number + {more}, 'trigger' || ((number + {more}) / {PER_EVENT}) || ' ' || text FROM texts"
+    )
+
+
+def _places(seed: int, size: int) -> tuple[list[float], list[float], list[int]]:
+    """Return right ascensions, declinations and cells, all over the sky."""
+    chance = np.random.default_rng(seed)
+    ra, dec = chance.uniform(0, 360, size), np.degrees(np.arcsin(chance.uniform(-1, 1, size)))
+    return ra.tolist(), dec.tolist(), healpix.cells(ra, dec).tolist()
+
+
+def _without_journal(archive: Archive, wanted: bool) -> None:
+    """Let SQLite write without a journal and with a large cache, or as the archive does."""
+    if archive._engine.dialect.name != "sqlite":
+        return
+    archive._engine.dispose()  # a mode is changed by the only connection, outside of any transaction
+    connection = archive._engine.raw_connection()
+    quick = ("journal_mode=OFF", "synchronous=OFF", "cache_size=-1000000")
+    for pragma in quick if wanted else ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-2000"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.close()
+
+
+class _WordsAtOnce(SqliteTextIndex):
+    """Writes a volume as one segment, which its optimizing would make of it."""
+
+    def create(self, connection: sa.Connection, volume: int) -> None:
+        super().create(connection, volume)
+        self._configure(connection, volume, 1 << 30)
+
+    def close(self, connection: sa.Connection, volume: int) -> None:
+        super().close(connection, volume)
+        self._configure(connection, volume, 1 << 20)
+
+    def _configure(self, connection: sa.Connection, volume: int, hashed: int) -> None:
+        name = f"words_{volume}"
+        connection.exec_driver_sql(f"INSERT INTO {name} ({name}, rank) VALUES ('hashsize', {hashed})")
 
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: list[tuple[Any, ...]]) -> None:
@@ -88,10 +164,10 @@ def _insert(connection: sa.Connection, table: sa.Table, rows: list[tuple[Any, ..
 
 class _Made:
     """Packets as real ones are, as far as the archive can see: those of the corpus have 170 words, 65 of them being in
-    nearly every one, and 1.6 KB when they are compressed."""
+    nearly every one, and 1.6 KB when they are compressed. Of these the newest `WORDY` have 125 words, older ones 25."""
 
-    def __init__(self, seed: int) -> None:
-        self._chance = np.random.default_rng(seed)
+    def __init__(self, lists: bool) -> None:
+        self._lists = lists
         fixed = np.random.default_rng(1)
         alert = parse(event("made", 0))
         said = msgspec.structs.replace(alert, id="@0", ivorn="@0", stream="@1", event="@2", ra=1.25, dec=2.5)
@@ -109,31 +185,34 @@ class _Made:
             assert mark in text
             text = text.replace(mark, f'"{name}":"%({name})s"')
         self._alert = text.replace(":1.25", ":%(ra).6f", 1).replace(":2.5", ":%(dec).6f", 1)
-        self._common = " ".join(["burst", *(f"common{number}" for number in range(64))])
-        vocabulary = fixed.zipf(1.3, (POOL, 60)) % 6_000
-        self._prose = [" ".join({f"prose{word}" for word in words}) for words in vocabulary.tolist()]
-        figures = fixed.integers(0, 100_000, (POOL, 20))
-        self._figures = [" ".join({f"{word:05d}" for word in words}) for words in figures.tolist()]
+        vocabulary = (fixed.zipf(1.3, (POOL, 60)) % 6_000).tolist()
+        figures = fixed.integers(0, 100_000, (POOL, 20)).tolist()
+        self._words = [
+            (
+                " ".join(["burst", *(f"common{number}" for number in range(64 // less))]),
+                [" ".join({f"prose{word}" for word in words[: 60 // less]}) for words in vocabulary],
+                [" ".join({f"{word:05d}" for word in words[: 20 // less]}) for words in figures],
+            )
+            for less in (6, 1)
+        ]
         self._raw = [zlib.compress(_with_figures(number, fixed), 3) for number in range(64)]
 
-    def packet(self, number: int) -> bytes:
-        return self._raw[number % len(self._raw)]
+    def packet(self, number: int, wordy: bool) -> bytes:
+        return self._raw[number % len(self._raw)][: None if wordy else 100]
 
-    def rows(self, begin: int, end: int) -> tuple[list[tuple[Any, ...]], list[tuple[int, float, list[str]]], list[str]]:
+    def rows(self, begin: int, end: int, wordy: bool) -> tuple[list[tuple[Any, ...]], list[_Said], list[str]]:
         """The rows of `packets`, what their words are, and the events that are new."""
-        size = end - begin
-        chance = self._chance
-        ra = chance.uniform(0, 360, size)
-        dec = np.degrees(np.arcsin(chance.uniform(-1, 1, size)))
-        core, degrees = healpix._library()
-        cells = core.lonlat_to_healpix(ra * degrees, dec * degrees, 2**healpix.LEVEL, order="nested").tolist()
+        size, chance = end - begin, np.random.default_rng(begin)
         own = chance.integers(0, 10_000, (size, 2)).tolist()
         pools = chance.integers(0, POOL, (size, 2)).tolist()
-        once = chance.integers(10**7, 10**8, (size, 8)).tolist()
-        found, said, keys = [], [], []
-        for number, here_ra, here_dec, cell, (one, other), (prose, figures), values in zip(
-            range(begin, end), ra.tolist(), dec.tolist(), cells, own, pools, once, strict=True
-        ):
+        once = chance.integers(10**7, 10**8, (size, 8 if wordy else 1)).tolist()
+        common, pool, more = self._words[wordy]
+        found, said, keys = list[tuple[Any, ...]](), list[_Said](), list[str]()
+        seconds = np.datetime64(int(FIRST), "s") + np.arange(begin, end) * int(MINUTE)
+        for number, here_ra, here_dec, cell, (one, other), (prose, figures), values, when in zip(
+            range(begin, end), *_places(begin, size), own, pools, once,
+            np.datetime_as_string(seconds, timezone="UTC").tolist(), strict=True,
+        ):  # fmt: skip
             stream, key = f"observatory{number % STREAMS}/stream", f"event-{number // PER_EVENT}"
             sent, identity = FIRST + MINUTE * number, f"ivo://{stream}#{number}"
             first = not number % PER_EVENT or number == 1
@@ -143,15 +222,15 @@ class _Made:
             role = "test" if number % 10 == 0 else "utility" if number % 10_000 == 1 else "observation"
             alert = self._alert % {
                 "id": identity, "stream": stream, "event": key, "role": role, "kind": kind,
-                "ra": here_ra, "dec": here_dec, "time": f"{datetime.fromtimestamp(sent, UTC):%Y-%m-%dT%H:%M:%SZ}",
+                "ra": here_ra, "dec": here_dec, "time": when,
             }  # fmt: skip
             found.append((
-                number, identity, number.to_bytes(32, "little"), "bench", "", sent + 1, 6_000, stream, role, kind, key,
+                number, identity, number.to_bytes(32, "big"), "bench", "", sent + 1, 6_000, stream, role, kind, key,
                 sent, here_ra, here_dec, cell, alert.encode(), None,
             ))  # fmt: skip
-            text = f"trigger{number // PER_EVENT} word{one} word{other} {self._common} {self._prose[prose]} "
-            text += f"{self._figures[figures]} {' '.join(map(str, values))}"
-            said.append((number, sent + 1, text.split()))
+            text = f"trigger{number // PER_EVENT} word{one} word{other} {common} {pool[prose]} "
+            text += f"{more[figures]} {' '.join(map(str, values))}"
+            said.append((number, sent + 1, text.split() if self._lists else [text]))
         return found, said, keys
 
 
