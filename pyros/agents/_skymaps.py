@@ -34,7 +34,7 @@ from pyros.agents._skymap_messages import (
 from pyros.agents.agent import Agent
 from pyros.alerts import Alert
 from pyros.alerts.coincidences import Coincidence
-from pyros.alerts.events import EventTable, Followed, StoredEvent
+from pyros.alerts.events import EventTable, Followed, StoredEvent, standing
 from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
@@ -335,7 +335,7 @@ class SkyMapsAgent(Agent):
         name, followed, tiling = stored.name, stored.followed, stored.followed.tiling
         assert tiling is not None
         now = self.clock.now()
-        agrees = tuple(each.mission for _, each in self.events.coincident(stored))
+        agrees = tuple(standing(self.events.coincident(stored)).values())
         decision = self.rules.decide(alert, now, self.sky, EventFacts.of(alert, followed, agrees))
         if not decision.accepted:
             if tiling.request is not None:

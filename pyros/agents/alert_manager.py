@@ -17,8 +17,8 @@ from pyros.agents._publishing import PublishingAgent, PublishingState
 from pyros.agents._skymaps import Agreement
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.batches import NotTaken
-from pyros.alerts import Alert, events, followup, identity, parse
-from pyros.alerts.events import EventTable, Followed, StoredEvent
+from pyros.alerts import Alert, coincidences, events, followup, identity, parse
+from pyros.alerts.events import EventTable, Followed, StoredEvent, standing
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import DecisionRecord, RequestChange
@@ -132,6 +132,7 @@ class AlertManagerAgent(PublishingAgent):
             return
         stored = known[0] if known else StoredEvent(0, self._new_name(new, namesake), Followed())
         before = self.events.coincident(stored) if known else []
+        had_been_retracted = stored.retracted
         for other in known[1:]:
             self._join(stored.followed, other.followed)
             self.join_maps(stored.followed, other)
@@ -143,7 +144,7 @@ class AlertManagerAgent(PublishingAgent):
         else:
             decision = self._decide(alert, stored, agrees)
         self.in_transaction(self.events.change(stored, (new,), known[1:]))
-        requests = self._settle(stored, decision.reason, before, agrees)
+        requests = self._settle(stored, decision.reason, before, agrees, had_been_retracted)
         decision, observation, outcome = self._outcome(stored, decision, agrees, requests)
         if fields_gone and outcome == "nothing":
             outcome = "withdrawn"
@@ -155,20 +156,26 @@ class AlertManagerAgent(PublishingAgent):
         """Settle who observes what coincides, now that an event's map is known, or is not waited for any more."""
         agrees = self.events.coincident(stored)
         if before or agrees:
-            for each in self._settle(stored, "its sky map was read", before, agrees):
+            for each in self._settle(stored, "its sky map was read", before, agrees, stored.retracted):
                 self.send_to(self.SCHEDULER, each.message, each.payload)
 
     def _settle(
-        self, stored: StoredEvent, reason: str, before: list[Agreement], agrees: list[Agreement]
+        self,
+        stored: StoredEvent,
+        reason: str,
+        before: list[Agreement],
+        agrees: list[Agreement],
+        had_been_retracted: bool,
     ) -> list[RequestNotice]:
         """Ask for one observation of what coincides, and again for one of its own of what coincides no more."""
         groups = [self._group(stored) if agrees else [stored]]
-        if agrees and self.rules.asks_of_event:
-            newly = {each.name for each, _ in agrees} - {each.name for each, _ in before}
-            self._reconsider(groups[0], newly | {stored.name} if newly else newly)
         for other, _ in before:
             if not any(other.number == each.number for group in groups for each in group):
                 groups.append(self._group(other))
+        if self.rules.asks_of_event:
+            were = {} if had_been_retracted else standing(before)
+            are = {} if stored.retracted else standing(agrees)
+            self._judge_again(stored, [each for group in groups for each in group], were, are)
         requests: list[RequestNotice] = []
         for group in groups:
             as_before = [(each.followed.observation, each.followed.asked, each.followed.requests) for each in group]
@@ -188,6 +195,55 @@ class AlertManagerAgent(PublishingAgent):
                     found[other.number] = other
                     waiting.append(other)
         return list(found.values())
+
+    def _judge_again(
+        self, stored: StoredEvent, members: list[StoredEvent], were: dict[str, str], are: dict[str, str]
+    ) -> None:
+        """Ask the rules again about an event and those with which it began, or ceased, to coincide.
+
+        Args:
+            stored: the event.
+            members: it, and all that are to be settled.
+            were: the missions, by their events' names, that stood and coincided with it before.
+            are: the same, now.
+        """
+        newly, gone = are.keys() - were.keys(), were.keys() - are.keys()
+        self._reconsider(members, {*newly, stored.name} if newly else set())
+        for each in members if gone else ():
+            if each.name == stored.name:
+                self._reconsider_without(each, tuple(were[name] for name in sorted(gone)))
+            elif each.name in gone:
+                self._reconsider_without(each, (coincidences.mission_of(stored.followed.event),))
+
+    def _reconsider_without(self, stored: StoredEvent, gone: tuple[str, ...]) -> None:
+        """Ask no more for what the rules wanted only because of missions that coincide no more, or are retracted.
+
+        The rules are asked with them and without them at one moment: that an alert has become old changes nothing.
+        """
+        followed = stored.followed
+        agrees = tuple(standing(self.events.coincident(stored)).values())
+        best, now, dropped = identity.believe(followed.event).best, self.clock.now(), set()
+
+        def decide(alert: Alert, missions: tuple[str, ...]) -> Decision:
+            return self.rules.decide(alert, now, self.sky, EventFacts.of(alert, followed, missions))
+
+        tiling, measured = followed.tiling, followed.map
+        if tiling is not None and tiling.request is not None and measured is not None and measured.place:
+            alert = tiling.sources[tiling.read].alert
+            if decide(alert, (*agrees, *gone)).accepted and not decide(alert, agrees).accepted:
+                self.decide_by_map(alert, stored, measured.place.densest)
+        for packet in followed.event.packets:
+            if packet.id not in followed.accepted:
+                continue
+            alert = identity.alert_of(packet)
+            before, after = decide(alert, (*agrees, *gone)), decide(alert, agrees)
+            if before.accepted and not after.accepted:
+                dropped.add(packet.id)
+            elif after.accepted and after.rule != before.rule and followed.asked and followed.asked.alert == packet.id:
+                followed.asked = self._observation(alert, stored.name, after, followed, best)
+        followed.accepted = [each for each in followed.accepted if each not in dropped]
+        if followed.asked is not None and followed.asked.alert in dropped:
+            self._go_on_or_end(followed, f"without {' and '.join(gone)} the rules do not want it")
 
     def _reconsider(self, group: list[StoredEvent], newly: set[str]) -> None:
         """Ask the rules again about events that something coincides with now: its packets came too early for that."""
@@ -268,7 +324,7 @@ class AlertManagerAgent(PublishingAgent):
             reading = f"no position yet: its sky map is read first ({alert.skymap})"
             return Decision(accepted=False, reason="its event was retracted before" if retracted else reading)
         if self.rules.asks_of_event:
-            event = EventFacts.of(alert, followed, tuple(each.mission for _, each in agrees))
+            event = EventFacts.of(alert, followed, tuple(standing(agrees).values()))
         decision = self.rules.decide(alert, self.clock.now(), self.sky, event)
         if decision.accepted:
             followed.accepted = [*followed.accepted, alert.id][-identity.MAX_PACKETS_PER_EVENT :]
@@ -303,14 +359,19 @@ class AlertManagerAgent(PublishingAgent):
         if known.alert not in identity.retracted_ids(followed.event) and best is not None:
             reason = f"{alert.event} is retracted, but not {known.alert}, for which its observation was asked"
             return Decision(accepted=False, reason=reason)
-        if best is not None and best.ra is not None and best.dec is not None and best.id in followed.accepted:
-            reason = f"{alert.event} is retracted, but {best.id} stands: the observation goes on there"
-            followed.asked = msgspec.structs.replace(
-                known, ra=best.ra, dec=best.dec, error_radius=best.error_radius, alert=best.id, reason=reason
-            )
-            return Decision(accepted=False, reason=reason)
-        followed.asked = None
-        return Decision(accepted=False, reason=f"{alert.event} is retracted")
+        return Decision(accepted=False, reason=self._go_on_or_end(followed, f"{alert.event} is retracted"))
+
+    def _go_on_or_end(self, followed: Followed, reason: str) -> str:
+        """Ask for the observation at the best position, where the rules want that packet, or no more; say which."""
+        known, best = followed.asked, identity.believe(followed.event).best
+        if known is None or best is None or best.ra is None or best.dec is None or best.id not in followed.accepted:
+            followed.asked = None
+            return reason
+        reason = f"{reason}, but {best.id} stands: the observation goes on there"
+        followed.asked = msgspec.structs.replace(
+            known, ra=best.ra, dec=best.dec, error_radius=best.error_radius, alert=best.id, reason=reason
+        )
+        return reason
 
     def _observation(
         self, alert: Alert, name: str, decision: Decision, followed: Followed, best: identity.PacketRecord | None

@@ -106,6 +106,16 @@ class StoredEvent(msgspec.Struct):
     followed: Followed
     """What is known of it; a copy of the reader's own."""
 
+    @property
+    def retracted(self) -> bool:
+        """Whether something real was said of it, and all of that is taken back."""
+        return identity.believe(self.followed.event).retracted
+
+
+def standing(agreements: Iterable[tuple[StoredEvent, Coincidence]]) -> dict[str, str]:
+    """Return the missions of the events that coincide and are not retracted, by the events' names."""
+    return {other.name: agrees.mission for other, agrees in agreements if not other.retracted}
+
 
 class EventChange:
     """A row as it is to be written with the turn; called inside its transaction."""

@@ -49,6 +49,7 @@ class Sky:
             "better": gw_alert("UPDATE", 9, drawn_map(ra, 20.0, width=3.0)),
             "inside": burst(1300001, 2, ra + 3),
             "outside": burst(1300002, 3, (ra + 120) % 360),
+            "gone": packet("SWIFT", "BAT_GRB_Pos", 1300001, 20, second=9, ra=ra + 3, error=0.05, gone=True),
         }
 
 
@@ -82,6 +83,8 @@ def test_only_the_burst_in_the_map_coincides(tmp_path: Path) -> None:
         assert agrees.startswith("lvc:S260320a 9 s before, in the region of ")
         (seen,) = events.coinciding(rig.journal.reader(), "lvc:S260320a")
         assert seen.name == "swift:1300001"
+        rig.take(packets["gone"])
+        assert end(rig) == (set(), False), "nor is the wave wanted without the burst"
     finally:
         rig.stop()
 
@@ -96,7 +99,7 @@ def test_a_map_that_cannot_be_read_leaves_the_time_alone(tmp_path: Path) -> None
         rig.stop()
 
 
-NAMES = ("better", "inside", "outside", "wave")
+NAMES = ("better", "gone", "inside", "outside", "wave")
 
 
 @settings(max_examples=6, deadline=None)
@@ -113,3 +116,5 @@ def test_every_order_of_a_map_and_bursts_has_the_same_end(order: list[str], ther
             finally:
                 rig.stop()
     assert ends[0] == ends[1]
+    stands = "inside" in there and "gone" not in there and not there.isdisjoint({"wave", "better"})
+    assert (("swift:1300001", "i") in ends[0][0], ends[0][1]) == (stands, stands)

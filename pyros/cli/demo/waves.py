@@ -179,12 +179,12 @@ class _Watch:
             tiling = self.event().followed.tiling
         if tiling is None:
             return -1
-        if tiling.targets and tiling.read != self._map:
+        if tiling.targets and tiling.read != self._map and tiling.covered is not None:  # else they are the old map's
             self._map = tiling.read
             self.maps += 1
             facts = self.event().followed.map
             size = f", 90 % in {facts.area90:.0f} square degrees" if facts is not None and facts.area90 else ""
-            kept = f"; {tiling.covered:.1%} of it was observed already" if tiling.observed and tiling.covered else ""
+            kept = f"; {tiling.covered:.1%} of it was observed already" if tiling.observed else ""
             out.print(f"map {self.maps}        {len(tiling.targets)} fields{size}{kept}")
         for each in tiling.observed[self.seen :]:
             self.seen += 1
