@@ -16,18 +16,30 @@ from pyros.errors import AgentUnreachable
 from pyros.health.asking import of_agent, of_broker
 from tests.cli.conftest import on_free_ports
 from tests.conftest import wait_until
+from tests.instruments.indi_server import IndiServer, needs_indi
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def refused(*command: str | Path, cwd: Path) -> str:
+    """Return why a command fails; that it doesn't is the test's failure."""
+    done = _done(*command, cwd=cwd)
+    assert done.returncode != 0, done.stdout
+    return " ".join(done.stderr.split())
+
+
 def run(*command: str | Path, cwd: Path) -> str:
     """Return what a command prints; its failure is the test's."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYROS", "VIRTUAL_ENV"))}
-    done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=clean, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = _done(*command, cwd=cwd)
     assert done.returncode == 0, f"{command}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def _done(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYROS", "VIRTUAL_ENV"))}
+    return subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=clean, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +94,32 @@ def broker_answers(config: Config) -> bool:
 def test_a_first_burst_is_followed_up_three_commands_after_the_wheel_is_installed(
     environment: Path, tmp_path: Path
 ) -> None:
+    run(environment / "bin" / "pyros", "init", "mine", "--yes", "--simulators", cwd=tmp_path)
+    follow_a_burst(environment / "bin" / "pyros", tmp_path / "mine")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@needs_indi
+def test_a_burst_is_observed_with_devices_of_ones_own(environment: Path, tmp_path: Path) -> None:
     pyros = environment / "bin" / "pyros"
-    run(pyros, "init", "mine", "--yes", "--simulators", cwd=tmp_path)
-    mine = tmp_path / "mine"
+    names = ("Telescope Simulator", "CCD Simulator", "Dome Simulator", "Weather Simulator", "Filter Simulator")
+    server = IndiServer(tmp_path, *names)
+    try:
+        where = ["--latitude", "43.93", "--longitude", "5.71", "--elevation", "650", "--night", "--no-alpaca"]
+        init: list[str | Path] = [pyros, "init", "mine", "--yes", *where, "--indi", f"127.0.0.1:{server.port}"]
+        told = refused(*init, cwd=tmp_path)
+        assert "Weather Simulator tells no humidity and no cloud" in told
+        assert "say --without humidity,cloud" in told
+        run(*init, "--without", "humidity,cloud", cwd=tmp_path)
+        follow_a_burst(pyros, tmp_path / "mine")
+        assert list((tmp_path / "mine" / "var" / "images").rglob("*_Red.fits"))
+    finally:
+        server.kill()
+
+
+def follow_a_burst(pyros: Path, mine: Path) -> None:
+    """Run an observatory of one's own, and send it a burst, of which an image must come."""
     on_free_ports(mine / "pyros_agent_config.ini")
     with (mine / "log").open("wb") as log:
         observatory = subprocess.Popen([pyros, "run"], cwd=mine, stdout=log, stderr=log, start_new_session=True)

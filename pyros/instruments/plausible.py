@@ -57,6 +57,11 @@ def absent(quantity: str) -> str:
     return f"if it has no sensor for {quantity}, say so in its address: ?without={quantity}"
 
 
+def absent_in(text: str) -> str:
+    """Return the quantity that the sentence of `absent` in a text is about; '' where there is no such sentence."""
+    return next((quantity for quantity in ESSENTIAL if text.endswith(absent(quantity))), "")
+
+
 def checked(reading: WeatherReading, name: str, without: Iterable[str] = ()) -> WeatherReading:
     """Return the reading as it counts: what the address names as absent is None, and a humidity at most 100 %.
 

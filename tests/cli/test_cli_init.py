@@ -6,10 +6,14 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pyros import config as configuration
+from pyros.alerts.rules.rules import Rules
 from pyros.cli.init import init as command
 from pyros.cli.init import questions
+from pyros.cli.init.plan import RULES
+from pyros.cli.init.properties import DeviceProperties, with_filters
 from pyros.cli.init.template import IniTemplate, set_yaml
 from pyros.cli.instruments.discover import FoundDevice
 from pyros.errors import PyrosError
@@ -31,6 +35,7 @@ REAL = (
 def devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "ask_devices", lambda *_: list(REAL))
     monkeypatch.setattr(questions, "_listens", lambda _: False)
+    monkeypatch.setattr(questions, "ask_properties", lambda _: DeviceProperties())
 
 
 def mode(path: Path) -> int:
@@ -90,6 +95,7 @@ def test_devices_that_answer_are_used_and_the_others_left_out(tmp_path: Path) ->
 def test_what_a_station_does_not_measure_stands_in_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     station = FoundDevice("weather", "indi", "Davis", "tcp:10.0.0.2:7624/Davis")
     monkeypatch.setattr(questions, "ask_devices", lambda *_: [station])
+    monkeypatch.setattr(questions, "ask_properties", lambda _: DeviceProperties(missing=("humidity", "cloud")))
     how = ["--yes", *PLACE, "--indi", "10.0.0.2"]
     fails(
         ["init", tmp_path / "o", *how, "--without", "clouds"], "--without clouds: a weather station is asked for rain"
@@ -97,7 +103,43 @@ def test_what_a_station_does_not_measure_stands_in_its_address(tmp_path: Path, m
     assert run("init", tmp_path / "o", *how, "--without", "humidity,cloud").exit_code == 0
     config = configuration.load(tmp_path / "o" / configuration.FILE_NAME)
     assert config.agents["weather"].address == "tcp:10.0.0.2:7624/Davis?without=humidity,cloud"
+    monkeypatch.setattr(questions, "ask_properties", lambda _: DeviceProperties())
     assert run("init", tmp_path / "p", *how).exit_code == 0
+
+
+def test_what_a_station_does_not_tell_must_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "ask_devices", lambda *_: [FoundDevice("weather", "indi", "Davis", "tcp:h:7624/D")])
+    monkeypatch.setattr(questions, "ask_properties", lambda _: DeviceProperties(missing=("humidity", "cloud")))
+    how = ["--yes", *PLACE, "--indi", "10.0.0.2"]
+    for given in ([], ["--without", "cloud"]):
+        fails(["init", tmp_path / "o", *how, *given], "Davis tells no humidity and no cloud. If it has no sensor for")
+    assert run("init", tmp_path / "o", *how, "--without", "cloud,humidity").exit_code == 0
+
+
+def test_the_rules_ask_for_the_wheels_filters(tmp_path: Path, devices: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("Red", "Green", "H Alpha", "Luminance")
+    monkeypatch.setattr(questions, "ask_properties", lambda _: DeviceProperties(filters=names))
+    result = run("init", tmp_path / "o", "--yes", *PLACE)
+    assert "r is Red, i is Luminance" in result.stdout.replace("\n", " ")
+    rules = Rules.load(tmp_path / "o" / RULES)
+    used = {each.filter for rule in rules.rules for each in rule.exposures}
+    assert used == {"Red", "Luminance"}
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "found"),
+    [
+        (("U", "B", "V", "R", "I"), "r", "R"),
+        (("Red", "Green"), "g", "Green"),
+        (("Ha", "Clear"), "i", "Clear"),
+        (("Filter 1", "Filter 2"), "r", "Filter 1"),
+    ],
+)
+def test_a_filter_that_the_wheel_has_not(names: tuple[str, ...], wanted: str, found: str) -> None:
+    text, changed = with_filters(f"observe: [{{filter: {wanted}, seconds: 1, count: 1}}]", names)
+    assert changed == {wanted: found}
+    assert yaml.safe_load(text)["observe"][0]["filter"] == found
+    assert with_filters(text, names) == (text, {})
 
 
 @pytest.mark.usefixtures("devices")

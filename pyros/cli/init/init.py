@@ -17,7 +17,7 @@ from pyros.alerts.rules import templates
 from pyros.cli.check import check
 from pyros.cli.common import out, program, short
 from pyros.cli.init import units
-from pyros.cli.init.plan import GCN_SECRET, PLAIN, PRIVATE, ObservatoryPlan, files, ivo_of
+from pyros.cli.init.plan import GCN_SECRET, PLAIN, PRIVATE, RULES, ObservatoryPlan, files, ivo_of
 from pyros.cli.init.questions import Questions
 from pyros.cli.instruments.discover import indi_server
 from pyros.config import FILE_NAME, Config
@@ -96,8 +96,9 @@ def init(
     name = name or questions.word("The observatory's name", top.name)
     servers = [indi_server(word) for word in indi or []]
     devices = {} if simulators else questions.devices(servers, alpaca_port if alpaca else None, seconds)
+    told = questions.look(devices)
     if "weather" in devices:
-        devices["weather"] = questions.measuring(devices["weather"], without)
+        devices["weather"] = questions.measuring(devices["weather"], without, told.missing)
     for kind, device in devices.items():
         out.print(f"{kind.replace('_', ' ')}: {device.name} ({device.driver}, {device.address})")
     if not devices:
@@ -111,6 +112,7 @@ def init(
     gcn_id = "" if gcn_id == "none" else gcn_id
     plan = ObservatoryPlan(
         name=name, place=place, ivo=ivo or ivo_of(name), devices=devices, simulated=simulated, rules=rules,
+        filters=told.filters,
         remotes=() if remotes == ("none",) else remotes, gcn_id=gcn_id,
         gcn_secret=_secret(questions, gcn_secret) if gcn_id else "",
         night=not devices if night is None else night,
@@ -150,7 +152,7 @@ def _secret(questions: Questions, file: Path | None) -> str:
 
 def _write(top: Path, plan: ObservatoryPlan) -> Path:
     """Write the files of an observatory into its folder, and return its configuration's; raises PyrosError."""
-    wanted = files(plan)
+    wanted, other_filters = files(plan)
     _refuse(top, [*wanted, Path(units.FOLDER)])
     try:
         for path, (text, mode) in wanted.items():
@@ -165,6 +167,9 @@ def _write(top: Path, plan: ObservatoryPlan) -> Path:
     key = short(config.key_file)
     out.print(f"{len(wanted)} files and units for systemd are in {short(top)}; its key is {key}:"
               " who can read that may command")  # fmt: skip
+    if other_filters:
+        are = ", ".join(f"{name} is {there}" for name, there in other_filters.items())
+        out.print(f"the wheel has other filters than the alert rules: in {short(top / RULES)} {are}")
     if plan.gcn_id and find_spec("confluent_kafka") is None:
         out.print("alerts from GCN's Kafka need: pip install 'pyros-observatory[kafka]'")
     return config.path

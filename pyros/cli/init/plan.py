@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pyros import config as configuration
 from pyros.alerts.rules import templates
+from pyros.cli.init.properties import with_filters
 from pyros.cli.init.template import IniTemplate, set_yaml
 from pyros.cli.instruments.discover import FoundDevice
 from pyros.config import FILE_NAME
@@ -20,6 +21,7 @@ DEMO_KINDS = ("telescope", "camera", "dome", "weather", "filter_wheel", "safety"
 JOBS = ("masters", "backup", "index", "earth", "tidy")
 """The demo's scheduled jobs that every observatory does; what fills its disk, or removes images, its owner decides."""
 GCN_SECRET = "secrets/gcn"
+RULES = Path("observatory/alert_rules.yaml")
 PRIVATE, SECRET, PLAIN = 0o600, 0o400, 0o640
 """Modes of files: what its owner alone may read, and may not even change, and what a group may read."""
 
@@ -50,6 +52,8 @@ class ObservatoryPlan:
     """The kinds whose devices are simulated."""
     rules: str = ""
     """The kind of team whose rules it begins with; '' for the demo's."""
+    filters: tuple[str, ...] = ()
+    """The names of the wheel's filters; () where they are not known, or simulated."""
     remotes: tuple[str, ...] = ()
     """VOEvent brokers to subscribe to, each ``host:port``."""
     gcn_id: str = ""
@@ -65,10 +69,11 @@ def ivo_of(name: str) -> str:
     return f"ivo://{word}.observatory/pyros"
 
 
-def files(plan: ObservatoryPlan) -> dict[Path, tuple[str, int]]:
+def files(plan: ObservatoryPlan) -> tuple[dict[Path, tuple[str, int]], dict[str, str]]:
     """Return the observatory's files, relative to its folder: the text of each, and its mode.
 
-    Raises PyrosError when the demo's files, which they are made from, are not those they should be.
+    The second value is what was put in the place of which filter of the rules, that the wheel hasn't. Raises PyrosError
+    when the demo's files, which they are made from, are not those they should be.
     """
     demo = configuration.demo_file()
     there = demo.parent / "observatory"
@@ -81,13 +86,14 @@ def files(plan: ObservatoryPlan) -> dict[Path, tuple[str, int]]:
     )  # fmt: skip
     rules = templates.template(plan.rules) if plan.rules else (there / "alert_rules.yaml").read_text(encoding="utf-8")
     made[Path("observatory/site.yaml")] = site, PLAIN
-    made[Path("observatory/alert_rules.yaml")] = rules, PLAIN
+    rules, other_filters = with_filters(rules, plan.filters)
+    made[RULES] = rules, PLAIN
     for name in ("notices.yaml", "demo-alert.xml", *(f"simulators/{kind}.yaml" for kind in plan.simulated)):
         made[Path("observatory") / name] = (there / name).read_text(encoding="utf-8"), PLAIN
     made[Path("site_health.py")] = (there / "site_health.py").read_text(encoding="utf-8"), PLAIN
     if plan.gcn_id:
         made[Path(GCN_SECRET)] = plan.gcn_secret.strip() + "\n", SECRET
-    return made
+    return made, other_filters
 
 
 def _ini(plan: ObservatoryPlan, demo: Path) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import typer
 
 from pyros.cli.common import out
 from pyros.cli.init.plan import DEMO_KINDS, TelescopePlace
+from pyros.cli.init.properties import DeviceProperties, ask_properties
 from pyros.cli.instruments.discover import FoundDevice, ask_devices
 from pyros.errors import PyrosError
 from pyros.instruments.indi.discovery import PORT as INDI_PORT
+from pyros.instruments.plausible import ESSENTIAL
 from pyros.kinds import KINDS
 
 DEMO_PLACE = TelescopePlace(latitude=43.9308, longitude=5.7133, elevation=650.0)
@@ -22,7 +24,6 @@ DEMO_PLACE = TelescopePlace(latitude=43.9308, longitude=5.7133, elevation=650.0)
 _LIMITS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 360.0), "elevation": (-500.0, 9000.0)}
 _UNITS = {"latitude": "degrees north", "longitude": "degrees east", "elevation": "metres above the sea"}
 _PROBE_SECONDS = 0.5
-_MEASURED = ("rain", "temperature", "humidity", "wind", "cloud")
 
 
 class Questions:
@@ -89,17 +90,33 @@ class Questions:
             by_kind.setdefault(device.kind, []).append(device)
         return {kind: self._choose(kind, by_kind[kind]) for kind in KINDS if kind in by_kind}
 
-    def measuring(self, station: FoundDevice, given: str) -> FoundDevice:
+    def look(self, devices: Mapping[str, FoundDevice]) -> DeviceProperties:
+        """Return what the wheel and the weather station say of themselves, and print who doesn't."""
+        found = ask_properties(devices)
+        for each in found.silent:
+            out.print(each)
+        return found
+
+    def measuring(self, station: FoundDevice, given: str, missing: Sequence[str] = ()) -> FoundDevice:
         """Return a weather station with what it doesn't measure in its address, as its driver wants it said.
 
-        Raises PyrosError for a quantity that is not asked of a station.
+        ``missing`` is what it hasn't told. Raises PyrosError where nobody says that it is so, or for a quantity that is
+        not asked of a station.
         """
-        without = given or self.word(f"What doesn't the weather station measure, of {', '.join(_MEASURED)}", "none")
-        words = without.replace(",", " ").split()
-        if words in ([], ["none"]):
+        without = given or self.word(
+            f"What doesn't the weather station measure, of {', '.join(ESSENTIAL)}", ",".join(missing) or "none"
+        )
+        words = [] if without == "none" else without.replace(",", " ").split()
+        if unknown := [word for word in words if word not in ESSENTIAL]:
+            raise PyrosError(f"--without {' '.join(unknown)}: a weather station is asked for {', '.join(ESSENTIAL)}")
+        if missing and (not set(missing) <= set(words) or not (given or self.asking)):
+            all_words = ",".join(each for each in ESSENTIAL if each in (*words, *missing))
+            raise PyrosError(
+                f"{station.name} tells no {' and no '.join(missing)}. If it has no sensor for that, say --without"
+                f" {all_words}: then nothing closes by it"
+            )
+        if not words:
             return station
-        if unknown := [word for word in words if word not in _MEASURED]:
-            raise PyrosError(f"--without {' '.join(unknown)}: a weather station is asked for {', '.join(_MEASURED)}")
         return station._replace(address=f"{station.address}?without={','.join(words)}")
 
     def _choose(self, kind: str, devices: list[FoundDevice]) -> FoundDevice:
