@@ -29,8 +29,14 @@ from pyros.prepared import prepared
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS alert_events (
     number INTEGER PRIMARY KEY, name TEXT, joined INTEGER, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS alert_event_links (
+CREATE TABLE IF NOT EXISTS alert_links (
     link TEXT NOT NULL, test INTEGER NOT NULL, event INTEGER NOT NULL, PRIMARY KEY (link, test, event)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alert_event_links (link TEXT, test INTEGER, event INTEGER);
+INSERT OR IGNORE INTO alert_links
+    SELECT CASE instr(link, ':') WHEN 0 THEN link
+        ELSE substr(link, instr(link, ':') + 1) || ':' || substr(link, 1, instr(link, ':') - 1) END, test, event
+    FROM alert_event_links;
+DROP TABLE alert_event_links;
 CREATE TABLE IF NOT EXISTS alert_event_times (event INTEGER PRIMARY KEY, time REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS alert_event_times_time ON alert_event_times (time);
 CREATE TABLE IF NOT EXISTS alert_events_past (
@@ -39,13 +45,14 @@ CREATE TABLE IF NOT EXISTS alert_events_past (
 CREATE TABLE IF NOT EXISTS alert_event_days (day INTEGER PRIMARY KEY, newest INTEGER NOT NULL);
 PRAGMA cache_size = -16384;
 """
-"""The cache, of 16 MiB at most, has the links of some hundred thousand events."""
+"""An earlier version's links are moved into today's table. The cache, of 16 MiB at most, has the links of some hundred
+thousand events."""
 _MAX_NAMES = 500
 """Values in one statement; SQLite takes 999."""
 MAX_LOOKED_AT = 20_000
 """Events that are looked at for one page of a part of the sky: some tenths of a second."""
 
-_LINKED = "FROM alert_event_links WHERE link IN"
+_LINKED = "FROM alert_links WHERE link IN"
 
 Rows = Callable[..., Sequence[Any]]
 """Runs a SELECT with its values over what is committed."""
@@ -167,7 +174,7 @@ class EventChange:
         )
         if self.moment is not None:
             db.execute("INSERT OR REPLACE INTO alert_event_times VALUES (?, ?)", (self.number, self.moment.time))
-        insert(db, "INSERT OR IGNORE INTO alert_event_links", [(*link, self.number) for link in self.links])
+        insert(db, "INSERT OR IGNORE INTO alert_links", [(*link, self.number) for link in self.links])
 
     def _keep_past(self, db: sqlite3.Connection, day: int) -> None:
         """Keep which event was the newest as the day began, and of older ones the rows before their first change."""
@@ -290,7 +297,7 @@ class EventTable:
         """Return the numbers of the rows with one of those links, and whether they have it as tests."""
         pending = self._look_at_writes()
         found: set[tuple[int, bool]] = set()
-        wanted = list(links)
+        wanted = list(map(as_stored, links))
         for start in range(0, len(wanted), _MAX_NAMES):
             part = wanted[start : start + _MAX_NAMES]
             rows = self._rows(f"SELECT event, test {_LINKED} ({','.join('?' * len(part))})", *part)
@@ -375,7 +382,7 @@ def prepare(db: sqlite3.Connection) -> None:
         db.execute("DROP INDEX alert_events_place")
         # What is found by its name has a link of it; these have none.
         for number, name in db.execute("SELECT number, name FROM alert_events WHERE name LIKE '% (test)'").fetchall():
-            db.execute("INSERT OR IGNORE INTO alert_event_links VALUES (?, 1, ?)", (name, number))
+            db.execute("INSERT OR IGNORE INTO alert_links VALUES (?, 1, ?)", (as_stored(name), number))
 
 
 def links_of(stored: StoredEvent, packets: Iterable[PacketRecord]) -> list[tuple[str, bool]]:
@@ -383,7 +390,16 @@ def links_of(stored: StoredEvent, packets: Iterable[PacketRecord]) -> list[tuple
     links = {(link, each.role == "test") for each in packets for link in (each.id, each.key, *each.links)}
     if all(link != stored.name for link, _ in links):
         links.add((stored.name, any(each.role == "test" for each in stored.followed.event.packets)))
-    return sorted(links)
+    return sorted((as_stored(link), test) for link, test in links)
+
+
+def as_stored(link: str) -> str:
+    """Return a link with its beginning, up to the colon, at its end.
+
+    A survey's packet then stands beside its object in the index: ``ztf.alert:ZTF26abc:17`` and ``ztf:ZTF26abc``.
+    """
+    beginning, colon, rest = link.partition(":")
+    return f"{rest}:{beginning}" if colon else link
 
 
 def read(journal: AnyReader) -> list[StoredEvent]:
@@ -402,11 +418,12 @@ def numbers_linked(journal: AnyReader, links: Sequence[str]) -> list[int]:
 
     At most 999 links, which SQLite takes in one statement.
     """
-    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_event_links'"):
+    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_links'"):
         return []
     first = f"SELECT event {_LINKED} ({','.join('?' * len(links))})"
     further = "SELECT joined FROM alert_events JOIN linked USING (number) WHERE joined IS NOT NULL"
-    rows = journal.rows(f"WITH RECURSIVE linked(number) AS ({first} UNION {further}) SELECT number FROM linked", *links)
+    query = f"WITH RECURSIVE linked(number) AS ({first} UNION {further}) SELECT number FROM linked"
+    rows = journal.rows(query, *map(as_stored, links))
     return [number for (number,) in rows]
 
 
@@ -472,12 +489,12 @@ def _best(content: bytes) -> Any:
 
 def with_packet(journal: JournalReader, packet: str) -> StoredEvent | None:
     """Return the event that has that name, or the packet of that identifier; raises JournalError."""
-    return EventTable(journal.rows, tuple).known_as(packet) if journal.has_table("alert_events") else None
+    return EventTable(journal.rows, tuple).known_as(packet) if journal.has_table("alert_links") else None
 
 
 def coinciding(journal: AnyReader, name: str) -> list[Coincidence]:
     """Return what agrees in time and place with the event of that name, of what the journal has now."""
-    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_event_times'"):
+    if not journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_links'"):
         return []
     table = EventTable(journal.rows, tuple)
     stored = table.named(name)

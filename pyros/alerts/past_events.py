@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from pyros.alerts.events import EventChange, Followed, StoredEvent, links_of
+from pyros.alerts.events import EventChange, Followed, StoredEvent, as_stored, links_of
 from pyros.errors import JournalError
 from pyros.journal import AnyReader, insert
 from pyros.prepared import prepared
@@ -43,7 +43,7 @@ def as_of(journal: AnyReader, day: int) -> Callable[[sqlite3.Connection], None]:
         for page in _pages(journal, "SELECT event, time FROM alert_event_times WHERE event > ? ORDER BY event LIMIT ?"):
             insert(db, "INSERT INTO alert_event_times", [row for row in page if is_as_it_was(row[0])])
         for rows in _links(journal):
-            insert(db, "INSERT INTO alert_event_links", [row for row in rows if is_as_it_was(row[2])])
+            insert(db, "INSERT INTO alert_links", [row for row in rows if is_as_it_was(row[2])])
         for number, (name, content, joined) in sorted(then.items()):
             if joined is not None:
                 db.execute("INSERT INTO alert_events VALUES (?, NULL, ?, '')", (number, joined))
@@ -77,10 +77,13 @@ def _pages(journal: AnyReader, query: str) -> Iterator[list[Any]]:
 
 
 def _links(journal: AnyReader) -> Iterator[list[Any]]:
+    """Yield the links by pages, as today's table has them; that of an earlier version had them in another form."""
+    today = bool(journal.rows("SELECT 1 FROM sqlite_master WHERE name = 'alert_links'"))
+    table = "alert_links" if today else "alert_event_links"
     last: tuple[Any, ...] = ("", -1, -1)
-    query = "SELECT link, test, event FROM alert_event_links WHERE (link, test, event) > (?, ?, ?) ORDER BY 1, 2, 3"
+    query = f"SELECT link, test, event FROM {table} WHERE (link, test, event) > (?, ?, ?) ORDER BY 1, 2, 3"
     while rows := journal.rows(f"{query} LIMIT ?", *last, _PAGE):
-        yield rows
+        yield rows if today else [(as_stored(link), test, event) for link, test, event in rows]
         last = tuple(rows[-1])
 
 

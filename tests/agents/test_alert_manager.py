@@ -148,7 +148,7 @@ def test_events_of_an_earlier_version_are_moved_from_its_state(inline: Callable[
     older = Effects()
     state = {"events": {known.name: known.followed}, "published": 7}
     older.state = msgspec.json.encode(state)
-    older.also = [execute(f"DROP TABLE {table}") for table in ("alert_events", "alert_event_links")]
+    older.also = [execute(f"DROP TABLE {table}") for table in ("alert_events", "alert_links")]
     rig.host.stop()
     journal = Journal(rig.host.journal.path)
     journal.commit(older)
@@ -168,7 +168,11 @@ EARLIER_TABLES = """
     INSERT INTO alert_events SELECT number, name, 20, 10.0, joined, content FROM newer;
     DROP TABLE newer;
     CREATE INDEX alert_events_place ON alert_events (zone, ra) WHERE zone IS NOT NULL;
-    DELETE FROM alert_event_links WHERE link LIKE '% (test)';
+    CREATE TABLE alert_event_links (
+        link TEXT NOT NULL, test INTEGER NOT NULL, event INTEGER NOT NULL, PRIMARY KEY (link, test, event))
+        WITHOUT ROWID;
+    INSERT INTO alert_event_links VALUES ('ivo://a/b#initial', 0, 1), ('ivo://a/b#initial', 1, 2), ('plain', 0, 1);
+    DROP TABLE alert_links;
     DROP TABLE alert_event_days;
     DROP INDEX decisions_about;
     DROP INDEX decisions_alert_alone;
@@ -201,6 +205,7 @@ def test_tables_of_an_earlier_version_go_on(inline: Callable[..., Any], tmp_path
         assert [each.alert for each in about] == ["ivo://a/b#initial", "ivo://a/b#refined"]
         for each in about:
             assert each in decisions.read(reader, alerts=[each.alert])
+        assert events.with_packet(reader, "plain") == stored
         assert [each.event for each in decisions.read(reader, events=[for_tests.name])] == [for_tests.name]
         found = decisions.first_and_last(reader, stored)
         assert found is not None

@@ -108,7 +108,7 @@ class Manager:
 
     def forget(self) -> None:
         effects = Effects()
-        for table in ("alert_events", "alert_event_links"):
+        for table in ("alert_events", "alert_links"):
             effects.also.append(partial(_empty, table))
         self.host.journal.commit(effects)
 
