@@ -22,6 +22,7 @@ from pyros.files import atomic_write
 from pyros.prepared import prepared
 
 _MAX_KEPT = 500
+"""Answers in memory, and of one page in the folder."""
 _MAX_NAME = 200
 
 
@@ -65,4 +66,13 @@ class Cache:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with atomic_write(path, shared=True) as partial:
                 partial.write_bytes(msgspec.json.encode(made))
+            _forget_oldest(path.parent, page)
         return made
+
+
+def _forget_oldest(folder: Path, page: Page) -> None:
+    """Delete a page's oldest answers beyond `_MAX_KEPT`; other files in the folder are somebody's. Raises OSError."""
+    kept = list(folder.glob(f"{page.name} *.json"))
+    if len(kept) > _MAX_KEPT:
+        for _, file in sorted((file.stat().st_mtime_ns, file) for file in kept)[: len(kept) - _MAX_KEPT]:
+            file.unlink(missing_ok=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -154,6 +155,22 @@ def test_no_secret_is_in_any_answer_or_log(console: Running) -> None:
     assert token.encode() not in data
     modes = {path.name: path.stat().st_mode & 0o077 for path in console.section.folder.iterdir()}
     assert not any(modes.values()), modes
+
+
+def test_only_admins_are_shown_what_has_failed(console: Running) -> None:
+    admin, operator = console.browser(Role.ADMIN), console.browser(Role.OPERATOR)
+    with closing(sqlite3.connect(console.section.folder / DATABASE_FILE)) as db:
+        db.execute("ALTER TABLE people_note RENAME TO people_gone")
+        try:
+            shown, others = admin.get("/notes"), operator.get("/notes")
+            token = token_of(operator, "operator")
+            program = Browser(operator.port).get("/notes.json", headers={"Authorization": f"Bearer {token}"})
+        finally:
+            db.execute("ALTER TABLE people_gone RENAME TO people_note")
+    assert (shown.status, others.status, program.status) == (503, 503, 503)
+    assert "Traceback" in shown.body
+    for answer in (others, program):
+        assert [word for word in ("Traceback", "people_note", "/console/", "django") if word in answer.body] == []
 
 
 def test_a_section_that_is_hidden_is_nowhere(tmp_path: Path) -> None:
