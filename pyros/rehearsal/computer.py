@@ -9,7 +9,7 @@ from typing import Any
 
 from pyros.clock import Timer
 from pyros.errors import JournalError
-from pyros.reactor import Reactor
+from pyros.rehearsal.reactor import MemoryReactor
 from pyros.rehearsal.timeline import Timeline
 
 _BOOT_SECONDS = 30.0  # of monotonic time that have passed when the processes begin
@@ -79,8 +79,9 @@ class Computer:
 class ProcessClock:
     """What one process has for a clock: the computer's wall clock, and its own reactor's seconds."""
 
-    def __init__(self, computer: Computer, reactor: Reactor) -> None:
+    def __init__(self, computer: Computer, reactor: MemoryReactor) -> None:
         self._computer, self._reactor = computer, reactor
+        self._timeline = reactor.timeline
 
     def time(self) -> float:
         return self._computer.time()
@@ -89,12 +90,10 @@ class ProcessClock:
         return datetime.fromtimestamp(self.time(), UTC)
 
     def monotonic(self) -> float:
-        seconds: float = self._reactor.seconds()
-        return seconds
+        return self._timeline.now - self._reactor.origin
 
     def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
-        timer: Timer = self._reactor.callLater(max(0.0, seconds), function, *args)
-        return timer
+        return self._reactor.callLater(seconds if seconds > 0.0 else 0.0, function, *args)
 
 
 class TrueClock(ProcessClock):

@@ -126,6 +126,8 @@ class Network:
 
     def delay(self, one: str, other: str) -> float:
         """Return how long (seconds) what is sent now from one node to another is on its way."""
+        if self._seed is None and not self._stalled:
+            return 0.0
         delay = 0.0
         if self._seed is not None:
             way = (one, other)

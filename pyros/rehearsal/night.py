@@ -286,18 +286,18 @@ class RehearsedNight:
         self._say("rehearsal", text)
 
     def _delivered(self, sender: str, receiver: str, data: bytes) -> None:
-        self.log.add(self.now, "D", f"{sender}>{receiver}", data)
+        self.log.add(self.timeline.now, "D", f"{sender}>{receiver}", data)
         self.invariants.delivered(sender, receiver, data)
 
     def on_call(self, node: str, call: Call) -> None:
-        self.log.add(self.now, "C", node, getattr(call.function, "__qualname__", ""))
+        self.log.add(self.timeline.now, "C", node, getattr(call.function, "__qualname__", ""))
 
     def on_error(self, node: str, error: Exception) -> None:
         self.report("error", f"{node}: {type(error).__name__}: {error}")
 
     def on_step(self, node: str, step: str) -> None:
         self._turns += step == "taken"
-        self.log.add(self.now, "T", node, step)
+        self.log.add(self.timeline.now, "T", node, step)
 
     def on_commit(self, node: str, epoch: str, effects: Effects) -> None:
         self.log.add(self.now, "J", node, bytes_of_commit(effects))
@@ -325,7 +325,7 @@ class RehearsedNight:
         return stand_in(function, images=self.plan.images != "none", full_disk=self.computer.disk_full)
 
     def on_device(self, device: DeviceNode) -> None:
-        state = device.device.state
+        state = device.simulator.device.state
         if self._states.get(device.agent) != state:
             self._states[device.agent] = state
             self.log.add(self.now, "S", device.name, state)

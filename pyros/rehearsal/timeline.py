@@ -114,7 +114,7 @@ class Timeline:
         """Note that a call was cancelled, and sweep the heap when many were."""
         self._cancelled += 1
         if self._cancelled > _SWEEP and 2 * self._cancelled > len(self._heap):
-            self._heap = [entry for entry in self._heap if not entry[2].state and entry[0] == entry[2].time]
+            self._heap[:] = [entry for entry in self._heap if not entry[2].state and entry[0] == entry[2].time]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
@@ -124,17 +124,11 @@ class Timeline:
 
     def run_until(self, seconds: float, done: Callable[[], bool] | None = None) -> bool:
         """Let time pass up to ``seconds``, or until ``done()``, which is asked between any two calls."""
-        while done is None or not done():
-            if not self._run_next(seconds):
-                self.now = max(self.now, seconds)
-                return done is not None and done()
-        return True
-
-    def _run_next(self, seconds: float) -> bool:
-        """Make the next call that is due by then; False when there is none."""
-        heap = self._heap
+        heap, pop = self._heap, heapq.heappop
+        if done is not None and done():
+            return True
         while heap and heap[0][0] <= seconds:
-            time, _, call = heapq.heappop(heap)
+            time, _, call = pop(heap)
             if call.state or time != call.time:
                 continue
             self.calls += 1
@@ -145,5 +139,7 @@ class Timeline:
                 raise EndlessError(f"at {self.now:g} virtual seconds calls come without end, such as {call}")
             call.state = "called"
             call.owner.run_call(call)
-            return True
-        return False
+            if done is not None and done():
+                return True
+        self.now = max(self.now, seconds)
+        return done is not None and done()

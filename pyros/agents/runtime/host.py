@@ -126,6 +126,8 @@ class Host:
         self._not_stored = False
         """The last turn could not be stored: the next attempt comes after a pause, also where only a timer was due."""
         self._pruned = -math.inf
+        self._timer_due = math.inf
+        """When a rehearsal's turn comes though no message does, monotonic seconds."""
 
     # The reactor's side ------------------------------------------------------------------------------------------
 
@@ -403,8 +405,13 @@ class Host:
 
     def _put(self, batch: Batch) -> None:
         self._mailbox.put(batch)
-        if not self._threaded:
+        if not self._threaded and not self._turn_is_next():
             self._call("turn", 0, self._inline_turn)
+
+    def _turn_is_next(self) -> bool:
+        """Whether a rehearsal's turn comes at this instant already."""
+        call = self._calls.get("turn")
+        return call is not None and call.active() and call.getTime() <= self.reactor.seconds()
 
     def _last_seq(self, peer: tuple[str, str]) -> int:
         return self.journal.seen.get(peer, 0)
@@ -493,7 +500,8 @@ class Host:
             self._thread_ended()
         elif self._not_stored:
             self._call("turn", _RETRY_STORING, self._inline_turn)
-        elif (due := self._next_due()) < math.inf:
+        elif (due := self._next_due()) < math.inf and not (due == self._timer_due and self._calls["timer"].active()):
+            self._timer_due = due
             self._call("timer", max(0.0, due - self.clock.monotonic()), self._inline_turn)
 
     def _work(self) -> bool:
@@ -570,7 +578,7 @@ class Host:
         self._kept = []
         hurry = min(self._unstored_due, self._answers.due) <= self.clock.monotonic() or self._not_stored
         if not batches and not hurry:
-            if idle:
+            if idle and self.clock.monotonic() - self._pruned > _PRUNE_SECONDS:
                 self._prune()
             return
         answers, due = self._answers.take()
