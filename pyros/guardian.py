@@ -159,10 +159,12 @@ class Guardian:
     def _pause(self) -> float:
         """Seconds to the next look: to the end of the silence it bears while the device and the agent's beat are there.
 
-        Else `poll`.
+        Else `poll`. Of a closed device as long as it bears silence, whenever the last beat was.
         """
         if self.state in ("starting", "unknown"):
             return self.section.poll
+        if self.state == "closed" and not self.silent:
+            return max(self.section.poll, self.section.beat)
         return max(self.section.poll, self.section.beat - self.silence + _JUST_AFTER_SECONDS)
 
     async def look(self) -> None:

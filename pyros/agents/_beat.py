@@ -52,7 +52,13 @@ class BeatSender:
         log: Logger,
         alive: Callable[[], bool],
         on_presence: Callable[[bool, str], None],
+        at_rest: Callable[[], bool] = lambda: False,
+        on_stirred: Callable[[], None] = lambda: None,
     ) -> None:
+        """``at_rest`` says whether the dome is closed for this agent, too.
+
+        ``on_stirred`` hears when it is for this agent, but not for the guardian.
+        """
         if config.guardian is None:
             raise ConfigError([f"{config.path}: [guardian]: the section is missing"])
         self.section: GuardianConfig = config.guardian
@@ -63,6 +69,7 @@ class BeatSender:
         self.key = observatory_key(config)
         self.clock = clock
         self._log, self._alive, self._on_presence = log, alive, on_presence
+        self._at_rest, self._on_stirred = at_rest, on_stirred
         self._reactor, self._place = reactor, self.section.place
         self._name, self._tls = config.agent("dome").name, AgentTls(config.certificates)
         self._side: TlsSide | None = None
@@ -77,6 +84,11 @@ class BeatSender:
     def pause(self) -> float:
         """Seconds between two beats: three of them fit into the silence that the guardian bears."""
         return min(5.0, self.section.beat / 3)
+
+    @property
+    def pause_closed(self) -> float:
+        """The same while the dome is closed for both: one that is late or lost has no effect then."""
+        return min(5.0, 0.8 * self.section.beat)
 
     @property
     def patience(self) -> float:
@@ -109,6 +121,22 @@ class BeatSender:
             self._connection.transport.abortConnection()
 
     # What the connection calls.
+
+    def beat_now(self) -> None:
+        """Beat at once unless a beat is under way, and at the usual pace: the dome is about to open."""
+        if self._connection is not None:
+            self._connection.beat_now()
+
+    def pause_after(self, state: str) -> float:
+        """Return the seconds to the next beat after the guardian has said what it sees of the dome."""
+        if state == "starting":
+            return min(self.pause, _SOON_SECONDS)
+        if not self._at_rest():
+            return self.pause
+        if state != "closed":
+            self._on_stirred()
+            return self.pause
+        return self.pause_closed
 
     def alive(self) -> bool:
         """Whether the agent's turns go on; an agent that cannot say so is not alive."""
@@ -169,6 +197,8 @@ class _Beats(LineOnlyReceiver):
         self._number = 0
         self._reason = ""
         self._timer: Timer | None = None
+        self._waits = True
+        """Whether the guardian has to say something: its greeting, or its answer to a beat."""
 
     def connectionMade(self) -> None:
         bound_silence(self.transport)
@@ -177,11 +207,11 @@ class _Beats(LineOnlyReceiver):
     def lineReceived(self, line: bytes) -> None:
         match line.decode("ascii", "replace").split():
             case ["GUARDIAN", "1", nonce] if not self._nonce:
-                self._nonce = nonce
+                self._nonce, self._waits = nonce, False
                 self._beat()
             case ["OK", state] if self._nonce:
-                pause = self._sender.pause
-                self._later(min(pause, _SOON_SECONDS) if state == "starting" else pause, self._beat)
+                self._waits = False
+                self._later(self._sender.pause_after(state), self._beat)
                 self._sender.answered(state)
             case _:
                 self._abort(f"it says {line[:100].decode('ascii', 'replace')!r}")
@@ -194,6 +224,10 @@ class _Beats(LineOnlyReceiver):
             self._timer.cancel()
         self._sender.lost(reason, self._reason)
 
+    def beat_now(self) -> None:
+        if not self._waits:
+            self._beat()
+
     def _beat(self) -> None:
         if not self._sender.alive():
             self._later(min(self._sender.pause, _SOON_SECONDS), self._beat)
@@ -204,6 +238,7 @@ class _Beats(LineOnlyReceiver):
         self._wait_for_answer()
 
     def _wait_for_answer(self) -> None:
+        self._waits = True
         seconds = self._sender.patience
         self._later(seconds, self._abort, f"it has said nothing for {seconds:g} s")
 

@@ -59,13 +59,14 @@ class ShutterControl:
         log: Logger,
         report: Callable[[ShutterReport], None],
         on_alarm: Callable[[str], None],
+        on_opening: Callable[[], None],
         park: Callable[[str], None] | None = None,
     ) -> None:
         """Take the device, and who is told.
 
         ``report`` has others told by a turn. ``on_alarm`` is called with why the dome has not closed at a second
-        attempt, and with '' when it has. ``park``: for a roof that would hit the telescope; has the mount parked,
-        whose end `mount_parked` hears.
+        attempt, and with '' when it has. ``on_opening`` is called before the device is told to open. ``park``: for a
+        roof that would hit the telescope; has the mount parked, whose end `mount_parked` hears.
         """
         self.wanted_open = False
         """Whether the dome shall be open; whatever it is, it closes when it may not."""
@@ -81,6 +82,7 @@ class ShutterControl:
         self._log = log
         self._report = report
         self._on_alarm = on_alarm
+        self._on_opening = on_opening
         self._failures = 0
         self._park = park
         self._clear = park is None
@@ -96,6 +98,11 @@ class ShutterControl:
         self._ending = False
         self._ends: list[Deferred[None]] = []
         self._end_timer: Timer | None = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the dome is closed, by its own word, and nothing else is wanted."""
+        return self.state == "closed" and not (self.wanted_open or self.opening or self._under_way)
 
     # Orders -------------------------------------------------------------------------------------------------------
 
@@ -251,6 +258,7 @@ class ShutterControl:
             if not self.lost:
                 self.close(f"opening failed: {why}")
 
+        self._on_opening()
         maybeDeferred(self._device.open, started).addCallbacks(opened, failed)
 
     def _look_in_time(self) -> None:

@@ -141,11 +141,14 @@ class DomeAgent(InstrumentAgent):
         roof = self.section.roof and self.TELESCOPE in self.config.agents
         park = self._park_for_roof if roof else None
         self.control = ShutterControl(
-            self.device, self.clock, self.guard, self.log, self._report, self._tell_not_closed, park
+            self.device, self.clock, self.guard, self.log, self._report, self._tell_not_closed, self._stirred, park
         )
         self.control.close("this agent was started")
         if self.config.guardian is not None:
-            self._beats = BeatSender(reactor, self.clock, self.config, self.log, self._turns_go_on, self._guardian_seen)
+            self._beats = BeatSender(
+                reactor, self.clock, self.config, self.log, self._turns_go_on, self._guardian_seen,
+                self.at_rest, self.measure_soon,
+            )  # fmt: skip
             self._beats.start()
 
     def detach(self) -> Deferred[None] | None:
@@ -202,6 +205,16 @@ class DomeAgent(InstrumentAgent):
         state = await self.device.state()
         self.control.saw(state)
         return state, {"azimuth": await self.device.azimuth()}
+
+    def at_rest(self) -> bool:
+        """Whether the dome is closed, nothing else is wanted, and the guardian sees it, too."""
+        return self.control.at_rest and self._beats is not None and self._beats.present
+
+    def _stirred(self) -> None:
+        """Look and beat at the usual pace: the device is about to be told to open."""
+        self.measure_soon()
+        if self._beats is not None:
+            self._beats.beat_now()
 
     def on_connection(self, connected: bool) -> None:
         if connected:

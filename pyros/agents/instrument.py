@@ -37,6 +37,7 @@ MEASURED = "Device measured"
 TOLD = "Device told"
 _STALE = 120.0  # seconds
 _TELEMETRY = 10.0
+_REST_SECONDS = 30.0
 _TOLD_AGAIN = 25.0
 """What is measured as it was before is told again after so long, seconds: each third time by default."""
 _MOST_ASIDE = 100
@@ -127,7 +128,8 @@ class InstrumentState(msgspec.Struct):
 class InstrumentAgent(Agent):
     """An agent with a device behind a driver. ``option_telemetry`` in its section: seconds between two measurements.
 
-    What is measured is told to monitoring when it has changed, and each half minute.
+    What is measured is told to monitoring when it has changed, and each half minute. A device at rest is measured each
+    half minute.
     """
 
     state: InstrumentState
@@ -149,6 +151,7 @@ class InstrumentAgent(Agent):
         self._timer: Timer | None = None
         self._measuring: Deferred[None] | None = None
         self._trouble = ""
+        self._resting = False
         self._told_last: tuple[str, dict[str, float | str | None]] | None = None
         self._told_when = 0.0
 
@@ -213,6 +216,22 @@ class InstrumentAgent(Agent):
     async def measure(self) -> tuple[str, dict[str, float | str | None]] | None:
         """State and telemetry, in the reactor's thread; None for a kind whose readings are its telemetry."""
         return None
+
+    def at_rest(self) -> bool:
+        """Whether the device does nothing, and nothing is wanted of it; in the reactor's thread."""
+        return False
+
+    @property
+    def last_state(self) -> str:
+        """What the device did when it was measured last; '' before."""
+        return "" if self._told_last is None else self._told_last[0]
+
+    def measure_soon(self) -> None:
+        """Measure at the usual pace again: the device is no longer at rest; in the reactor's thread."""
+        if self._resting and self._timer is not None and self._timer.active():
+            self._resting = False
+            self._timer.cancel()
+            self._timer = self.clock.call_later(self._pace, self._measure)
 
     def measured(self, telemetry: Telemetry) -> None:
         """Take what was measured, of a device that tells its state and telemetry (`measure`)."""
@@ -311,6 +330,8 @@ class InstrumentAgent(Agent):
     # In the reactor's thread -------------------------------------------------------------------------------------
 
     def _run(self, number: int, run: Run) -> None:
+        self.measure_soon()
+
         def started(seconds: float) -> None:
             self.post_to_self(STARTED, Started(number=number, seconds=seconds))
 
@@ -350,7 +371,9 @@ class InstrumentAgent(Agent):
         asked.addBoth(told)
 
     def _measure(self) -> None:
-        self._timer = self.clock.call_later(self._pace, self._measure)
+        self._resting = self.at_rest()
+        pause = max(self._pace, _REST_SECONDS) if self._resting else self._pace
+        self._timer = self.clock.call_later(pause, self._measure)
         if self._measuring is None and self.device.connected:
             measuring = self._measuring = Deferred.fromCoroutine(self._measure_once())
             measuring.addErrback(self._not_measured)

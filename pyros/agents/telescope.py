@@ -110,7 +110,7 @@ class TelescopeAgent(InstrumentAgent):
             raise AgentError(
                 f"{self.config.path}: [{self.section.name}] option_tracking_check: must be a positive number of seconds"
             )
-        self._check_timer = self.clock.call_later(self._check_pace, self._check_tracking)
+        self._watch_tracking()
 
     def detach(self) -> Deferred[None] | None:
         if self._check_timer is not None and self._check_timer.active():
@@ -233,11 +233,19 @@ class TelescopeAgent(InstrumentAgent):
 
     # In the reactor's thread: whether it still tracks.
 
+    def _watch_tracking(self) -> None:
+        """Look every few seconds from now on, as long as it is on a target."""
+        if self._check_timer is None:
+            self._check_timer = self.clock.call_later(self._check_pace, self._check_tracking)
+
     def _check_tracking(self) -> None:
         """Look whether the mount still tracks: a limit, a cable or a hand on its buttons stops it silently."""
-        self._check_timer = self.clock.call_later(self._check_pace, self._check_tracking)
         observation = self.state.on_target
-        if not observation or self.state.command is not None or self.holds.service is not None:
+        if not observation:
+            self._check_timer, self._lapses = None, 0
+            return
+        self._check_timer = self.clock.call_later(self._check_pace, self._check_tracking)
+        if self.state.command is not None or self.holds.service is not None:
             self._lapses = 0
         elif self._checking is None and self.device.connected:
             checking = self._checking = Deferred.fromCoroutine(self._check_tracking_once(observation))
@@ -265,6 +273,10 @@ class TelescopeAgent(InstrumentAgent):
         here = await self.device.position()
         moved = separation_arcsec(self._arrived.ra, self._arrived.dec, here.ra, here.dec)
         return f"it has moved by {moved:.0f} arcseconds since the slew" if moved > self._drift else ""
+
+    def at_rest(self) -> bool:
+        """Whether it was parked when it was measured last, and nothing was wanted of it since."""
+        return self.state.command is None and self.last_state == "parked"
 
     def obey_hold(self, hold: Hold, stop: bool) -> None:
         """Stop a slew of the automation; with ``stop`` any, and park."""
@@ -385,6 +397,7 @@ class TelescopeAgent(InstrumentAgent):
                 self.send_to(self.DOME, messages.PARK_FINISHED)
         else:
             self.state.unmeasured = self.state.on_target = command.payload["observation"]
+            self.after_commit(self._watch_tracking)
             self.answer(command, messages.SLEW_FINISHED,
                         SlewFinished(observation=command.payload["observation"], **result))  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import shlex
 import shutil
@@ -107,3 +108,5 @@ def _begin(folder: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _among.append(folder)
     quiet()
+    gc.freeze()  # the modules
+    gc.set_threshold(20_000, 20, 20)

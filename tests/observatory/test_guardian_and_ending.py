@@ -65,3 +65,38 @@ def test_an_end_with_everything_closed_is_quick(rehearsal: Callable[..., Night])
     stopped = night.observatory.stop()
     assert night.until(lambda: stopped.called) - began < 1
     assert not night.said("...", since=began)
+
+
+def test_a_closed_dome_is_looked_at_and_beaten_for_less_often(rehearsal: Callable[..., Night]) -> None:
+    night = rehearsal(guardian=True)
+    night.until(lambda: night.said("the weather is safe"))
+    guardian = night.observatory.guardians[0]
+    assert isinstance(guardian, Guardian)
+    night.run(60)
+
+    def in_a_minute() -> tuple[int, int]:
+        beats, asked = guardian.beats, len(night.requests("dome", "GET azimuth"))
+        night.run(60)
+        return guardian.beats - beats, len(night.requests("dome", "GET azimuth")) - asked
+
+    beats, measured = in_a_minute()
+    assert 12 <= beats <= 16, "each 4 s"
+    assert measured == 2
+    night.publish(night.packet())
+    night.until(lambda: night.state("dome") != "closed")
+    beats, measured = in_a_minute()
+    assert beats >= 35
+    assert measured >= 6
+
+
+def test_a_dome_opened_by_a_hand_is_closed_as_soon_as_the_guardian_has_seen_it(rehearsal: Callable[..., Night]) -> None:
+    night = rehearsal(guardian=True)
+    night.until(lambda: night.said("the weather is safe"))
+    night.run(60)
+    for _ in range(3):
+        night.run(7)
+        night.connect(night.simulators["dome"].port, b"DO open\n")
+        night.until(lambda: night.state("dome") != "closed")
+        began = night.now
+        assert night.until(lambda: night.state("dome") == "closed") - began <= 5 + 4 + 2 * 2
+    assert not night.said("its agent silent")

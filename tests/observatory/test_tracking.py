@@ -86,5 +86,5 @@ def test_a_parked_telescope_is_not_watched(rehearsal: Callable[..., Night]) -> N
     night.until(lambda: night.state("telescope") == "parked", 900)
     asked = len(night.requests("telescope", "GET state"))
     night.run(60)
-    assert len(night.requests("telescope", "GET state")) <= asked + 8, "for telemetry only"
+    assert len(night.requests("telescope", "GET state")) <= asked + 3, "for telemetry only"
     assert not night.received("observation_manager", messages.TRACKING_LOST)
