@@ -701,7 +701,38 @@ def test_gain_is_set_where_the_camera_has_it(rig: Make, world: World, vector: st
     assert [{name: float(value) for name, value in each.items()} for each in camera.server.changes(vector)] == [
         {member: 100.0}
     ]
-    world.fails(DeviceRefused, "INDI has no word for readout modes", camera.device.configure(None, "Low noise"))
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "modes", "chosen", "told"),
+    [
+        ("READOUT_MODE", ("Switch", {"FAST": True, "SLOW": False}, "Ok"), ("FAST", "SLOW"), "SLOW", {"SLOW": "On"}),
+        ("READ_MODE", ("Number", {"MODE": (0.0, 0, 2)}, "Ok"), ("0", "1", "2"), "2", {"MODE": "2.0"}),
+    ],
+)  # fmt: skip
+def test_a_readout_mode_is_set_where_the_camera_has_it(
+    rig: Make, world: World, name: str, known: Any, modes: tuple[str, ...], chosen: str, told: dict[str, str]
+) -> None:
+    camera = rig("camera", CAMERA | {name: known})
+    camera.server.answers[name] = lambda told: camera.server.set(name, **told)
+    assert world.result(camera.device.readout_modes()) == modes
+    world.result(camera.device.configure(None, chosen))
+    assert [each.items() >= told.items() for each in camera.server.changes(name)] == [True]
+    world.fails(
+        DeviceRefused, "no readout mode 'Quick'; there are: " + ", ".join(modes), camera.device.configure(1.0, "Quick")
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("READOUT_MODE", ("Switch", {"NORMAL": True}, "Ok")),
+        ("READ_MODE", ("Number", {"MODE": (0.0, 0, 1e9)}, "Ok")),
+        ("READ_MODE", ("Text", {"MODE": "fast"}, "Ok")),
+    ],
+)
+def test_what_leaves_no_choice_is_no_readout_mode(rig: Make, world: World, name: str, known: Any) -> None:
+    assert world.result(rig("camera", CAMERA | {name: known}).device.readout_modes()) == ()
 
 
 def test_a_gain_that_the_camera_has_not_is_refused(rig: Make, world: World) -> None:

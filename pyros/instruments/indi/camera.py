@@ -27,6 +27,10 @@ _TEMPERATURE, _CELSIUS = "CCD_TEMPERATURE", "CCD_TEMPERATURE_VALUE"
 _TYPE, _FRAME, _BINNING = "CCD_FRAME_TYPE", "CCD_FRAME", "CCD_BINNING"
 _GAINS = (("CCD_GAIN", "GAIN"), ("CCD_CONTROLS", "Gain"))
 """Where cameras have their gain: the standard property, and that of many drivers (ZWO, QHY, Player One)."""
+_READOUT_MODES = ("READOUT_MODE", "CCD_READ_MODE", "READOUT_QUALITY", "READOUT_SPEED", "READ_MODE")
+"""Where cameras have their readout modes, for INDI has no standard for them: Alpaca's cameras behind INDI, Moravian's,
+Apogee's, older ones of QHY, and newer ones, which only number them."""
+_MOST_MODES = 64
 _COLOUR_FORMATS = ("CCD_CAPTURE_FORMAT", "CCD_VIDEO_FORMAT", "CCD_COLOR_SPACE")
 """Vectors in which drivers offer colour images beside raw or mono ones."""
 _COLOUR = re.compile(r"rgb|bgr|yuv|\bcolou?r\b", re.IGNORECASE)
@@ -52,7 +56,7 @@ class IndiCamera(IndiDevice):
     """
 
     kind: Kind = "camera"
-    can_set: tuple[str, ...] = ("gain", "binning")
+    can_set: tuple[str, ...] = ("gain", "readout_mode", "binning")
     interface = 2
     needs = (_EXPOSURE, _IMAGE, _INFO)
 
@@ -81,21 +85,49 @@ class IndiCamera(IndiDevice):
 
     @deferred
     async def configure(self, gain: float | None = None, readout_mode: str = "") -> None:
+        await self._connection.until_ready()
+        settings: list[tuple[str, Property, str, float | bool]] = []
         if readout_mode:
-            raise DeviceRefused("UNSUPPORTED", f"{self.name}: INDI has no word for readout modes")
-        if gain is None:
-            return
-        for vector, member in _GAINS:
-            known = self._properties.get(vector)
+            modes = self._modes()
+            if readout_mode not in modes:
+                there = ", ".join(modes) or "none"
+                text = f"{self.name} has no readout mode {readout_mode!r}; there are: {there}"
+                raise DeviceRefused("UNSUPPORTED", text)
+            settings.append(("readout mode", *modes[readout_mode]))
+        if gain is not None:
+            settings.append(("gain", *self._gain(), gain))
+        for what, vector, member, value in settings:
+            if what == "gain" or vector.members[member].value != value:
+                with self._connection.command(what, what) as command:
+                    await command.change(vector.name, {member: value})
+
+    def _gain(self) -> tuple[Property, str]:
+        """Return where the gain is set. Raises DeviceRefused."""
+        for name, member in _GAINS:
+            known = self._properties.get(name)
             if known is not None and known.writable and member in known.members:
-                with self._connection.command("gain", "gain") as command:
-                    await command.change(vector, {member: gain})
-                return
+                return known, member
         raise DeviceRefused("UNSUPPORTED", f"{self.name} has no gain that can be set")
+
+    def _modes(self) -> dict[str, tuple[Property, str, bool | float]]:
+        """Return for each readout mode, by the name that people read, what is to be set to which value."""
+        for vector in filter(None, map(self._properties.get, _READOUT_MODES)):
+            if not vector.writable:
+                continue
+            if vector.type == "Switch":
+                return {member.label or name: (vector, name, True) for name, member in vector.members.items()}
+            if vector.type == "Number" and len(vector.members) == 1:
+                ((name, member),) = vector.members.items()
+                if math.isfinite(member.most) and 0 <= member.least <= member.most < _MOST_MODES:
+                    numbers = range(math.ceil(member.least), math.floor(member.most) + 1)
+                    return {str(number): (vector, name, float(number)) for number in numbers}
+        return {}
 
     @deferred
     async def readout_modes(self) -> tuple[str, ...]:
-        return ()
+        await self._connection.until_ready()
+        modes = tuple(self._modes())
+        return modes if len(modes) > 1 else ()
 
     @deferred
     async def max_binning(self) -> int:
