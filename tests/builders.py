@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyros.planning.visibility import sun_altitude
+from pyros.planning.visibility import sun, sun_altitude
 from pyros.reactor import Reactor
 from pyros.site import Site
 
@@ -92,14 +93,20 @@ class MemoryLine(StringTransport):
 
 
 def polar_site(begin: datetime, end: datetime) -> dict[str, Any]:
-    """Return where it is day just from ``begin`` to ``end``: the Sun is as high at both, and higher only between."""
-    site = Site(name="polar", latitude=80.0, longitude=0.0, elevation=100.0)
+    """Return where it is day just from ``begin`` to ``end``: the Sun is as high at both, and higher only between.
+
+    It stands where the Sun rises to 4 degrees below the horizon at most. Near the equinoxes that is nowhere.
+    """
+    declination = sun(begin)[1]
+    latitude = math.copysign(94.0 - abs(declination), -declination)
+    site = Site(name="polar", latitude=latitude, longitude=0.0, elevation=100.0)
 
     def east(longitude: float) -> float:
         there = replace(site, longitude=longitude)
         return sun_altitude(there, end) - sun_altitude(there, begin)
 
-    noon = -15.0 * ((begin + (end - begin) / 2).hour + begin.minute / 60 - 12)
+    middle_of_day = begin + (end - begin) / 2
+    noon = -15.0 * (middle_of_day.hour + middle_of_day.minute / 60 - 12)
     low, high = noon - 15.0, noon + 15.0
     for _ in range(60):  # further east the Sun is later in its day: the end is lower than the beginning
         middle = (low + high) / 2
@@ -109,7 +116,7 @@ def polar_site(begin: datetime, end: datetime) -> dict[str, Any]:
     there = replace(site, longitude=longitude)
     return {
         "name": "polar",
-        "latitude": 80.0,
+        "latitude": latitude,
         "longitude": longitude,
         "elevation": 100.0,
         "twilight": sun_altitude(there, begin),

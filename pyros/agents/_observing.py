@@ -79,6 +79,8 @@ class ObservationManagerState(msgspec.Struct):
     """For which image the telescope was moved beside the target last: the number of those before it."""
     interrupted: dict[str, Progress] = {}
     """Observations that go on with their next image, by their ids, the oldest first."""
+    late: str = ""
+    """The observation that was stopped in an exposure which may have ended nevertheless; '' for none."""
     side: str = ""
     """The side of the pier on which the tube was at the end of the last slew: east, west, or '' where nobody knows."""
     centring: int = 0

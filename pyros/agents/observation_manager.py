@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import msgspec
+
 from pyros import messages
 from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
 from pyros.agents._flats import FlatRecipe
@@ -237,6 +239,9 @@ class ObservationManagerAgent(Agent):
             self.state.centring_path = end.path
             self._expect_within(_ANALYSIS_SECONDS)
             return
+        if self.state.current is None or end.observation != self.state.current.id:
+            self._count_late(end)
+            return
         if not self._is_current(message, "exposing") or end.number != self.state.done + 1:
             return
         self.state.images.append(end.path)
@@ -246,6 +251,19 @@ class ObservationManagerAgent(Agent):
         self.state.failures = self.state.lost = 0
         self.state.phase = "ready"
         self._next()
+
+    def _count_late(self, end: ExposureFinished) -> None:
+        """Count an image that was on disk before the camera heard that it is to be aborted: it is not taken again."""
+        before = self.state.interrupted.get(end.observation)
+        if before is None or end.observation != self.state.late or end.number != before.done + 1:
+            return
+        self.state.late = ""
+        taken = before.taken
+        if end.started is not None and end.seconds is not None:
+            taken = (*taken, TakenImage(end.path, end.filter, end.seconds, end.started))
+        self.state.interrupted[end.observation] = msgspec.structs.replace(
+            before, done=end.number, images=(*before.images, end.path), taken=taken
+        )
 
     def exposure_failed(self, message: Message) -> None:
         """Try the same exposure again, some times."""
@@ -564,6 +582,7 @@ class ObservationManagerAgent(Agent):
         current = self.state.current
         assert current is not None
         abort = Abort(observation=current.id, reason=reason)
+        self.state.late = current.id if self.state.phase == "exposing" and self.state.dome_open else ""
         if self.state.phase in ("centring", "exposing"):
             self.send_to(self.CAMERA, messages.ABORT, abort)
         if halt and self.state.phase == "slewing":
@@ -588,7 +607,7 @@ class ObservationManagerAgent(Agent):
 
     def _interrupted(self, current: Observation) -> None:
         """Remember how far it is, for when it is observed again."""
-        if self.state.done:
+        if self.state.done or self.state.late:
             self.state.interrupted[current.id] = Progress(
                 current.ra, current.dec, current.exposures, self.state.done, tuple(self.state.images),
                 tuple(self.state.taken),

@@ -1,6 +1,7 @@
 """Two nights of real processes in real time, unattended: a sequence of 100 images goes on after the day.
 
-The site stands where the Sun rises above the twilight for some minutes only, and its day is soon.
+The site stands where the Sun rises above the twilight for some minutes only, and its day is soon. The two agree with
+each other about the Sun to 0.0001 degrees, which it takes 20 s for at such a day's beginning.
 """
 
 from __future__ import annotations
@@ -10,34 +11,35 @@ from pathlib import Path
 
 import pytest
 
-from pyros.agents.night_state import MajordomeState
 from pyros.messages import Exposures, Observation
-from pyros.planning.night_log import night_name
 from pyros.planning.phases import phase
-from pyros.planning.visibility import place_overhead
+from pyros.planning.visibility import place_overhead, sun
 from pyros.site import Site
 from tests.builders import polar_site
 from tests.conftest import wait_until
-from tests.live.observatory import EXPOSURE, LiveObservatory
+from tests.live.observatory import LiveObservatory
 
-DAY_AFTER = timedelta(minutes=17)
-"""From now until the Sun rises above the twilight: what is planned still must have room for some images of 300 s."""
-DAY = timedelta(minutes=5)
-PATIENCE = 1800.0
-SPEED = 25
-"""Of the camera: three quarters of the images are taken before the day."""
-_COUNT = 100
+DAY_AFTER = timedelta(seconds=100)
+"""From now until the Sun rises above the twilight."""
+DAY = timedelta(seconds=160)
+PATIENCE = 600.0
+"""For what takes a busy computer minutes."""
+SECONDS, SPEED = 20.0, 20
+"""Of each exposure, and of the camera: at best 90 images are taken before the day."""
+COUNT = 100
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1800)
 def test_a_sequence_broken_by_dawn_ends_the_night_after(tmp_path: Path) -> None:
+    if abs(sun(datetime.now(UTC))[1]) < 8:
+        pytest.skip("near the equinoxes the day is nowhere some minutes long")
     begin = datetime.now(UTC) + DAY_AFTER
     keys = polar_site(begin, begin + DAY)
     site = Site(**keys)
-    assert phase(site, begin - timedelta(seconds=20)) == "night"
+    assert phase(site, begin - timedelta(seconds=30)) == "night"
     assert phase(site, begin + DAY / 2) in ("morning", "evening")
-    assert phase(site, begin + DAY + timedelta(seconds=20)) == "night"
+    assert phase(site, begin + DAY + timedelta(seconds=30)) == "night"
     live = LiveObservatory(tmp_path / "live", site=keys, clock="real", speed=SPEED)
     try:
         _two_nights(live, site, begin)
@@ -48,28 +50,29 @@ def test_a_sequence_broken_by_dawn_ends_the_night_after(tmp_path: Path) -> None:
 def _two_nights(live: LiveObservatory, site: Site, day: datetime) -> None:
     live.start_all()
     ra, dec = place_overhead(site, day, 80.0, 0.0)
-    exposures = (Exposures(filter="r", seconds=EXPOSURE, count=_COUNT),)
+    exposures = (Exposures(filter="r", seconds=SECONDS, count=COUNT),)
     live.request(Observation(id="survey", target="survey", ra=ra, dec=dec, exposures=exposures, min_altitude=0.0))
     wait_until(lambda: live.images("survey"), PATIENCE, "the first image")
     print(f"{datetime.now(UTC):%H:%M:%S} first image; day at {day:%H:%M:%S}")
-    wait_until(lambda: phase(site, datetime.now(UTC)) != "night", PATIENCE, "the day")
+    wait_until(lambda: datetime.now(UTC) > day, PATIENCE, "the day")
     wait_until(lambda: live.state("dome") == "closed", PATIENCE, "the dome to be closed by day")
     wait_until(lambda: live.state("telescope") == "parked", PATIENCE, "the telescope to be parked by day")
     first = sum(live.images("survey").values())
     print(f"{datetime.now(UTC):%H:%M:%S} closed and parked after {first} images")
-    assert 0 < first < _COUNT
+    assert 0 < first < COUNT
+    wait_until(lambda: phase(site, datetime.now(UTC)) == "night", PATIENCE, "the second night")
+    assert live.state("dome") == "closed", "all of the day"
+    assert sum(live.images("survey").values()) == first
+
     wait_until(lambda: any(each.observation == "survey" for each in live.reports()), PATIENCE, "the sequence's end")
-    wait_until(lambda: live.state("dome") == "closed", PATIENCE, "the dome to be closed")
-    wait_until(lambda: live.state("telescope") == "parked", PATIENCE, "the telescope to be parked")
     print(f"{datetime.now(UTC):%H:%M:%S} the sequence has ended")
     (finished,) = [each for each in live.reports() if each.observation == "survey"]
-    assert len(set(finished.images)) == len(finished.images) == _COUNT
-    assert sorted(live.images("survey").items()) == [(number, 1) for number in range(1, _COUNT + 1)]
-    tonight = night_name(site, datetime.now(UTC).timestamp())
-    wait_until(
-        lambda: live.state_of("majordome", MajordomeState).night == tonight, PATIENCE, "the second night's begin"
-    )
-    nights = sorted(path.stem for path in (live.config.data / "nights").glob("*.md"))
-    print(f"reports of {nights}")
-    assert min(nights, default="") < tonight or tonight in nights
+    assert len(set(finished.images)) == len(finished.images) == COUNT
+    assert sorted(live.images("survey").items()) == [(number, 1) for number in range(1, COUNT + 1)]
+    wait_until(lambda: live.state("dome") == "closed", PATIENCE, "the dome to be closed: nothing is left to do")
+    wait_until(lambda: live.state("telescope") == "parked", PATIENCE, "the telescope to be parked")
+
+    reports = sorted((live.config.data / "nights").glob("*.md"))
+    print(f"reports: {[path.name for path in reports]}")
+    assert [path for path in reports if "survey" in path.read_text()], "no report tells of the first night"
     assert live.failures() == []

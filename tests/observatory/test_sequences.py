@@ -59,6 +59,25 @@ def test_an_interrupted_sequence_goes_on(ready: Night, interrupt: Callable[[Nigh
     assert ready.agent("observation_manager").state.interrupted == {}
 
 
+def test_an_image_that_came_before_the_abort_is_not_taken_again(ready: Night) -> None:
+    ready.publish(ready.packet())
+    ready.until(lambda: exposed(ready)[-1:] == [2], 120)
+    ready.run(EXPOSURE / 2)
+    agent = ready.agent("observation_manager")
+    id_ = agent.state.current.id
+    ready.person("observation_manager", "Abort observation", observation=id_)
+    ready.until(lambda: agent.state.current is None, 5)
+    ready.person(
+        "observation_manager", "Exposure finished", observation=id_, number=2, filter="r", path="late.fits",
+        started=ready.clock.time(), seconds=EXPOSURE,
+    )  # fmt: skip
+    ready.until(lambda: ready.said("test-first-1: Observation finished", "majordome"), 1500)
+    assert exposed(ready) == [1, 2, 3]
+    ready.run(1)
+    (report,) = [row.payload for row in ready.received("scheduler", "Observation finished")]
+    assert b'"late.fits"' in report
+
+
 def test_what_is_remembered_of_sequences_has_a_bound(exposing: Night) -> None:
     agent = exposing.agent("observation_manager")
     current = agent.state.current
