@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyros.files import read_yaml
 from pyros.messages import Cadence, Constraints, Exposures, Observation, Window
 from pyros.planning.intake.draft import Draft, Drafts, exposure
 from pyros.planning.intake.ekos import read_ekos
 from pyros.planning.intake.names import NamedPosition
-from pyros.planning.intake.pocs import read_pocs
+from pyros.planning.intake.pocs import looks_like_pocs, read_pocs
 from pyros.planning.intake.request_file import read_requests_csv, read_requests_yaml
 from pyros.planning.intake.validation import KEYS, Reviewer, moment
 
@@ -243,6 +244,18 @@ def test_pocs_fields_become_requests_with_pocs_defaults(tmp_path: Path) -> None:
     assert nebula.reason == "tags: nebula, test"
     assert (galaxy.ra, galaxy.priority) == (M31.ra, 100)
     assert galaxy.exposures == (Exposures("clear", 15.0, 3), Exposures("clear", 0.25, 2))
+
+
+def test_older_pocs_fields_are_read_too(tmp_path: Path) -> None:
+    text = (
+        "- name: HD 189733\n  position: 20h00m43.71s +22d42m39.07s\n  priority: 50\n  exp_time: 90\n  min_nexp: 8\n"
+        "- {name: B, position: 1 2, gain: 5}\n"
+    )
+    path = written(tmp_path, "old.yaml", text)
+    assert looks_like_pocs(read_yaml(path))
+    (planet, _), problems = review(read_pocs(path, "clear"))
+    assert (planet.target, planet.priority, planet.exposures) == ("HD 189733", 50, (Exposures("clear", 90.0, 8),))
+    assert problems[0].startswith(f"{path}: line 6 (B) observation gain: unknown key")
 
 
 def test_a_mistake_in_pocs_fields_is_told_in_pocs_words(tmp_path: Path) -> None:

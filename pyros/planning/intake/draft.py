@@ -46,7 +46,7 @@ def exposure(text: str) -> dict[str, Any]:
     """Read one entry of ``--expose`` or of the column ``exposures``: ``R:60x3,gain=100``; raises ValueError."""
     match = _EXPOSURE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{EXPOSURE_WANTED}, such as R:60x3; not {text!r}")
+        raise ValueError(f"{EXPOSURE_WANTED}, such as R:60x3, and ; between several; not {text!r}")
     values: dict[str, Any] = {"filter": match["filter"].strip(), "seconds": match["seconds"]}
     if match["count"] is not None:
         values["count"] = match["count"]

@@ -1,7 +1,8 @@
 """POCS's fields: YAML, a list of ``field`` (name, position) and ``observation`` (exptime, min_nexp, priority ...).
 
-The format is that of PANOPTES' ``conf_files/fields``. Where it says nothing POCS takes 60 exposures of 120 s with
-priority 100, and so do we. It needs no filter; we do, so that one is given for those without.
+The format is that of PANOPTES' ``conf_files/fields``; older ones have all keys of an entry side by side. Where it says
+nothing POCS takes 60 exposures of 120 s with priority 100, and so do we. It needs no filter; we do, so that one is
+given for those without.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ _WORDS = {
     "seconds": "observation exptime", "count": "observation min_nexp", "filter": "observation filter_name",
 }  # fmt: skip
 """What our keys are called there."""
+_OLD_KEYS = {"name", "position"}
+"""What an older entry has, beside the keys of its observation."""
 _OBSERVATION_KEYS = ("priority", "exptime", "min_nexp", "exp_set_size", "filter_name", "tags", "type", "dark")
 
 
 def looks_like_pocs(document: Any) -> bool:
     """Tell whether what YAML gave is a list of fields."""
-    return isinstance(document, list) and any(isinstance(each, dict) and "field" in each for each in document)
+    return isinstance(document, list) and any(
+        isinstance(each, dict) and ("field" in each or each.keys() >= _OLD_KEYS) for each in document
+    )
 
 
 def read_pocs(path: Path, filter_name: str = "") -> Drafts:
@@ -51,6 +56,7 @@ def _read_entry(path: Path, number: int, entry: Any, filter_name: str, found: Dr
     if not isinstance(entry, LinedMapping):
         found.problems.append(f"{path}: entry {number}: must be a mapping with 'field' and 'observation'")
         return
+    entry = _nested(entry)
     field, observation = entry.get("field"), entry.get("observation", LinedMapping())
     name = field.get("name") if isinstance(field, LinedMapping) else None
     draft = Draft(f"{path}: line {entry.line} ({name or f'entry {number}'})", {})
@@ -81,6 +87,22 @@ def _read_entry(path: Path, number: int, entry: Any, filter_name: str, found: Dr
         found.problems.append(draft.problem("observation exptime", str(error)))
     else:
         found.drafts.append(draft)
+
+
+def _nested(entry: LinedMapping) -> LinedMapping:
+    """Return an older entry as it is written today, with its lines; a newer one as it is."""
+    if "field" in entry or not entry.keys() >= _OLD_KEYS:
+        return entry
+    field, observation, nested = LinedMapping(), LinedMapping(), LinedMapping()
+    for each in (field, observation, nested):
+        each.line, each.lines = entry.line, {}
+    for key, value in entry.items():
+        part = field if key in _FIELD_KEYS else observation
+        name = "exptime" if key == "exp_time" else key
+        part[name] = value
+        part.lines[name] = entry.lines.get(key, entry.line)
+    nested |= {"field": field, "observation": observation}
+    return nested
 
 
 def _exposures(observation: Mapping[str, Any], filter_name: str) -> list[dict[str, Any]]:
