@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
@@ -85,6 +86,16 @@ class LiveObservatory:
             description |= {"width": 64, "height": 64}
         path.write_text(yaml.safe_dump(description))
         return path
+
+    def move(self, site: dict[str, Any]) -> None:
+        """Change these keys of the site, and have every agent read it again."""
+        file = self.folder / "observatory" / "site.yaml"
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | site))
+        pyros = str(Path(sys.executable).with_name("pyros"))
+        done = subprocess.run(
+            [pyros, "reload", "--config", str(self.path)], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     # Processes ----------------------------------------------------------------------------------------------------
 
