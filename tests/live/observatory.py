@@ -31,6 +31,8 @@ TWISTD = str(Path(sys.executable).with_name("twistd"))
 SIMULATORS, BROKER, GUARDIAN = "simulators", "broker", "guardian"
 PROCESSES = (*DEMO_AGENTS, BROKER, GUARDIAN)
 """All but the simulators, which are the world."""
+START_SECONDS = 400.0
+"""In which all processes must be up: a busy computer takes minutes for them."""
 EXPOSURE = 300.0
 """Seconds of each exposure, of which the camera's speed makes few."""
 
@@ -110,7 +112,7 @@ class LiveObservatory:
                 assert program.process.poll() is None, f"{name} has ended: {program.output[-2000:]} {program.errors}"
                 return all(is_open(port) for port in self._ports(name))
 
-            wait_until(up, what=f"{name} to be up")
+            wait_until(up, START_SECONDS, f"{name} to be up")
 
     def start_all(self) -> None:
         self.start(SIMULATORS)
