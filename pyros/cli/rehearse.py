@@ -64,6 +64,12 @@ def rehearse_nights(
     hours: Annotated[
         float, typer.Option(min=0, max=24, help="Only so many hours about midnight, with three times the faults.")
     ] = 0.0,
+    together: Annotated[
+        int,
+        typer.Option(
+            min=1, max=366, help="So many of the nights follow each other on the same journals, days between."
+        ),
+    ] = 1,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="How many nights at once, each in a process.")] = 1,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where report.md goes, and the scripts of nights that fail.")
@@ -83,18 +89,21 @@ def rehearse_nights(
     Examples:
       pyros rehearse
       pyros rehearse --nights 100 --jobs 4 --report rehearsal/
+      pyros rehearse --nights 7 --together 7 --faults light
       pyros rehearse --seed 17 --reduce
       pyros rehearse --seed 17 --faults rehearsal/seed-17.faults
     """
     plan = _plan(config, begin, seed, faults, alerts, rules, images.value)
     asked = () if requests is None else _requests(config, requests, begin)
-    plan = msgspec.structs.replace(plan, hours=hours, requests=asked, requests_file=str(requests or ""))
+    plan = msgspec.structs.replace(
+        plan, hours=hours, together=together, requests=asked, requests_file=str(requests or "")
+    )
     results: list[NightResult] = []
     with _ended_by_sigterm(), _progress() as progress:
         task = progress.add_task("nights", total=nights)
         for result in _results(plan, nights, jobs):
             results.append(result)
-            progress.advance(task)
+            progress.advance(task, min(together, nights))
             progress.console.print(_line(result), style="red" if result.violations else "")
             for violation in result.violations:
                 progress.console.print(f"    {clock(violation.time)} {violation.rule}: {violation.text}")
@@ -105,10 +114,11 @@ def rehearse_nights(
     for note in sorted({note for result in results for note in result.notes}):
         out.print(f"note: {note}")
     if not broken:
-        out.print(f"no rule was broken in {len(results)} {'night' if len(results) == 1 else 'nights'}")
+        out.print(f"no rule was broken in {nights} {'night' if nights == 1 else 'nights'}")
         return
     first = broken[0]
-    seeded = msgspec.structs.replace(plan, seed=first.seed, date=first.date)
+    left = nights - (first.seed - plan.seed) * together
+    seeded = msgspec.structs.replace(plan, seed=first.seed, date=first.date, together=min(together, left))
     out.print(f"again: {command(seeded, Path(faults) if plan.script is not None else None)}")
     if shorten:
         _reduce(seeded, first, report)
@@ -188,10 +198,10 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _results(plan: NightPlan, nights: int, jobs: int) -> Iterator[NightResult]:
     every = plans(plan, nights)
-    if nights == 1:
+    if len(every) == 1:
         quiet()
         return iter([rehearse_night(every[0])])
-    return rehearse(every, min(jobs, nights, os.cpu_count() or 1))
+    return rehearse(every, min(jobs, len(every), os.cpu_count() or 1))
 
 
 def _progress() -> Progress:

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ from pyros.rehearsal.jobs import RehearsedJobs
 from pyros.rehearsal.judging import judge_processes, outbox_ends
 from pyros.rehearsal.log import NightLog, bytes_of_commit
 from pyros.rehearsal.network import Network
-from pyros.rehearsal.plan import NightPlan, NightResult, night_of
+from pyros.rehearsal.plan import NightPlan, NightResult, nights_of
 from pyros.rehearsal.process import (
     AgentProcess,
     BrokerProcess,
@@ -50,7 +50,7 @@ from pyros.rehearsal.process import (
     World,
 )  # fmt: skip
 from pyros.rehearsal.process import tell_monitoring as post_alarm
-from pyros.rehearsal.script import parse, write
+from pyros.rehearsal.script import Fault, parse, write
 from pyros.rehearsal.stand_ins import stand_in
 from pyros.rehearsal.timeline import Call, EndlessError, Timeline
 from pyros.rehearsal.traffic import RehearsedAuthor, TrafficPacket
@@ -85,7 +85,7 @@ class RehearsedNight:
         """What all random streams begin with."""
         loaded = configuration.load(plan.config)
         self.site = Site.load(loaded.required("site", "a rehearsal"))
-        self.begin, self.seconds = night_of(self.site, date.fromisoformat(plan.date), plan.hours)
+        self.begin, self._evenings, self.seconds = nights_of(self.site, plan)
         self.calm_seconds = _SHORT_CALM_SECONDS if plan.hours else CALM_SECONDS
         self.timeline = Timeline()
         self.computer = Computer(self.timeline, self.begin, self.name)
@@ -107,11 +107,7 @@ class RehearsedNight:
             self.processes[BROKER] = BrokerProcess(cast("World", self), BROKER)
         if self.config.guardian is not None:
             self.processes[GUARDIAN] = GuardianNode(cast("World", self), GUARDIAN, self._alarm_of_guardian)
-        self.script = (
-            draw(self.name, plan.faults, self.seconds, self.cast(), density=_SHORT_DENSITY if plan.hours else 1.0)
-            if plan.script is None
-            else parse(plan.script, "the script", self.cast().nodes)
-        )
+        self.script = self._drawn() if plan.script is None else parse(plan.script, "the script", self.cast().nodes)
         self.deliveries = Deliveries(self.report)
         self.invariants = Invariants(self)
         self._states: dict[str, str] = {}
@@ -137,6 +133,20 @@ class RehearsedNight:
             busiest_links(agents),
             {name: tuple(sorted(type(each.settings).can_have)) for name, each in self.devices.items()},
         )
+
+    def _drawn(self) -> list[Fault]:
+        """Draw the faults of each night, and of the day after it where another night follows."""
+        faults: list[Fault] = []
+        density = _SHORT_DENSITY if self.plan.hours else 1.0
+        for number, (begin, end) in enumerate(pairwise([*self._evenings, self.seconds])):
+            name = f"{self.name} night {number + 1}" if number else self.name
+            drawn = draw(name, self.plan.faults, end - begin, self.cast(), density=density)
+            faults += [
+                msgspec.structs.replace(fault, time=round(begin + fault.time, 3))
+                for fault in drawn
+                if not number or fault.kind != "latency"  # which stays
+            ]
+        return sorted(faults, key=lambda fault: fault.time)
 
     # Running ---------------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ class NightPlan(msgspec.Struct, frozen=True):
     images: Literal["none", "small", "full"] = "none"
     hours: float = 0.0
     """0 for the whole night; else only so many hours about its middle, with three times the faults."""
+    together: int = 1
+    """How many nights follow each other on the same journals, with the days between them."""
 
 
 class NightResult(msgspec.Struct, frozen=True):
@@ -81,3 +83,11 @@ def night_of(site: Site, evening: date, hours: float = 0.0) -> tuple[datetime, f
 
     begin, end = dusk(midnight - half, midnight), dusk(midnight + half, midnight)
     return begin.replace(microsecond=0), round((end - begin).total_seconds())
+
+
+def nights_of(site: Site, plan: NightPlan) -> tuple[datetime, list[float], float]:
+    """Return when the first of a plan's nights begins, when each does in seconds from then, and when the last ends."""
+    evening = date.fromisoformat(plan.date)
+    nights = [night_of(site, evening + timedelta(days=number), plan.hours) for number in range(plan.together)]
+    begins = [(begin - nights[0][0]).total_seconds() for begin, _ in nights]
+    return nights[0][0], begins, begins[-1] + nights[-1][1]

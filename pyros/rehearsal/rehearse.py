@@ -25,12 +25,18 @@ _PATH_LENGTH = 200
 
 
 def plans(plan: NightPlan, nights: int) -> list[NightPlan]:
-    """Return the plans of so many nights: each the evening after the one before, with the next seed."""
+    """Return the plans of so many nights: each the evening after the one before, with the next seed.
+
+    Those that follow each other on the same journals have one plan, and one seed.
+    """
     evening = date.fromisoformat(plan.date)
     return [
-        msgspec.structs.replace(plan, seed=plan.seed + number, date=str(evening + timedelta(days=number)))
-        for number in range(nights)
-    ]
+        msgspec.structs.replace(
+            plan, seed=plan.seed + number, date=str(evening + timedelta(days=first)),
+            together=min(plan.together, nights - first),
+        )
+        for number, first in enumerate(range(0, nights, plan.together))
+    ]  # fmt: skip
 
 
 @contextmanager
@@ -87,6 +93,7 @@ def command(plan: NightPlan, script: Path | None = None) -> str:
     words += ["--rules", plan.rules] if plan.rules else []
     words += ["--requests", plan.requests_file] if plan.requests_file else []
     words += ["--hours", f"{plan.hours:g}"] if plan.hours else []
+    words += ["--nights", str(plan.together), "--together", str(plan.together)] if plan.together > 1 else []
     return shlex.join(words)
 
 

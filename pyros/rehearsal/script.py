@@ -39,7 +39,7 @@ DEVICE = ":device"
 """How the names of devices end."""
 _LINE = re.compile(r"(\d{2,4}):([0-5]\d):([0-5]\d(?:\.\d{1,3})?)\s+([a-z]+)(?:\s+(.*))?")
 _MOST_LINES = 100_000
-_LONGEST = 7 * 86_400.0
+_LONGEST = 400 * 86_400.0
 _QUANTITIES = {"rain": (0, 1), "wind": (0, 100), "humidity": (0, 100), "cloud": (0, 1), "temperature": (-90, 60)}
 
 
@@ -142,7 +142,7 @@ def _parse_line(line: str, known: set[str] | None) -> Fault:
     if kind not in _KINDS:
         raise ValueError(f"there is no kind {kind!r}; there are {', '.join(KINDS)}")
     if time > _LONGEST:
-        raise ValueError("a night is shorter")
+        raise ValueError("that is more than 400 days after the beginning")
     words = _words(rest or "")
     names = tuple(name for word in words if "=" not in word for name in word.split(",") if name)
     values = dict(word.split("=", 1) for word in words if "=" in word)

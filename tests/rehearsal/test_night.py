@@ -77,6 +77,34 @@ def test_every_night_has_its_own_seed_and_evening() -> None:
     ]  # fmt: skip
 
 
+def test_nights_together_are_one_plan() -> None:
+    plan = NightPlan("observatory.ini", "2026-12-31", 7, together=3)
+    assert [(each.seed, each.date, each.together) for each in plans(plan, 5)] == [
+        (7, "2026-12-31", 3), (8, "2027-01-03", 2),
+    ]  # fmt: skip
+    assert command(plan).endswith(" --nights 3 --together 3")
+
+
+@pytest.mark.long
+def test_a_night_goes_over_into_a_day_and_the_next_night(tmp_path: Path) -> None:
+    plan = NightPlan(str(config.demo_file()), "2026-03-20", 1, "none", alerts=4, hours=0.5, together=2)
+    world = RehearsedNight(plan, tmp_path / "nights")
+    result = world.run()
+    assert result.violations == ()
+    assert result.hours > 24
+    assert result.counts["openings"] >= 2
+    nights = sorted(path.stem for path in (world.config.data / "nights").glob("*.md"))
+    assert nights[:1] == ["2026-03-20"]
+
+
+def test_every_night_of_those_together_has_its_faults(tmp_path: Path) -> None:
+    plan = NightPlan(str(config.demo_file()), "2026-03-20", 3, "heavy", together=4)
+    script = RehearsedNight(plan, tmp_path / "nights").script
+    assert [fault.kind for fault in script].count("latency") == 1
+    assert {int(fault.time // 86_400) for fault in script} == {0, 1, 2, 3}
+    assert script == sorted(script, key=lambda fault: fault.time)
+
+
 def test_the_command_that_repeats_a_night() -> None:
     plan = NightPlan("my observatory.ini", "2026-03-20", 17, "light", alerts=12.5)
     said = command(plan, Path("a script.faults"))
