@@ -25,7 +25,7 @@ from pyros.sender import Sender
 from pyros.views.observed import Observed
 from pyros.views.states import Monitoring, SeenScheduler
 
-_PREFIX = "ocs-"
+PREFIX = "ocs-"
 _SLEW_SECONDS = 60.0
 _STATES = {
     "": "PENDING", "observing": "PENDING", "interrupted": "PENDING", "observed": "COMPLETED", "withdrawn": "CANCELED",
@@ -103,13 +103,13 @@ def group_of(observed: Observed, group_id: str) -> Answer:
     number, state = _known(observed, group_id)
     if state is None:
         return NOT_FOUND
-    return 200, _group(number, state, observed.state("scheduler", SeenScheduler).requests.get(f"{_PREFIX}{number}"))
+    return 200, _group(number, state, observed.state("scheduler", SeenScheduler).requests.get(f"{PREFIX}{number}"))
 
 
 def owner_of(observed: Observed, group_id: str) -> str | None:
     """Return who has asked for a request that waits; None for one that doesn't."""
     number = _number(group_id)
-    request = observed.state("scheduler", SeenScheduler).requests.get(f"{_PREFIX}{number}")
+    request = observed.state("scheduler", SeenScheduler).requests.get(f"{PREFIX}{number}")
     return request.owner if request is not None else None
 
 
@@ -124,7 +124,7 @@ def cancel(observed: Observed, group_id: str, who: str, *, seconds: float = 10.0
     if state not in ("PENDING", "CANCELED"):
         return 400, {"errors": [f"This request group is {state}, and can't be cancelled any more."]}
     if state == "PENDING":
-        order = Withdrawal(observation=f"{_PREFIX}{number}", reason=f"cancelled by {who}")
+        order = Withdrawal(observation=f"{PREFIX}{number}", reason=f"cancelled by {who}")
         Sender.send_to(
             "scheduler", messages.OBSERVATION_REQUEST_WITHDRAWN, order, config=observed.config, timeout=seconds
         )
@@ -183,7 +183,7 @@ def frames(observed: Observed, query: Mapping[str, str], base: str) -> Answer:
         return 400, {"REQNUM": ["A request's number is required."]}
     if not limit.isascii() or not limit.isdigit() or not 0 < int(limit[:9]) <= MAX_LIMIT:
         return 400, {"limit": [f"A number from 1 to {MAX_LIMIT} is required."]}
-    asked = ImageQuery(observation=f"{_PREFIX}{number}", limit=int(limit), after=query.get("after", ""))
+    asked = ImageQuery(observation=f"{PREFIX}{number}", limit=int(limit), after=query.get("after", ""))
     try:
         with closing(ImageIndexReader(index_file(observed.config))) as reader:
             page = reader.find(asked)
@@ -201,7 +201,7 @@ def frame(observed: Observed, frame_id: str, base: str) -> Answer:
     path, image = _image(observed, frame_id)
     if path is None or image is None:
         return NOT_FOUND
-    return 200, _frame(image, _number(image.record.observation.removeprefix(_PREFIX)), base)
+    return 200, _frame(image, _number(image.record.observation.removeprefix(PREFIX)), base)
 
 
 def frame_file(observed: Observed, frame_id: str) -> Path | None:
@@ -227,7 +227,7 @@ def _new_number(observed: Observed) -> int:
     """Return a number that no request has: the time in milliseconds, or the next free one."""
     taken = observed.state("scheduler", SeenScheduler).requests
     number = int(observed.time() * 1000)
-    while f"{_PREFIX}{number}" in taken or _lines(observed, number):
+    while f"{PREFIX}{number}" in taken or _lines(observed, number):
         number += 1
     return number
 
@@ -238,7 +238,7 @@ def _number(text: str) -> int | None:
 
 def _lines(observed: Observed, number: int) -> list[NightLine]:
     with observed.journal("scheduler") as journal:
-        return night_log.of_observation(journal, f"{_PREFIX}{number}") if journal is not None else []
+        return night_log.of_observation(journal, f"{PREFIX}{number}") if journal is not None else []
     return []  # the journal could not be read
 
 
@@ -247,7 +247,7 @@ def _known(observed: Observed, text: str) -> tuple[int, str | None]:
     number = _number(text)
     if number is None:
         return 0, None
-    if f"{_PREFIX}{number}" in observed.state("scheduler", SeenScheduler).requests:
+    if f"{PREFIX}{number}" in observed.state("scheduler", SeenScheduler).requests:
         return number, "PENDING"
     lines = _lines(observed, number)
     return number, _STATES[lines[0].fate] if lines else None

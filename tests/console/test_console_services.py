@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ import pytest
 
 from pyros.cli.common import program
 from pyros.config import Config
+from pyros.console.console import DATABASE_FILE
 from pyros.console.roles import Role
 from pyros.console.services import SERVICES
 from pyros.imagery.index import ImageIndex, index_file
@@ -97,6 +99,10 @@ def test_a_group_is_submitted_followed_and_cancelled(console: Running) -> None:
         made = observer.ask("POST", "/api/requestgroups/", group)
         assert made.status == 201, made
         (number,) = [each["id"] for each in made.json["requests"]]
+        with closing(sqlite3.connect(console.section.folder / DATABASE_FILE)) as db:
+            kept = db.execute("SELECT person.name FROM people_request JOIN people_user AS person ON by_id = person.id"
+                              " WHERE people_request.name = ?", (f"ocs-{number}",)).fetchall()  # fmt: skip
+        assert kept == [("observer",)]
         found = observer.ask("GET", f"/api/requestgroups?request_id={number}").json
         assert (found["count"], found["results"][0]["id"]) == (1, number)
         assert observer.ask("GET", f"/api/requests/{number}").json["state"] == "PENDING"

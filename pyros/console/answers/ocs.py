@@ -10,6 +10,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from pyros.console.answers.doing import note
+from pyros.console.answers.requesting import keep
 from pyros.console.answers.serving import base_of, detail, send_file
 from pyros.console.caller import caller_of
 from pyros.console.roles import Role
@@ -37,6 +38,8 @@ def submit(request: HttpRequest) -> HttpResponseBase:
     caller = caller_of(request)
     status, made = portal.submit(settings.CONSOLE.observed, _sent(request), caller.name)
     note(caller, "request", f"group {made['id']}" if status == 201 else "refused", ok=status == 201)
+    if status == 201:
+        keep(caller, f"{portal.PREFIX}{made['id']}", str(made.get("name", "")))
     return JsonResponse(made, status=status)
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from pyros import config as configuration
 from pyros import messages
 from pyros.console.answers.doing import note
 from pyros.console.answers.errors import problem
-from pyros.console.caller import caller_of
+from pyros.console.caller import Caller, caller_of
+from pyros.console.people.models import Request
 from pyros.console.request_form import FIELDS, changed, given_of, may_be_changed
 from pyros.console.roles import Role
 from pyros.errors import DeliveryError, PlanningError, PyrosError
@@ -44,7 +49,10 @@ def make(request: HttpRequest) -> HttpResponse:
     found, problems = _reviewed(given, caller.name)
     told = _next_up(found, problems)
     if found is not None and not problems and not request.POST.get("check"):
-        return _send(request, messages.OBSERVATION_REQUESTED, found, "make request")
+        answer = _send(request, messages.OBSERVATION_REQUESTED, found, "make request")
+        if answer.status_code == HTTPStatus.SEE_OTHER:
+            keep(caller, found.id, found.reason)
+        return answer
     shown = {"page": _page("requests"), "it": requests(settings.CONSOLE.observed), "given": given,
              "problems": problems, "told": told}  # fmt: skip
     return render(request, "requests.html", shown, status=400 if problems else 200)
@@ -87,6 +95,14 @@ def cancel(request: HttpRequest) -> HttpResponse:
     why = printable(str(request.POST.get("why", "")).strip())[:_LONGEST]
     order = Withdrawal(observation=key, reason=why or f"cancelled by {caller.name}")
     return _tell(request, messages.OBSERVATION_REQUEST_WITHDRAWN, order, "cancel request", key, "/requests")
+
+
+def keep(caller: Caller, name: str, why: str = "") -> None:
+    """Keep who has asked for what, for fixtures; while the database is busy it is only in the audit."""
+    if caller.user is not None:
+        with suppress(DatabaseError):
+            told = {"by": caller.user, "made": timezone.now(), "note": why}
+            Request.objects.update_or_create(name=name, defaults=told)
 
 
 def _given(request: HttpRequest) -> dict[str, str]:

@@ -20,6 +20,8 @@ from pyros.sender import Sender
 from pyros.unique import new_name
 
 _SHOWN = 30
+_LASTING = ("alarm", "safety", "fault", "note")
+"""Kinds of which it is told when they are over; the others have happened, and are no state."""
 _SECONDS = 5.0
 
 
@@ -29,7 +31,7 @@ class LastingNotice(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """By which it is acknowledged."""
     kind: str
-    """alarm, safety, alert, fault, job, progress, report or note."""
+    """alarm, safety, fault or note."""
     source: str
     """The agent that it comes from, or is about."""
     text: str
@@ -96,7 +98,7 @@ def notices(request: HttpRequest) -> NoticePage:
         LastingNotice(name=cause_name(each), kind=each.notice.kind, source=each.notice.source, text=each.notice.text,
                       since=each.since, count=each.count, critical=each.notice.critical,
                       acknowledged=each.acknowledged)
-        for each in book.causes.values() if each.over is None
+        for each in book.causes.values() if each.over is None and each.notice.kind in _LASTING
     ]  # fmt: skip
     return NoticePage(
         lasting=tuple(sorted(lasting, key=lambda each: -each.since)[:_SHOWN]),

@@ -179,7 +179,7 @@ class Note(models.Model):
 
 
 class Request(models.Model):
-    """Which person has asked for an observation: the request itself is the alert manager's."""
+    """Which person has asked for an observation: the request itself is the scheduler's."""
 
     name = models.CharField(max_length=200, unique=True)
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="requests")
