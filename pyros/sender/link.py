@@ -20,7 +20,7 @@ from pyros.sender.carrier import Carrier, Connection
 from pyros.sender.lanes import is_bulk
 from pyros.sender.window import SendWindow
 
-_WINDOW_MESSAGES = 4096
+_WINDOW_MESSAGES = 8192  # as many as a receiver's mailbox takes; over a long way it is what bounds the rate
 _MAX_QUEUED_MESSAGES = 8192  # messages kept in memory; the others are read from the journal when their turn comes
 _MAX_QUEUED_BYTES = 32 * 1024 * 1024
 _MAX_KEPT_INSTANTS = 16384  # instants kept of messages that are in the journal only; an older one is as good as unknown
