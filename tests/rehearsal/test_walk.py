@@ -14,6 +14,9 @@ from tests.rehearsal.walk import walk
 ROOT = Path(__file__).resolve().parents[2]
 MOST_FILES = 45
 LEAST_SHARE = 0.9
+"""Of the lines that run, those in files of the walk."""
+MOST_UNNAMED = 0.01
+"""Of the lines that run, those in files that the page doesn't name: a helper may come without a row."""
 _HOP = re.compile(r"pyros/(agents/(runtime/|agent\.py)|journal/|sender/)")
 
 
@@ -44,10 +47,14 @@ def test_the_walk_of_an_alert_is_as_the_page_says(tmp_path: Path, monkeypatch: p
         "Alert received", "Observation requested", "Plan updated", "Observe", "Slew", "Command done", "Slew finished",
         "Expose",
     ]  # fmt: skip
-    assert sorted(read + asked) == sorted(lines), "correct the table in docs/architecture.md"
+    named = [*read, *asked]
+    assert len(named) == len(set(named))
+    assert set(named) <= lines.keys(), "correct the table in docs/architecture.md"
     assert len(read) <= MOST_FILES
-    share = sum(len(lines[name]) for name in read) / sum(map(len, lines.values()))
-    assert share >= LEAST_SHARE
-    again = {name for name, where in rooms.items() if len(where) > 1}
+    total = sum(map(len, lines.values()))
+    assert sum(len(lines[name]) for name in read) >= LEAST_SHARE * total
+    unnamed = {name: len(lines[name]) for name in lines.keys() - set(named)}
+    assert sum(unnamed.values()) <= MOST_UNNAMED * total, unnamed
+    again = {name for name, where in rooms.items() if len(where) > 1} & set(named)
     assert set(re.findall(r"`(pyros/[^`]+)`", text.partition("Visited again are")[2])) == again
     assert f"The walk is {len(read)} files, and {len(asked)} are beside it" in text
