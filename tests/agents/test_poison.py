@@ -139,7 +139,7 @@ def test_a_message_to_blame_is_kept_as_failed_alone(
     failed = [rig.journal.failed_message(number) for number in range(1, 6)]
     assert [each.name for each in failed if each] == ["Bad", "Bad"]
     assert all(each.error for each in failed if each)
-    rig.turn("Good", first=5)
+    rig.turn("Good")
     again = inline(FragileAgent(), "other")  # its journal is whole
     assert again.agent.state.names == ["other-1", "other-3", "other-5"]
 
@@ -151,10 +151,10 @@ def test_a_message_to_blame_can_be_retried(
     agent.fault = lambda: fault(agent)
     rig.turn("Bad")
     assert rig.journal.failed_message(1)
-    rig.turn(("Retry failed message", b'{"number": 1}'), first=2)
+    rig.turn(("Retry failed message", b'{"number": 1}'))
     assert rig.journal.failed_message(1), "it fails again, and is still there"
     agent.fault = lambda: None
-    rig.turn(("Retry failed message", b'{"number": 1}'), first=3)
+    rig.turn(("Retry failed message", b'{"number": 1}'))
     assert rig.journal.failed_message(1) is None
     assert agent.state.names == ["bad"]
 
@@ -214,7 +214,7 @@ def test_an_agent_that_cannot_go_on_says_why_after_it_has_made_safe(
     agent = FragileAgent()
     running(observatory("fragile", "other"), agent)
     (host,) = hosts
-    monkeypatch.setattr("pyros.agents.runtime.program._exit_as_failed", lambda: None)
+    monkeypatch.setattr("pyros.agents.runtime.program.exit_as_failed", lambda: None)
     monkeypatch.setattr(host.turns, "run", lambda *_, **__: 1 / 0)
     agent.post_to_self("Good")
     wait_until(lambda: host.stopped.called)

@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_moved_is_taken_once(
     def full(path: Path, folder: Path) -> Path:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(folder_module, "_move", full)
+    monkeypatch.setattr(folder_module, "move_away", full)
     (tmp_path / "incoming" / "a.xml").write_bytes(make_event())
     wait(reactor, 9)
     assert folder.counts == {"taken": 1, "refused": 0}
@@ -158,7 +158,7 @@ def test_what_becomes_a_fifo_or_a_link_is_neither_waited_for_nor_followed(
     (tmp_path / "secret").write_bytes(make_event())
     (incoming / "link").symlink_to(tmp_path / "secret")
     os.mkfifo(incoming / "fifo")
-    monkeypatch.setattr(folder, "_list", lambda: {"fifo": (1, 1), "link": (1, 1)})
+    monkeypatch.setattr(folder, "listing", lambda: {"fifo": (1, 1), "link": (1, 1)})
     wait(reactor)
     assert (incoming / "refused" / "fifo.reason").read_text() == "no file\n"
     assert (incoming / "refused" / "link.reason").read_text().startswith("cannot be read")

@@ -76,7 +76,7 @@ def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
 
     monkeypatch.setattr(shell, "CommandLine", CommandLine)
     monkeypatch.setattr(shell, "device_session", lambda *_, **__: nullcontext())
-    monkeypatch.setattr(shell, "_lines", lambda *_: iter(["first", "second"]))
+    monkeypatch.setattr(shell, "typed_lines", lambda *_: iter(["first", "second"]))
     monkeypatch.setattr("sys.stdin", Stdin())
     with pytest.raises(typer.Exit if somebody else KeyboardInterrupt):
         shell.shell("camera", config=config.path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +224,9 @@ def test_the_command_line_makes_the_index_from_files_and_searches_it(tmp_path: P
 
 
 def test_an_index_of_another_format_is_not_touched(tmp_path: Path) -> None:
-    index = ImageIndex(tmp_path / "images.sqlite")
-    index._db.execute("PRAGMA user_version = 99")  # noqa: SLF001
-    index.close()
+    ImageIndex(tmp_path / "images.sqlite").close()
+    with closing(sqlite3.connect(tmp_path / "images.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
     with pytest.raises(JournalError, match="is of format 99"):
         ImageIndex(tmp_path / "images.sqlite")
 

@@ -196,7 +196,7 @@ def test_an_image_that_cannot_be_made_is_told(
         raise MemoryError
 
     client = camera.client()
-    monkeypatch.setattr(camera.device, "_draw", broken)
+    monkeypatch.setattr(camera.device, "draw", broken)
     client.ask("DO expose seconds=1 tag=x")
     Telescope(camera).refuse()
     camera.advance(1)

@@ -86,7 +86,7 @@ def test_without_the_package_the_sky_is_synthetic(monkeypatch: pytest.MonkeyPatc
 def test_a_broken_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes, why: str) -> None:
     file = tmp_path / "gaia.bin"
     file.write_bytes(content)
-    monkeypatch.setattr(gaia, "_file", lambda: file)
+    monkeypatch.setattr(gaia, "catalogue_file", lambda: file)
     gaia.all_stars.cache_clear()
     with pytest.raises(CatalogueError, match=why):
         catalogue("gaia")

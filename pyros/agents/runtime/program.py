@@ -37,7 +37,8 @@ from pyros.logs import keep_printable
 from pyros.reactor import Reactor, SystemReactor, installed_reactor
 
 _T = TypeVar("_T")
-_hosts: dict[str, Host] = {}
+hosts_here: dict[str, Host] = {}
+"""The agents of this program that run, by their names."""
 _guard = threading.Lock()
 _REACTOR_SECONDS = 4.5  # for its thread to hear of the end, and to end the agents when they are safe
 _STOP_TIMEOUT = 4.5
@@ -61,13 +62,13 @@ def start(agent: Hosted, config: configuration.Config | str | None, timeout: flo
 
     def begin() -> None:
         host.start()
-        _hosts[agent.name] = host
+        hosts_here[agent.name] = host
 
     def end(_: object) -> None:
-        if _hosts.get(agent.name) is host:
-            del _hosts[agent.name]
+        if hosts_here.get(agent.name) is host:
+            del hosts_here[agent.name]
         if mine and host.worked and host.failure is not None:
-            atexit.register(_exit_as_failed)
+            atexit.register(exit_as_failed)
         ended.set()
 
     host.stopped.addCallback(end)
@@ -88,7 +89,7 @@ def start(agent: Hosted, config: configuration.Config | str | None, timeout: flo
         raise
 
 
-def _exit_as_failed() -> None:
+def exit_as_failed() -> None:
     """End the program with code 1: it has done all that it had to, but an agent of it could not go on."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -97,7 +98,7 @@ def _exit_as_failed() -> None:
 
 def stop(agent: Hosted, timeout: float) -> None:
     """See `Agent.stop`."""
-    host = _hosts.get(agent.name)
+    host = hosts_here.get(agent.name)
     if host is None or host.agent is not agent:
         return
     ended = threading.Event()
@@ -189,12 +190,12 @@ def _under_twistd() -> bool:
 
 
 def _end_all() -> Deferred[None]:
-    return ending.stop(_hosts.values(), "the program ends")
+    return ending.stop(hosts_here.values(), "the program ends")
 
 
 def _stop_all() -> bool:
     """Make safe what the agents move, and end them; False when one does not end in time."""
-    hosts = list(_hosts.values())
+    hosts = list(hosts_here.values())
     if hosts:
         begun = threading.Event()
         hosts[0].reactor.callFromThread(_end_all)
@@ -259,7 +260,7 @@ def _on_signal(number: int, _: FrameType | None) -> None:
     """End the agents, then do what the signal does by default, unless the program had ended but for them."""
     if _signalled:  # it interrupts what follows here
         if number != signal.SIGHUP and steady_seconds() - _signalled[0] > ending.SAME_SIGNAL_SECONDS:
-            ending.exit_at_once(_hosts.values())
+            ending.exit_at_once(hosts_here.values())
         return
     _signalled.append(steady_seconds())
     ended = _stop_all()

@@ -46,7 +46,7 @@ def shell(name: NameArgument, anyway: AnywayOption = False, config: ConfigOption
     with device_session(loaded, name, anyway, on_event=lambda text: out.print(f"it says: {text}")) as session:
         line = CommandLine(session)
         failures = 0
-        for text in _lines(name, loaded.data / "instrument_history"):
+        for text in typed_lines(name, loaded.data / "instrument_history"):
             try:
                 if not line.obey(text):
                     break
@@ -194,7 +194,7 @@ def _value(name: str, word: str, hint: Any) -> Any:
         raise ValueError(f"{name}: {word!r} is not a {'whole ' if hint is int else ''}number") from None
 
 
-def _lines(prompt: str, history: Path) -> Iterator[str]:
+def typed_lines(prompt: str, history: Path) -> Iterator[str]:
     """Read what is typed, or comes from a pipe, line by line; Ctrl-C at the prompt begins a new line."""
     if not sys.stdin.isatty():
         for text in sys.stdin:  # noqa: UP028  yield from would close it

@@ -61,7 +61,8 @@ class SimulatedCamera(SimulatedDevice):
 
         self.state = "idle"
         self._scene = scene.Scene(settings, site)
-        self._draw = scene.draw
+        self.draw = scene.draw
+        """What draws an image; run by the worker."""
         self._drawing = scene.Drawing
         self._site = site
         self._worker = Worker(reactor, clock, self.log, "camera simulator's", [scene.__name__])
@@ -245,7 +246,7 @@ class SimulatedCamera(SimulatedDevice):
                 gain=gain,
             )
             drawing = self._drawing(is_, self._site, moment, (is_.seed, count))
-            image = await self._worker.run(self._draw, drawing, seconds=_DRAW_SECONDS)
+            image = await self._worker.run(self.draw, drawing, seconds=_DRAW_SECONDS)
             await readout
         finally:
             for each in waiting:  # cancelling one that is over does nothing
