@@ -32,7 +32,9 @@ does."""
 def alert(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A VOEvent or a JSON notice; - reads it from here.", show_default=False),
+        typer.Argument(
+            metavar="FILE", help="A VOEvent or a JSON notice; - reads it from standard input.", show_default=False
+        ),
     ],
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show what happens to it, or don't.")] = True,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to follow it.")] = 3600.0,

@@ -24,7 +24,9 @@ def _broker() -> None:
 
 @app.command()
 def gate(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the section [kafka NAME], which has gate = yes.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="NAME of the section [kafka NAME], which has gate = yes.")
+    ],
     config: ConfigOption = None,
 ) -> None:
     """Take a survey's packets, drop what no rule can want, give the rest to the alert manager.

@@ -20,11 +20,11 @@ from pyros.sender.certificates import names
 def cert(
     agents: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[AGENT]...", help="Agents, broker, or program.", show_default=False),
+        typer.Argument(metavar="[AGENT]...", help="For whom: names of agents, broker, or program.", show_default=False),
     ] = None,
     authority: Annotated[bool, typer.Option("--ca", help="Make the observatory's own authority first.")] = False,
     all_names: Annotated[bool, typer.Option("--all", help="Make one for every name that has none.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Replace certificates that hold on.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Replace also certificates that are still valid.")] = False,
     config: ConfigOption = None,
 ) -> None:
     """Make certificates, in the folder that the key tls in [observatory] names.

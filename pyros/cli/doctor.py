@@ -41,12 +41,14 @@ def doctor(
     ] = None,
     every: Annotated[bool, typer.Option("--all", "-a", help="Show also checks that pass or don't apply.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: application/health+json.")] = False,
-    as_nagios: Annotated[bool, typer.Option("--nagios", help="For Nagios and Icinga: one line, then the bad ones.")] = (
-        False
-    ),
+    as_nagios: Annotated[
+        bool, typer.Option("--nagios", help="For Nagios and Icinga: one line, then the checks that failed.")
+    ] = (False),
     watch: Annotated[
         float | None,
-        typer.Option(min=1.0, metavar="SECONDS", help="Look again and again, so often.", show_default=False),
+        typer.Option(
+            min=1.0, metavar="SECONDS", help="Look again each so many seconds, until Ctrl-C.", show_default=False
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:

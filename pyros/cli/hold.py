@@ -27,7 +27,7 @@ TimeoutOption = Annotated[
 
 
 def stop(
-    why: Annotated[str, typer.Argument(metavar="[WHY]", help="For those who read pyros status.")] = "stopped",
+    why: Annotated[str, typer.Argument(metavar="[WHY]", help="The reason, which pyros status shows.")] = "stopped",
     timeout: TimeoutOption = 5.0,
     config: ConfigOption = None,
 ) -> None:
@@ -46,7 +46,7 @@ def stop(
 
 
 def hold(
-    why: Annotated[str, typer.Argument(metavar="WHY", help="For those who read pyros status.")],
+    why: Annotated[str, typer.Argument(metavar="WHY", help="The reason, which pyros status shows.")],
     timeout: TimeoutOption = 5.0,
     config: ConfigOption = None,
 ) -> None:
@@ -83,8 +83,10 @@ def release(timeout: TimeoutOption = 5.0, config: ConfigOption = None) -> None:
 
 
 def service(
-    why: Annotated[str, typer.Argument(metavar="WHY", help="For those who read pyros status.")],
-    minutes: Annotated[float, typer.Option(min=0.1, max=1440, metavar="N", help="How long; then it ends by itself.")],
+    why: Annotated[str, typer.Argument(metavar="WHY", help="The reason, which pyros status shows.")],
+    minutes: Annotated[
+        float, typer.Option(min=0.1, max=1440, metavar="N", help="Minutes after which the service ends by itself.")
+    ],
     timeout: TimeoutOption = 5.0,
     config: ConfigOption = None,
 ) -> None:

@@ -26,9 +26,16 @@ def show(
     to: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="PNG", help="Where the picture goes; by default beside it.")
     ] = None,
-    size: Annotated[int, typer.Option(min=16, max=8192, metavar="PIXELS", help="The picture's longer side.")] = 800,
-    ra: Annotated[float | None, typer.Option(min=0, max=360, metavar="DEGREES", help="Mark this position ...")] = None,
-    dec: Annotated[float | None, typer.Option(min=-90, max=90, metavar="DEGREES", help="... ICRS.")] = None,
+    size: Annotated[
+        int, typer.Option(min=16, max=8192, metavar="PIXELS", help="The picture's longer side, pixels.")
+    ] = 800,
+    ra: Annotated[
+        float | None,
+        typer.Option(min=0, max=360, metavar="DEGREES", help="Mark a position: its right ascension, ICRS degrees ..."),
+    ] = None,
+    dec: Annotated[
+        float | None, typer.Option(min=-90, max=90, metavar="DEGREES", help="... and its declination, ICRS degrees.")
+    ] = None,
 ) -> None:
     """Draw an image as a PNG, with a stretch that shows faint and bright stars, and its target marked.
 
@@ -77,7 +84,10 @@ def masters(
         list[Path] | None, typer.Argument(metavar="FILES", help="Bias, dark and flat frames (IMAGETYP).")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FOLDER", help="The folder that the analyzer is told of.")
+        Path | None,
+        typer.Option(
+            "--to", metavar="FOLDER", help="The folder for the masters: what option_masters of the analyzer names."
+        ),
     ] = None,
     night: NightOption = "",
     config: ConfigOption = None,
@@ -120,7 +130,13 @@ def masters(
 def reduce(
     night: NightOption = "",
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FOLDER", help="By default data/reduced/NIGHT.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="FOLDER",
+            help="The folder for the reduced images; by default reduced/NIGHT in the data folder.",
+            show_default=False,
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -26,7 +26,9 @@ app = typer.Typer(cls=Group, no_args_is_help=True, help="The index of images: fi
 def find(
     cone: Annotated[
         tuple[float, float, float] | None,
-        typer.Option("--cone", metavar="RA DEC RADIUS", help="ICRS degrees: images of which a part may lie in it."),
+        typer.Option(
+            "--cone", metavar="RA DEC RADIUS", help="RA DEC RADIUS, ICRS degrees: images of which a part may lie in it."
+        ),
     ] = None,
     filter_: Annotated[str, typer.Option("--filter", help="The filter's name.")] = "",
     night: Annotated[str, typer.Option("--night", help="The date of the night's evening: 2026-11-29.")] = "",
@@ -81,10 +83,10 @@ def export(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="By default the standard output.")
     ] = None,
-    format_: Annotated[ObsCoreFormat, typer.Option("--format", help="What is written.")] = "votable",
+    format_: Annotated[ObsCoreFormat, typer.Option("--format", help="VOTable or CSV.")] = "votable",
     base: Annotated[
         str,
-        typer.Option("--base", metavar="URL", help="Where an image is downloaded: its number follows."),
+        typer.Option("--base", metavar="URL", help="The URL before an image's number, where it is downloaded."),
     ] = "",
     night: Annotated[str, typer.Option("--night", help="The date of the night's evening: 2026-11-29.")] = "",
     since: Annotated[datetime | None, typer.Option(help="Exposed at or after this (UTC).")] = None,

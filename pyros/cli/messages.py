@@ -68,7 +68,7 @@ def failed(agent: AgentArgument = None, last: LastOption = 1000, traceback: Trac
 
 @app.command()
 def retry(
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Whose message it is.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose handler failed.")],
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="The number that pyros messages failed shows.")],
     config: ConfigOption = None,
 ) -> None:

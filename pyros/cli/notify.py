@@ -118,7 +118,9 @@ def send_test(
 
 @app.command()
 def ack(
-    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The word in the message.")],
+    token: Annotated[
+        str, typer.Argument(metavar="TOKEN", help="The word that stands in the message after 'pyros notify ack'.")
+    ],
     config: ConfigOption = None,
 ) -> None:
     """Acknowledge a message: you take care of it, and it is told again only when it is over.

@@ -38,14 +38,16 @@ class _Night(NamedTuple):
 
 def plan(
     night: Annotated[
-        str | None, typer.Option("--date", metavar="DATE", help="The night that begins in this evening: 2026-12-01.")
+        str | None, typer.Option("--date", metavar="DATE", help="The date of the night's evening: 2026-12-01.")
     ] = None,
     what_if: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Plan it with the requests of a file, which are not sent.")
     ] = None,
-    filter_: Annotated[str, typer.Option("--filter", metavar="NAME", help="As of pyros request import.")] = "",
-    timezone: Annotated[str | None, typer.Option(metavar="NAME", help="As of pyros request import.")] = None,
-    picture: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the night there.")] = None,
+    filter_: Annotated[str, typer.Option("--filter", metavar="NAME", help="As in pyros request import.")] = "",
+    timezone: Annotated[str | None, typer.Option(metavar="NAME", help="As in pyros request import.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Write a picture of the night into this PNG file.")
+    ] = None,
     as_json: JsonOption = False,
     timeout: TimeoutOption = 10.0,
     unit: UnitOption = "",

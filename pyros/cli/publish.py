@@ -44,14 +44,24 @@ def instant(text: str) -> datetime:
 
 def publish(
     alert: Annotated[str, typer.Argument(metavar="IVORN", help="The alert that is followed up.")],
-    at: Annotated[Any, typer.Option("--position", parser=position, metavar="'RA DEC'", help="ICRS degrees.")],
-    magnitude: Annotated[float, typer.Option("--magnitude", min=-30, max=40, metavar="MAG")],
+    at: Annotated[
+        Any,
+        typer.Option(
+            "--position",
+            parser=position,
+            metavar="'RA DEC'",
+            help="Where it was found: right ascension and declination, ICRS degrees.",
+        ),
+    ],
+    magnitude: Annotated[float, typer.Option("--magnitude", min=-30, max=40, metavar="MAG", help="Its magnitude.")],
     filter_: Annotated[str, typer.Option("--filter", metavar="NAME", help="The filter of the magnitude.")],
     magnitude_error: Annotated[
-        float | None, typer.Option("--magnitude-error", min=0, metavar="MAG", show_default=False)
+        float | None,
+        typer.Option("--magnitude-error", min=0, metavar="MAG", help="Standard deviation.", show_default=False),
     ] = None,
     error_radius: Annotated[
-        float | None, typer.Option("--error-radius", min=1e-9, metavar="DEGREES", show_default=False)
+        float | None,
+        typer.Option("--error-radius", min=1e-9, metavar="DEGREES", help="Of the position.", show_default=False),
     ] = None,
     time: Annotated[
         Any, typer.Option("--time", parser=instant, metavar="TIME", help="Of the image; now if left out (UTC).")

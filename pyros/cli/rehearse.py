@@ -45,9 +45,9 @@ def rehearse_nights(
     begin: Annotated[
         str, typer.Option("--from", metavar="DATE", help="The evening of the first night, YYYY-MM-DD.")
     ] = _EQUINOX,
-    seed: Annotated[int, typer.Option(min=0, help="The first night's; it decides all that is random.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the first night; it decides all that is random.")] = 1,
     faults: Annotated[
-        str, typer.Option(metavar="none|light|heavy|FILE", help="How much goes wrong; or a script of faults.")
+        str, typer.Option(metavar="none|light|heavy|FILE", help="How much goes wrong, or a script of faults.")
     ] = "heavy",
     alerts: Annotated[
         str, typer.Option(metavar="RATE|DIR", help="New events in ten hours; or a folder of packets.")
@@ -56,7 +56,7 @@ def rehearse_nights(
         Path | None, typer.Option(metavar="FILE", help="Alert rules, in the place of the configuration's.")
     ] = None,
     requests: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What people ask for, as for pyros request import.")
+        Path | None, typer.Option(metavar="FILE", help="A file of people's requests, as pyros request import takes it.")
     ] = None,
     images: Annotated[
         RehearsedImages, typer.Option(help="none: neither drawn nor written nor analysed; small: 64 x 64 pixels.")

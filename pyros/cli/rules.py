@@ -47,7 +47,13 @@ def try_(
         typer.Option("--site", metavar="FILE", help="Another site than the observatory's.", show_default=False),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option("--png", metavar="FILE", help="Draw the events by month there.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--png",
+            metavar="FILE",
+            help="Write a picture of the events by month into this PNG file.",
+            show_default=False,
+        ),
     ] = None,
     as_json: JsonOption = False,
     archive: ArchiveOption = None,
@@ -126,7 +132,7 @@ def reload(
 @app.command()
 def template(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="Of which kind of team.", show_default=False)
+        str | None, typer.Argument(metavar="[KIND]", help="The kind of team, one of the list.", show_default=False)
     ] = None,
 ) -> None:
     """Print the rules that a kind of team would begin with; without KIND the list of kinds.

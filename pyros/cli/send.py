@@ -19,15 +19,17 @@ _UNKNOWN_LOOKS = 5
 
 
 def send(
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="Its name: the section in the configuration.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent's name: its section in the configuration.")],
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="The message's name, in quotes.")],
     payload: Annotated[
-        str | None, typer.Option("--payload", "-p", metavar="JSON", help="A JSON object that goes with it.")
+        str | None, typer.Option("--payload", "-p", metavar="JSON", help="The message's payload, a JSON object.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the agent.")] = 10.0,
     wait: Annotated[
         float | None,
-        typer.Option("--wait", min=0.1, metavar="SECONDS", help="Wait so long for the end of an instrument's command."),
+        typer.Option(
+            "--wait", min=0.1, metavar="SECONDS", help="Wait so many seconds for the end of an instrument's command."
+        ),
     ] = None,
     config: ConfigOption = None,
 ) -> None:

@@ -39,7 +39,7 @@ from pyros.views.fates import fates
 if TYPE_CHECKING:
     from pyros.alerts.archive.search import ArchiveReader
 
-LastOption = Annotated[int, typer.Option("--last", "-n", min=1, metavar="N", help="How many, the newest.")]
+LastOption = Annotated[int, typer.Option("--last", "-n", min=1, metavar="N", help="Only so many, the newest.")]
 EventArgument = Annotated[str, typer.Argument(metavar="EVENT", help="An event's name, or a packet's ivorn or number.")]
 
 

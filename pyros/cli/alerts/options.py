@@ -56,11 +56,13 @@ StreamOption = Annotated[
 ]
 RoleOption = Annotated[
     list[str] | None,
-    typer.Option("--role", metavar="ROLE", help="observation, prediction, utility, test.", show_default=False),
+    typer.Option(
+        "--role", metavar="ROLE", help="Only these roles: observation, prediction, utility, test.", show_default=False
+    ),
 ]
 KindOption = Annotated[
     list[str] | None,
-    typer.Option("--kind", metavar="KIND", help="initial, update, retraction.", show_default=False),
+    typer.Option("--kind", metavar="KIND", help="Only these kinds: initial, update, retraction.", show_default=False),
 ]
 SinceOption = Annotated[
     Any,
@@ -72,7 +74,11 @@ UntilOption = Annotated[
 ConeOption = Annotated[
     Any,
     typer.Option(
-        "--cone", parser=cone, metavar="'RA DEC RADIUS'", help="Only positions within it.", show_default=False
+        "--cone",
+        parser=cone,
+        metavar="'RA DEC RADIUS'",
+        help="Only positions within RADIUS of RA DEC, ICRS degrees.",
+        show_default=False,
     ),
 ]
 

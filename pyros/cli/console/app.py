@@ -26,8 +26,10 @@ app = typer.Typer(
 
 @app.command()
 def link(
-    user: Annotated[str, typer.Option("--user", metavar="NAME", help="Whom; by default you.")] = "",
-    role: Annotated[str, typer.Option(metavar="ROLE", help="For somebody who is new: viewer ... admin.")] = "admin",
+    user: Annotated[str, typer.Option("--user", metavar="NAME", help="The user's name; by default yours.")] = "",
+    role: Annotated[
+        str, typer.Option(metavar="ROLE", help="The role of a user who is new: viewer, observer, operator or admin.")
+    ] = "admin",
     config: ConfigOption = None,
 ) -> None:
     """Print a link that signs its opener in, for an hour: for who runs the observatory.
@@ -47,8 +49,10 @@ def link(
 
 @app.command()
 def switch(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="read_only, requests, sign_in or jobs.")] = "",
-    to: Annotated[str, typer.Argument(metavar="[on|off]")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="read_only, requests, sign_in or jobs; without it all are shown.")
+    ] = "",
+    to: Annotated[str, typer.Argument(metavar="[on|off]", help="What it is from now on.")] = "",
     config: ConfigOption = None,
 ) -> None:
     """Switch a part of the console on or off, at once; without a name, show all.

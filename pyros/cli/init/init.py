@@ -32,8 +32,12 @@ _SECRET_BYTES = 10_000
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to put it in; it may exist.")],
     name: Annotated[str, typer.Option(metavar="NAME", help="The observatory's name; by default the folder's.")] = "",
-    latitude: Annotated[float | None, typer.Option(metavar="DEG", help="Degrees north.", show_default=False)] = None,
-    longitude: Annotated[float | None, typer.Option(metavar="DEG", help="Degrees east.", show_default=False)] = None,
+    latitude: Annotated[
+        float | None, typer.Option(metavar="DEG", help="Latitude, degrees north.", show_default=False)
+    ] = None,
+    longitude: Annotated[
+        float | None, typer.Option(metavar="DEG", help="Longitude, degrees east.", show_default=False)
+    ] = None,
     elevation: Annotated[
         float | None, typer.Option(metavar="M", help="Metres above the sea.", show_default=False)
     ] = None,
@@ -57,7 +61,9 @@ def init(
     ] = "",
     night: Annotated[
         bool | None,
-        typer.Option(help="Its night is now, whatever the hour; so it is where all is simulated.", show_default=False),
+        typer.Option(
+            help="Have its night begin now, whatever the hour; done anyway where all is simulated.", show_default=False
+        ),
     ] = None,
     rules: Annotated[
         str, typer.Option(metavar="KIND", help="Begin with the alert rules of pyros rules template KIND.")
@@ -68,13 +74,15 @@ def init(
     gcn_id: Annotated[str, typer.Option(metavar="ID", help="The client id of your account at GCN's Kafka.")] = "",
     gcn_secret: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The file of its secret; - reads it from here.", show_default=False),
+        typer.Option(
+            metavar="FILE", help="The file with its secret; - reads it from standard input.", show_default=False
+        ),
     ] = None,
     ivo: Annotated[
         str, typer.Option(metavar="IVO", help="Its name among brokers: ivo://authority/name.", show_default=False)
     ] = "",
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing: what no option says is as in brackets.")
+        bool, typer.Option("--yes", "-y", help="Ask nothing: take what stands in brackets for what no option says.")
     ] = False,
 ) -> None:
     """Make an observatory of your own: configuration, site, rules, key, secrets, in a folder.

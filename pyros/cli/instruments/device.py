@@ -26,7 +26,8 @@ NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The instrument: its section in the configuration, such as telescope.")
 ]
 AnywayOption = Annotated[
-    bool, typer.Option("--anyway", help="Even while an agent commands the device. Both may be surprised.")
+    bool,
+    typer.Option("--anyway", help="Do it even while an agent commands the device: the two may disturb each other."),
 ]
 
 

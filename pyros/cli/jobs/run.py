@@ -32,16 +32,26 @@ _duration = quantity(DURATIONS, 0.0, 1e9)
 def run(
     script: Annotated[
         str | None,
-        typer.Argument(metavar="[SCRIPT]", help="A script's name. Without it, the scripts.", show_default=False),
+        typer.Argument(
+            metavar="[SCRIPT]", help="A script's name; without it the scripts are listed.", show_default=False
+        ),
     ] = None,
     values: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Its parameters.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=VALUE]...", help="The script's parameters: NAME=VALUE, each.", show_default=False
+        ),
     ] = None,
     queue: QueueOption = "",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Don't wait for its end.")] = False,
-    priority: Annotated[int, typer.Option(min=0, max=9, help="The highest goes first.")] = 0,
+    priority: Annotated[
+        int, typer.Option(min=0, max=9, help="Of jobs that wait the one with the highest number goes first.")
+    ] = 0,
     on_crash: Annotated[
-        str, typer.Option(metavar="tell|rerun", help="After a power cut: told as crashed, or run again.")
+        str,
+        typer.Option(
+            metavar="tell|rerun", help="What becomes of it after a power cut: it is told as crashed, or run again."
+        ),
     ] = "tell",
     config: ConfigOption = None,
 ) -> None:

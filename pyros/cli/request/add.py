@@ -22,27 +22,55 @@ _WORDS = {
 
 
 def add(
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="Its name; found by it unless there is a position.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="The target's name; without --ra and --dec it is looked up.")
+    ],
     expose: Annotated[
         list[str],
-        typer.Option("--expose", "-e", metavar="FILTER:SECONDSxCOUNT", help="Again for each filter, in their order."),
+        typer.Option(
+            "--expose",
+            "-e",
+            metavar="FILTER:SECONDSxCOUNT",
+            help="FILTER:SECONDSxCOUNT; once for each filter, in their order.",
+        ),
     ],
-    ra: Annotated[str | None, typer.Option(metavar="RA", help="ICRS: 05h35m17s, 5:35:17, or degrees.")] = None,
-    dec: Annotated[str | None, typer.Option(metavar="DEC", help="ICRS: -05d23m28s, -5:23:28, or degrees.")] = None,
-    priority: Annotated[
-        str | None, typer.Option(metavar="N", help="Ten more: a minute is worth twice as much. 0 by default.")
+    ra: Annotated[
+        str | None, typer.Option(metavar="RA", help="Right ascension, ICRS: 05h35m17s, 5:35:17, or degrees.")
     ] = None,
-    min_altitude: Annotated[str | None, typer.Option(metavar="DEGREES", help="Not below it; 10 by default.")] = None,
-    max_airmass: Annotated[str | None, typer.Option(metavar="N", help="Not through more air.")] = None,
-    moon_distance: Annotated[str | None, typer.Option(metavar="DEGREES", help="Not nearer to the Moon.")] = None,
-    moon_illumination: Annotated[str | None, typer.Option(metavar="0..1", help="With a Moon of at most it.")] = None,
-    sun_altitude: Annotated[str | None, typer.Option(metavar="DEGREES", help="Only with the Sun below it.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Not before it (UTC).")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="To be over by it (UTC).")] = None,
-    every: Annotated[str | None, typer.Option(metavar="SPAN", help="Again and again: 3 d, 12 h, 40 min.")] = None,
-    tolerance: Annotated[str | None, typer.Option(metavar="SPAN", help="How much earlier or later it may be.")] = None,
-    start: Annotated[str | None, typer.Option(metavar="TIME", help="When it is due first (UTC); now.")] = None,
-    times: Annotated[str | None, typer.Option(metavar="N", help="How often; without end by default.")] = None,
+    dec: Annotated[
+        str | None, typer.Option(metavar="DEC", help="Declination, ICRS: -05d23m28s, -5:23:28, or degrees.")
+    ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="With ten more, a minute of it is worth twice as much; 0 by default."),
+    ] = None,
+    min_altitude: Annotated[
+        str | None, typer.Option(metavar="DEGREES", help="Lowest altitude, degrees; 10 by default.")
+    ] = None,
+    max_airmass: Annotated[str | None, typer.Option(metavar="N", help="Greatest airmass.")] = None,
+    moon_distance: Annotated[
+        str | None, typer.Option(metavar="DEGREES", help="Least distance from the Moon, degrees.")
+    ] = None,
+    moon_illumination: Annotated[
+        str | None, typer.Option(metavar="0..1", help="Greatest lit share of the Moon while it is up, 0 to 1.")
+    ] = None,
+    sun_altitude: Annotated[
+        str | None, typer.Option(metavar="DEGREES", help="Highest altitude of the Sun, degrees, such as -18.")
+    ] = None,
+    from_: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Earliest begin (UTC).")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Latest end (UTC).")] = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="SPAN", help="Repeat it after so long: 3 d, 12 h, 40 min.")
+    ] = None,
+    tolerance: Annotated[
+        str | None, typer.Option(metavar="SPAN", help="With --every: how much earlier or later each may be.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="With --every: when the first is due (UTC); now by default.")
+    ] = None,
+    times: Annotated[
+        str | None, typer.Option(metavar="N", help="With --every: how many; without end by default.")
+    ] = None,
     interruptible: Annotated[
         bool, typer.Option("--interruptible/--not-interruptible", help="Whether a higher priority may interrupt it.")
     ] = True,

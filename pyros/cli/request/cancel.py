@@ -18,7 +18,7 @@ from pyros.sender import Sender
 
 def cancel(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As pyros request list shows them.")],
-    why: Annotated[str, typer.Option(metavar="TEXT", help="For those who read the log.")] = "",
+    why: Annotated[str, typer.Option(metavar="TEXT", help="The reason, for people who read the log.")] = "",
     timeout: TimeoutOption = 10.0,
     config: ConfigOption = None,
 ) -> None:

@@ -21,12 +21,15 @@ from pyros.planning.intake.request_file import load_requests_yaml, read_requests
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="YAML, CSV, POCS's fields, or an Ekos schedule (.esl).")],
     filter_: Annotated[
-        str, typer.Option("--filter", metavar="NAME", help="For entries of POCS and Ekos that name no filter.")
+        str, typer.Option("--filter", metavar="NAME", help="The filter of entries of POCS and Ekos that name none.")
     ] = "",
     timezone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the times in an Ekos schedule: Europe/Paris.")
+        str | None,
+        typer.Option(metavar="NAME", help="The time zone of an Ekos schedule's times, such as Europe/Paris."),
     ] = None,
-    owner: Annotated[str | None, typer.Option(metavar="NAME", help="For requests that name none; you.")] = None,
+    owner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The owner of requests that name none; you by default.")
+    ] = None,
     simbad: SimbadOption = False,
     check: CheckOption = False,
     timeout: TimeoutOption = 10.0,
