@@ -198,7 +198,9 @@ class Guardian:
                     self._alarms.raise_alarm(NOT_CLOSED, f"the guardian cannot close the dome, and goes on: {error}")
                     await deferLater(self.reactor, _AGAIN_SECONDS)
                 await self.look()
-            self.log.info("{state} after {seconds:.1f} s", state=self.state, seconds=self.clock.monotonic() - began)
+            self.log.info(
+                "the dome is {state} after {seconds:.1f} s", state=self.state, seconds=self.clock.monotonic() - began
+            )
         finally:
             self.closing = False  # whatever has failed: the next look begins again
 
@@ -217,7 +219,7 @@ class Guardian:
 
     def _not_closed(self, failure: Failure) -> None:
         if not self._ended:
-            self.log.failure("closing the dome has failed", failure)
+            self.log.failure("the guardian's closing of the dome has failed: it looks again", failure)
 
     def _tell(self, name: str, payload: Any) -> None:
         """Tell monitoring, until it has taken it or there is something newer to tell of the same alarm."""

@@ -143,7 +143,9 @@ class BeatSender:
         try:
             return self._alive()
         except Exception:
-            self._log.failure("the agent cannot say whether it is alive: no beat")
+            self._log.failure(
+                "whether this agent is alive cannot be found out: no beat, and the guardian closes the dome"
+            )
             return False
 
     def answered(self, state: str) -> None:

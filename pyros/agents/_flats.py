@@ -100,7 +100,7 @@ class FlatRecipe(Recipe):
     def _leave_out(self, running: CalibrationState, now: Flats, reason: str) -> None:
         name = now.filters[0] or "no filter"
         text = f"{name}: {now.taken} of {running.order.count}, {reason}"
-        self.core.manager.log.warn("flats through {text}", text=text)
+        self.core.manager.log.warn("flats are missing: {text}", text=text)
         now.missing.append(text)
         flats.next_filter(now)
         self.core.proceed()

@@ -239,7 +239,7 @@ class ShutterControl:
         self._look_in_time()
 
         def started(seconds: float) -> None:
-            self._log.info("Open: {seconds:.1f} s", seconds=seconds)
+            self._log.info("the dome opens, which takes {seconds:.1f} s", seconds=seconds)
             self.state = "opening"
 
         def opened(_: object) -> None:
@@ -253,7 +253,7 @@ class ShutterControl:
             self.opening = False
             self.lost = failure.check(ConnectionLost, NoAnswer) is not None
             why = self._words(failure)
-            self._log.error("opening the dome failed: {reason}", reason=why)
+            self._log.error("the dome could not be opened: {reason}", reason=why)
             self._report(ShutterReport(what="not opened", reason=why, lost=self.lost))
             if not self.lost:
                 self.close(f"opening failed: {why}")
@@ -284,7 +284,7 @@ class ShutterControl:
         self._retry = self._clock.call_later(CLOSE_RETRY_SECONDS, self._close_in_time, number)
 
         def started(seconds: float) -> None:
-            self._log.info("Close: {seconds:.1f} s", seconds=seconds)
+            self._log.info("the dome closes, which takes {seconds:.1f} s", seconds=seconds)
             if number == self._number:
                 self.state = "closing"
 
@@ -352,7 +352,7 @@ class ShutterControl:
             return
         self._under_way = False
         self._failures += 1
-        self._log.critical("THE DOME DOES NOT CLOSE: {reason}", reason=why)
+        self._log.critical("THE DOME DOES NOT CLOSE: {reason}; it is told again, close it by hand", reason=why)
         if self._failures > 1:
             self._on_alarm(why)
         self._report(ShutterReport(what="not closed", reason=why))

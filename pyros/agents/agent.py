@@ -395,7 +395,9 @@ class Agent(StandardAgents):
         try:
             holds.set(order.who or message.sender, order.why)
         except OSError as error:
-            self.log.critical("the hold is in memory only, for it cannot be written: {error}", error=error)
+            self.log.critical(
+                "the hold is in memory only and ends with this agent, for it cannot be written: {error}", error=error
+            )
         hold = holds.hold
         self._settled.hold_seen = hold
         if hold is not None:

@@ -285,7 +285,7 @@ class CameraAgent(FiltersAgent):
         """Abort the exposure after contact was lost, so that the camera accepts the next one."""
         if failure.check(NoAnswer, ConnectionLost):
             self.device.abort().addErrback(
-                lambda why: self.log.warn("the exposure may go on: {reason}", reason=why.getErrorMessage())
+                lambda why: self.log.warn("the exposure could not be aborted: {reason}", reason=why.getErrorMessage())
             )
         return failure
 

@@ -167,9 +167,10 @@ class DomeAgent(InstrumentAgent):
 
     def _tell_closed(self, seconds: float) -> None:
         if self.control.state == "closed":
-            self.log.info("closed after {seconds:.1f} s", seconds=seconds)
+            self.log.info("the dome is closed after {seconds:.1f} s", seconds=seconds)
         else:
-            self.log.critical("the dome is {state} after {seconds:.1f} s", state=self.control.state, seconds=seconds)
+            self.log.critical("the dome is {state} after {seconds:.1f} s: close it by hand",
+                              state=self.control.state, seconds=seconds)  # fmt: skip
 
     def close_at_once(self, message: Message) -> None:
         """Close; if a person says so, nothing opens until it is released."""
@@ -266,7 +267,9 @@ class DomeAgent(InstrumentAgent):
         try:
             self.holds.set(who, why)
         except OSError as error:
-            self.log.critical("the hold is in memory only, it cannot be written: {error}", error=error)
+            self.log.critical(
+                "the hold is in memory only and ends with this agent, for it cannot be written: {error}", error=error
+            )
 
     # Turns ----------------------------------------------------------------------------------------------------------
 

@@ -142,9 +142,7 @@ class GuiderAgent(InstrumentAgent):
         """Stop what guides for an observation."""
         if self.state.command is None and self.state.guided is None:
             return None
-        return self.device.stop().addErrback(
-            lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
-        )
+        return self.stop_at_once(self.device.stop)
 
     def reconcile(self, state: str | None, interrupted: Command | None) -> None:
         """Give the interrupted command again; tell what became of the guiding meanwhile."""

@@ -307,7 +307,11 @@ class InstrumentAgent(Agent):
     def stop_at_once(self, stop: Callable[[], Deferred[None]]) -> Deferred[None]:
         """Stop the device now, and return when that has ended; in the reactor's thread. A failure is logged."""
         return stop().addErrback(
-            lambda failure: self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
+            lambda failure: self.log.error(
+                "{name} could not be stopped, look whether it still moves: {reason}",
+                name=self.name,
+                reason=failure.getErrorMessage(),
+            )
         )
 
     def tell_state(self, message: Message) -> None:

@@ -306,7 +306,7 @@ class MajordomeAgent(Agent):
         """
         self._gate.hear_dome(message)
         failure: DomeFailure = message.payload
-        self.log.error("the dome: {reason}", reason=failure.reason)
+        self.log.error("the dome failed: {reason}", reason=failure.reason)
         self._dome_not_closed = self._dome_not_closed or failure.what == "close"
         if not self.machine.dome_wanted or failure.lost:
             return
@@ -413,7 +413,7 @@ class MajordomeAgent(Agent):
         try:
             part, night = phase(self.site, now), night_name(self.site, now.timestamp())
         except (PlanningError, ValueError, OverflowError, OSError) as error:
-            self.log.error("the Sun's place cannot be computed: {error}", error=error)
+            self.log.error("the Sun's place cannot be computed, no night begins or ends: {error}", error=error)
             return
         state = self.state.state
         if state in (State.PREPARING, State.READY, State.OBSERVING) and self._calibrations.flats_are_due(part):

@@ -452,7 +452,7 @@ class MonitoringAgent(Agent):
         """Nobody else would notice that no alert can come."""
         said: AlertSource = message.payload
         self._source(message, False)
-        self.log.critical("{source}: {text}", source=said.source, text=said.text)
+        self.log.critical("no alert can come from {source}: {text}", source=said.source, text=said.text)
 
     def alerts_heard(self, message: Message) -> None:
         self._source(message, True)

@@ -11,7 +11,6 @@ from math import cos, hypot, radians
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.python.failure import Failure as TwistedFailure
 
 from pyros import instruments, messages
 from pyros.agents.agent import Agent
@@ -282,17 +281,14 @@ class TelescopeAgent(InstrumentAgent):
         """Stop a slew of the automation; with ``stop`` any, and park."""
         if stop:
             self._parking = None  # it ends with the stop
-            self.device.stop().addErrback(self._not_stopped).addCallback(lambda _: self._park_now())
+            self.stop_at_once(self.device.stop).addCallback(lambda _: self._park_now())
         elif self.for_automation(messages.SLEW) is not None:
             self.stop_at_once(self.device.stop)
-
-    def _not_stopped(self, failure: TwistedFailure) -> None:
-        self.log.error("stop failed: {reason}", reason=failure.getErrorMessage())
 
     def _park_now(self) -> None:
         """In the reactor's thread, before the turn and without it. The turn parks, too, and again where that fails."""
         self._park(lambda _: None).addErrback(
-            lambda failure: self.log.error("park failed: {reason}", reason=failure.getErrorMessage())
+            lambda failure: self.log.error("the mount could not be parked: {reason}", reason=failure.getErrorMessage())
         )
 
     def _park(self, started: Callable[[float], None]) -> Deferred[None]:

@@ -103,7 +103,7 @@ class Archiving:
         if not isinstance(failure.value, JournalError):
             log.failure("alerts could not be archived; it is tried again", failure)
         elif reason != self._failing and not self._stopping:
-            log.error("not archived for now, nothing is lost: {reason}", reason=reason)
+            log.error("alerts wait to be archived, and none is lost: {reason}", reason=reason)
         self._failing = reason
         self._later(_PATIENCE)
         self._ended()

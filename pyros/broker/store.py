@@ -142,7 +142,7 @@ class EventStore:
     def on_answer(self, agent: str, seq: int, refusals: Sequence[Refusal]) -> None:
         """Note that an agent has committed the messages up to ``seq``, and which of them it refuses."""
         for refusal in refusals:
-            log.warn("{agent} refuses message {seq}: {reason}", agent=agent, seq=refusal.seq, reason=refusal.reason)
+            log.warn("{agent} refused message {seq}: {reason}", agent=agent, seq=refusal.seq, reason=refusal.reason)
         if agent == StandardAgents.ALERT_MANAGER:
             self._answered = max(seq, self._answered)
         with self._changed:
@@ -293,7 +293,11 @@ class EventStore:
             if not isinstance(error, JournalError):  # a mistake of ours: the authors are told, the thread goes on
                 log.failure("{count} events could not be stored", count=len(group))
                 error = JournalError(f"{self.journal.path}: cannot store: {error}")
-            log.error("{count} events refused: {error}", count=len(group), error=error)
+            log.error(
+                "{count} events were not stored, their authors must send them again: {error}",
+                count=len(group),
+                error=error,
+            )
             results = [error] * len(group)
             turn.effects.outgoing = []
             with self._changed:

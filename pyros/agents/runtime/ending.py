@@ -78,4 +78,6 @@ async def _within(seconds: float, safe: list[Deferred[None]], host: Host) -> Non
     if timer.active():
         timer.cancel()
     else:
-        host.agent.log.critical("the mount isn't parked after {seconds:g} s: the roof closes", seconds=seconds)
+        host.agent.log.critical(
+            "the mount isn't parked after {seconds:g} s, and the roof closes all the same", seconds=seconds
+        )

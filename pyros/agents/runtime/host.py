@@ -250,7 +250,7 @@ class Host:
                 self._finish()
 
     def _give_up(self) -> None:
-        self.agent.log.error("a handler of {name} does not return; it is left behind", name=self.agent.name)
+        self.agent.log.error("a handler of {name} does not return: the agent ends without it", name=self.agent.name)
         self._finish(hung=True)
 
     def _thread_ended(self) -> None:
@@ -479,7 +479,11 @@ class Host:
     def _cannot_go_on(self, error: BaseException) -> None:
         """Something happened that is no message's fault; the process ends with a code that says so."""
         self.failure = error
-        self.agent.log.failure("{name} cannot go on: the agent stops", Failure(error), name=self.agent.name)
+        self.agent.log.failure(
+            "{name} cannot go on and ends; its journal keeps what waits until it is started again",
+            Failure(error),
+            name=self.agent.name,
+        )
 
     def _inline_start(self) -> None:
         if self._work():
@@ -512,7 +516,10 @@ class Host:
             if isinstance(error, PyrosError):  # its words are enough
                 self.agent.log.critical("{error}", error=error)
             else:
-                self.agent.log.failure("work() of {name} failed: the agent stops", name=self.agent.name)
+                self.agent.log.failure(
+                    "{name} cannot begin, for its work() failed: mend it and start the agent again",
+                    name=self.agent.name,
+                )
             return False
         finally:
             self.ready.set()

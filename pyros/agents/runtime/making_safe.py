@@ -36,7 +36,7 @@ class MakingSafe:
             self._limit = self._reactor.callLater(self._agent.SAFE_SECONDS, self._not_safe_in_time)
             making = maybeDeferred(self._agent.make_safe, reason)
             making.addErrback(lambda failure: self._agent.log.critical(
-                "what {name} moves could not be made safe: {reason}",
+                "what {name} moves could not be made safe, look at it: {reason}",
                 name=self._agent.name, reason=failure.getErrorMessage(), log_failure=failure,
             ))  # fmt: skip
             making.addCallback(lambda _: self._ended())
@@ -54,7 +54,7 @@ class MakingSafe:
 
     def _not_safe_in_time(self) -> None:
         self._agent.log.critical(
-            "{name} ends, though what it moves was not made safe within {seconds:.0f} s",
+            "{name} ends, though what it moves was not made safe within {seconds:.0f} s: look at it",
             name=self._agent.name, seconds=self._agent.SAFE_SECONDS,
         )  # fmt: skip
         if self._safe is not None:

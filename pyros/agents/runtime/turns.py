@@ -415,7 +415,7 @@ class Turns:
                 raise  # a rehearsal is interrupted
             text = self._blamed[self._entry] if isinstance(error, _Blamed) else _traceback(error)
             self._agent.log.error(
-                "{name} from {sender} failed: {error}; kept as failed",
+                "{name} from {sender} failed: {error}; it is kept, see pyros messages failed",
                 name=message.name, sender=message.sender, error=text.rstrip().rpartition("\n")[2],
             )  # fmt: skip
             return None, text
