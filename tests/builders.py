@@ -37,15 +37,17 @@ TIME = "2026-01-02T03:04:05"
 def voevent(
     ivorn: str = IVORN, *, role: str = "observation", author: str = "ivo://pyros.test", date: str = TIME,
     time: str = "", ra: float | None = 10.0, dec: float = 20.0, error: float = 0.1, system: str = "UTC-ICRS-GEO",
-    params: str = "", text: str = "a burst", citations: Iterable[tuple[str, str]] = (),
+    where: str = "", params: str = "", text: str = "a burst", citations: Iterable[tuple[str, str]] = (),
 ) -> bytes:  # fmt: skip
     """Write a VOEvent 2.0 that its schema accepts.
 
     ``date`` is the packet's, ``time`` the event's (``date`` if not given); ``ra``, ``dec`` and ``error`` are degrees
-    (``ra=None``: no position); ``params`` is XML for What; each citation is (cite, ivorn).
+    (``ra=None``: no position), or ``where`` is XML for WhereWhen; ``params`` is XML for What; each citation is
+    (cite, ivorn).
     """
-    where = ""
-    if ra is not None:
+    if where:
+        where = f"<WhereWhen>{where}</WhereWhen>"
+    elif ra is not None:
         where = _WHERE.format(system=system, time=time or date, ra=ra, dec=dec, error=error)
     cited = "".join(f'<EventIVORN cite="{cite}">{of}</EventIVORN>' for cite, of in citations)
     return _VOEVENT.format(

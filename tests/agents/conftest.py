@@ -18,6 +18,7 @@ from pyros.agents.runtime.host import Host
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
 from pyros.journal import SQLITE, AnyJournals, Effects, JournalReader
+from pyros.messages import encode_payload
 from pyros.wire import Entry
 
 _Reactor: Any = MemoryReactorClock
@@ -60,14 +61,30 @@ class Inline:
     def journal(self) -> Any:
         return self.host.journal
 
-    def turn(self, *messages: tuple[str, bytes] | str, first: int = 1, peer: str = "other") -> TurnOutcome:
-        """One turn of messages that came from another agent, numbered from ``first``."""
+    def turn(
+        self, *messages: tuple[str, bytes] | str, first: int | None = None, peer: str = "other", waited: float = 0.0
+    ) -> TurnOutcome:
+        """One turn of messages that came from another agent, and were on their way for ``waited`` seconds.
+
+        They are numbered from ``first``, by default on from the last that was taken from that agent.
+        """
         pairs = [(message, b"{}") if isinstance(message, str) else message for message in messages]
+        said = self.clock.monotonic() - waited
         entries = [
-            Entry(seq, f"{peer}-{seq}", name, self.clock.time(), Raw(json), self.clock.monotonic())
-            for seq, (name, json) in enumerate(pairs, first)
+            Entry(seq, f"{peer}-{seq}", name, self.clock.time(), msgspec.Raw(json), said)
+            for seq, (name, json) in enumerate(pairs, self.taken(peer) + 1 if first is None else first)
         ]
         return self.run(Batch(entries, peer, (peer, "epoch"), proved=True))
+
+    def say(self, name: str, payload: Any = None, *, peer: str = "other", waited: float = 0.0) -> TurnOutcome:
+        """One turn of one message."""
+        json = b"{}" if payload is None else encode_payload(name, payload)
+        return self.turn((name, json), peer=peer, waited=waited)
+
+    def taken(self, peer: str) -> int:
+        """Return the number of the last message that was taken from an agent."""
+        last: int = self.journal.seen.get((peer, "epoch"), 0)
+        return last
 
     def run(self, *batches: Batch) -> TurnOutcome:
         outcome: TurnOutcome = self.turns.run(list(batches), Effects())
@@ -80,12 +97,6 @@ class Inline:
     def stop(self) -> None:
         if not self.host.stopped.called:
             self.host.stop()
-
-
-def Raw(json: bytes) -> Any:
-    from msgspec import Raw as raw
-
-    return raw(json)
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from pyros.config import AgentConfig, Config
 from pyros.errors import JournalError
 from pyros.rehearsal.reactor import MemoryReactor
 from pyros.wire import Entry
-from tests.agents.conftest import Raw
 
 REPOSITORY = Path(__file__).parents[2]
 MIDNIGHT = datetime(2026, 3, 20, 23, 44, tzinfo=UTC)
@@ -176,7 +175,7 @@ class DomeRig:
         sender = sender or ("monitoring" if name.startswith("Weather") else "majordome")
         seq = self._seq[sender] = self._seq.get(sender, 0) + 1
         said = None if age is None else self.now - age
-        json = Raw(messages.encode_payload(name, payload))
+        json = msgspec.Raw(messages.encode_payload(name, payload))
         entry = Entry(seq, f"{sender}-{seq}", name, self.clock.time() - (age or 0.0), json, said)
         self.host.receive(Batch([entry], sender, (sender, "epoch"), proved=proved))
         self.run(0.01)

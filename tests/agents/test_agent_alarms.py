@@ -52,7 +52,7 @@ def test_an_agent_tells_monitoring_of_an_alarm_and_its_end(inline: Callable[...,
     rig.turn("Wet", "Wet")
     assert told(rig) == [ANEW, ALARM]
     assert [alarm["key"] for alarm in rig.host.status()["alarms"]] == ["wet"]
-    rig.turn("Wet", "Dry", first=3)
+    rig.turn("Wet", "Dry")
     assert told(rig) == [ANEW, ALARM, OVER]
     assert rig.host.status()["alarms"] == []
 

@@ -49,7 +49,6 @@ class Rig:
         (folder / "rules.yaml").write_text(rules)
         self.agent = AlertManagerAgent()
         self.host = inline(self.agent, "scheduler", alert_rules=folder / "rules.yaml", site=SITE)
-        self.number = itertools.count(1)
 
     def take(self, *packets: bytes) -> list[tuple[str, Any]]:
         """One turn of packets; what the scheduler is told."""
@@ -57,10 +56,7 @@ class Rig:
             (messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, AlertReceived(each, "test", 1.0)))
             for each in packets
         ]
-        first = next(self.number)
-        for _ in packets[1:]:
-            next(self.number)
-        outcome = self.host.turn(*received, first=first)
+        outcome = self.host.turn(*received)
         assert self.host.turns.failed == 0
         return [
             (each.name, messages.decode_payload(each.name, each.payload))
@@ -154,7 +150,6 @@ def test_events_of_an_earlier_version_are_moved_from_its_state(inline: Callable[
     journal.commit(older)
     journal.close()
     again = Rig(inline, tmp_path)
-    again.number = itertools.count(2)
     assert again.events() == [known]
     assert (again.agent.state.events, again.agent.state.published) == ({}, 7)
     ((name, withdrawal),) = again.take(RETRACTION)
@@ -192,7 +187,6 @@ def test_tables_of_an_earlier_version_go_on(inline: Callable[..., Any], tmp_path
     with closing(sqlite3.connect(rig.host.journal.path)) as db:
         db.executescript(EARLIER_TABLES)
     again = Rig(inline, tmp_path)
-    again.number = itertools.count(3)
     ((name, _),) = again.take(REFINED)
     assert name == CHANGED
     with closing(JournalReader(again.host.journal.path)) as reader:
@@ -230,13 +224,13 @@ def test_decisions_are_found_by_packet_and_by_event(rig: Rig) -> None:
 def test_rules_are_read_again_and_a_broken_file_leaves_the_old_ones(rig: Rig, tmp_path: Path) -> None:
     assert rig.take(packet("one", error=5)) == []
     (tmp_path / "rules.yaml").write_text("rules:\n  - {name: x, when: {max_eror_radius: 9}, observe: nothing}\n")
-    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES, first=next(rig.number)).answers
+    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES).answers
     (refusal,) = answer.refused
     assert "the rules are as before" in refusal.reason
     assert "max_eror_radius" in refusal.reason
     assert [name for name, _ in rig.take(packet("two"))] == [REQUESTED]
     (tmp_path / "rules.yaml").write_text(RULES.replace("max_error_radius: 1", "max_error_radius: 9"))
-    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES, first=next(rig.number)).answers
+    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES).answers
     assert answer.refused == []
     assert [name for name, _ in rig.take(packet("three", error=5))] == [REQUESTED]
 
@@ -350,7 +344,7 @@ def test_a_turn_that_is_not_committed_keeps_no_decision(rig: Rig, monkeypatch: p
 
     monkeypatch.setattr(rig.agent.rules, "decide", breaks)
     received = encode_payload(messages.ALERT_RECEIVED, AlertReceived(REFINED, "test", 1.0))
-    rig.host.turn((messages.ALERT_RECEIVED, received), first=2)
+    rig.host.turn((messages.ALERT_RECEIVED, received))
     assert rig.host.turns.failed == 1
     assert len(rig.decisions()) == 1
     followed = rig.events()[0].followed
@@ -402,6 +396,5 @@ def test_decisions_of_an_older_journal_are_read_and_more_are_written(
     rig.host.journal.commit(older)
     assert [each.considered for each in rig.decisions()] == [()]
     again = Rig(inline, tmp_path)
-    again.number = itertools.count(2)
     again.take(REFINED)
     assert [len(each.considered) for each in again.decisions()] == [0, 2]

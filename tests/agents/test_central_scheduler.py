@@ -43,14 +43,12 @@ class Rig:
         self.host = inline(CentralSchedulerAgent(), **changes)
         self.agent: Any = self.host.agent
         self.site = Site.load(folder / "ohp.yaml")
-        self.numbers: dict[str, int] = {}
         for unit in UNITS:
             self.weather(unit)
 
     def say(self, peer: str, name: str, payload: Any) -> list[tuple[str, str, str]]:
         """Have an agent say something; returns to which unit what is sent for which observation or event."""
-        self.numbers[peer] = number = self.numbers.get(peer, 0) + 1
-        outcome = self.host.turn((name, msgspec.json.encode(payload)), first=number, peer=peer)
+        outcome = self.host.turn((name, msgspec.json.encode(payload)), peer=peer)
         self.refused = [refusal.reason for _, answer in outcome.answers for refusal in answer.refused]
         sent = []
         for out in outcome.outgoing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -92,7 +91,7 @@ class Night:
     def __init__(self, folder: Path, journals: AnyJournals | None = None) -> None:
         (folder / "rules.yaml").write_text(RULES)
         rig = Rig.__new__(Rig)
-        rig.agent, rig.number = AlertManagerAgent(), itertools.count(1)
+        rig.agent = AlertManagerAgent()
         rules = folder / "rules.yaml"
         rig.host = Inline(
             rig.agent, folder, "scheduler", journals=journals or MemoryJournals(), alert_rules=rules, site=SITE

@@ -8,7 +8,6 @@ same packet with the marks of a retraction taken away, and with a position.
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.alerts import Alert, parse
 from pyros.errors import AlertError
 from pyros.journal import Effects
-from pyros.messages import AlertReceived, encode_payload
+from pyros.messages import AlertReceived
 from tests.builders import voevent
 
 ROOT = Path(__file__).parents[2]
@@ -98,11 +97,9 @@ class Manager:
         rules.write_text(ANYTHING)
         site = ROOT / "observatory" / "site.yaml"
         self.host = inline(AlertManagerAgent(), "scheduler", alert_rules=rules, site=site)
-        self._number = itertools.count(1)
 
     def take(self, packet: bytes) -> list[tuple[str, Any]]:
-        received = encode_payload(messages.ALERT_RECEIVED, AlertReceived(packet, "corpus", 1.0))
-        outcome = self.host.turn((messages.ALERT_RECEIVED, received), first=next(self._number))
+        outcome = self.host.say(messages.ALERT_RECEIVED, AlertReceived(packet, "corpus", 1.0))
         assert self.host.turns.failed == 0
         return [(each.name, messages.decode_payload(each.name, each.payload)) for each in outcome.outgoing]
 

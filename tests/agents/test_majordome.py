@@ -21,7 +21,6 @@ from pyros import messages
 from pyros.agents._night_reporting import NightReporting
 from pyros.agents.majordome import ATTEMPTS, LEASE, PAUSES, MajordomeAgent
 from pyros.agents.night_table import OPEN_STATES, State
-from pyros.agents.runtime.batches import Batch
 from pyros.config import AgentConfig
 from pyros.hold import Holds
 from pyros.journal import JournalReader
@@ -39,12 +38,10 @@ from pyros.messages import (
     PlannedObservation,
     Reason,
     WeatherState,
-    encode_payload,
 )
 from pyros.nights import diary
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from pyros.wire import Entry
 from tests.agents.conftest import Inline
 from tests.builders import polar_site
 
@@ -76,7 +73,6 @@ class Rig:
         make: type[Watched] = Watched, **options: Any,
     ) -> None:  # fmt: skip
         self.folder, self.roof, self.site, self.options, self.make = folder, roof, site, options, make
-        self._numbers: dict[str, int] = {}
         self._shift = (start - MIDNIGHT).total_seconds()
         self.start()
 
@@ -101,7 +97,6 @@ class Rig:
     def restart(self) -> None:
         self._shift += self.host.reactor.seconds()
         self.host.stop()
-        self._numbers = {}
         self.start()
 
     @property
@@ -110,7 +105,7 @@ class Rig:
 
     def say(self, sender: str, name: str, payload: Any = None, *, age: float = 0.0) -> list[tuple[str, str]]:
         """Have another agent say something; returns the orders that it leads to."""
-        return self.orders(lambda: self.host.say(sender, name, payload, age))
+        return self.orders(lambda: self.host.say(name, payload, peer=sender, waited=age))
 
     def orders(self, do: Callable[[], object]) -> list[tuple[str, str]]:
         before = len(self.agent.orders)
@@ -165,23 +160,14 @@ class Rig:
 
 
 class _Host(Inline):
-    """The agent's host, whose peers' messages are numbered by themselves."""
+    """The agent's host, whose time goes on after a restart."""
 
     def __init__(self, agent: MajordomeAgent, folder: Path, shift: float, **changes: Any) -> None:
-        self._numbers: dict[str, int] = {}
         self._shift = shift
         super().__init__(agent, folder, **changes)
 
     def begin(self) -> datetime:
         return datetime.fromtimestamp(MIDNIGHT.timestamp() + self._shift, UTC)
-
-    def say(self, sender: str, name: str, payload: Any, age: float) -> None:
-        number = self._numbers[sender] = self._numbers.get(sender, 0) + 1
-        json = b"{}" if payload is None else encode_payload(name, payload)
-        said = self.clock.monotonic() - age
-        entry = Entry(number, f"{sender}-{id(self)}-{number}", name, self.clock.time(), msgspec.Raw(json), said)
-        failed = self.run(Batch([entry], sender, (sender, f"{id(self)}"), proved=True))
-        del failed
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
-from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
@@ -16,7 +15,6 @@ from zope.interface import directlyProvides
 from pyros import messages, time_server
 from pyros.agents import monitoring
 from pyros.agents.monitoring import CLOCK_ASKED, ClockWord, MonitoringAgent
-from pyros.agents.runtime.batches import Batch
 from pyros.config import AgentConfig, WeatherLimits
 from pyros.messages import (
     AlertSource,
@@ -29,24 +27,20 @@ from pyros.messages import (
     encode_payload,
 )
 from pyros.time_server import ClockOffset
-from pyros.wire import Entry
 
 
 def test_it_keeps_which_sources_of_alerts_are_silent(inline: Callable[..., Any]) -> None:
     agent = MonitoringAgent()
     host = inline(agent)
 
-    def say(number: int, name: str, source: str, text: str) -> None:
-        host.turn((name, encode_payload(name, AlertSource(source, text))), first=number)
-
-    say(1, messages.ALERTS_SILENT, "kafka gcn", "nothing heard for 60 s")
-    say(2, messages.ALERTS_HEARD, "kafka scimma", "heard")
+    host.say(messages.ALERTS_SILENT, AlertSource("kafka gcn", "nothing heard for 60 s"))
+    host.say(messages.ALERTS_HEARD, AlertSource("kafka scimma", "heard"))
     found = {source: (link.connected, link.text) for source, link in agent.state.alert_sources.items()}
     assert found == {"kafka gcn": (False, "nothing heard for 60 s"), "kafka scimma": (True, "heard")}
-    say(3, messages.ALERTS_HEARD, "kafka gcn", "heard again")
+    host.say(messages.ALERTS_HEARD, AlertSource("kafka gcn", "heard again"))
     assert agent.state.alert_sources["kafka gcn"].connected
     for number in range(200):
-        say(4 + number, messages.ALERTS_SILENT, f"kafka {number}", "x")
+        host.say(messages.ALERTS_SILENT, AlertSource(f"kafka {number}", "x"))
     assert len(agent.state.alert_sources) == 100
     assert host.turns.failed == 0
 
@@ -58,7 +52,7 @@ SAFE = encode_payload(messages.SAFETY_READING, SafetyReading(True))
 def test_the_safety_monitors_first_word_counts_at_once_when_the_weather_is_known(inline: Callable[..., Any]) -> None:
     host = inline(MonitoringAgent(), "weather", "safety", "majordome", "dome")
     assert host.turn((messages.WEATHER_READING, WEATHER)).outgoing == []
-    told = host.turn((messages.SAFETY_READING, SAFE), first=2).outgoing
+    told = host.turn((messages.SAFETY_READING, SAFE)).outgoing
     assert {(each.agent, each.name) for each in told} == {(who, messages.WEATHER_SAFE) for who in ("majordome", "dome")}
 
 
@@ -66,8 +60,8 @@ def test_after_a_restart_it_waits_for_the_weather_of_now(inline: Callable[..., A
     others = ("weather", "safety", "majordome", "dome")
     inline(MonitoringAgent(), *others).turn((messages.WEATHER_READING, WEATHER), (messages.SAFETY_READING, SAFE))
     host = inline(MonitoringAgent(), *others)
-    assert host.turn((messages.SAFETY_READING, SAFE), first=3).outgoing == []
-    assert host.turn((messages.WEATHER_READING, WEATHER), first=4).outgoing
+    assert host.turn((messages.SAFETY_READING, SAFE)).outgoing == []
+    assert host.turn((messages.WEATHER_READING, WEATHER)).outgoing
 
 
 RAIN = encode_payload(messages.WEATHER_READING, WeatherReading(8.0, 60.0, 2.0, True))
@@ -84,12 +78,10 @@ def test_what_is_bad_is_said_at_once_though_the_other_has_said_nothing(
     }
 
 
-def read(host: Any, seq: int, *, waited: float = 0.0, **changed: Any) -> list[tuple[str, WeatherState]]:
+def read(host: Any, *, waited: float = 0.0, **changed: Any) -> list[tuple[str, WeatherState]]:
     """One reading that waited so long on its way; what monitoring says to the dome."""
     reading = msgspec.structs.replace(WeatherReading(8.0, 60.0, 2.0, False, 0.1), **changed)
-    json, said = encode_payload(messages.WEATHER_READING, reading), host.clock.monotonic() - waited
-    entry = Entry(seq, f"weather-{seq}", messages.WEATHER_READING, 0.0, msgspec.Raw(json), said)
-    told = host.run(Batch([entry], "weather", ("weather", "epoch"), proved=True)).outgoing
+    told = host.say(messages.WEATHER_READING, reading, peer="weather", waited=waited).outgoing
     return [(each.name, decode_payload(each.name, each.payload)) for each in told if each.agent == "dome"]
 
 
@@ -111,14 +103,14 @@ def host(inline: Callable[..., Any]) -> Any:
     ],
 )
 def test_what_is_too_much_or_cannot_be_is_unsafe(host: Any, changed: dict[str, Any], words: str) -> None:
-    ((name, state),) = read(host, 1, **changed)
+    ((name, state),) = read(host, **changed)
     assert name == messages.WEATHER_UNSAFE
     assert words in state.reason
     assert state.wet == (words == "rain" or "out of order" in words or "neither" in words)
 
 
 def test_what_is_not_measured_is_unknown(host: Any) -> None:
-    ((name, _),) = read(host, 1, temperature=None, rain=None, cloud=None)
+    ((name, _),) = read(host, temperature=None, rain=None, cloud=None)
     assert name == messages.WEATHER_SAFE
     values = host.agent.state.telemetry["weather"].values
     assert (values["rain"], values["cloud"], values["temperature"]) == (None, None, None)
@@ -126,38 +118,38 @@ def test_what_is_not_measured_is_unknown(host: Any) -> None:
 
 @pytest.mark.parametrize(("waited", "age"), [(61.0, 0.0), (0.0, 61.0), (40.0, 30.0), (float("inf"), 0.0)])
 def test_a_reading_is_as_old_as_its_measurement(host: Any, waited: float, age: float) -> None:
-    assert read(host, 1, waited=waited, age=age) == []
+    assert read(host, waited=waited, age=age) == []
     assert host.agent.state.measured is None
 
 
 def test_a_word_tells_how_old_its_readings_are(host: Any) -> None:
-    ((name, state),) = read(host, 1, waited=20.0, age=15.0)
+    ((name, state),) = read(host, waited=20.0, age=15.0)
     assert name == messages.WEATHER_SAFE
     assert state.age == pytest.approx(35.0)
-    assert read(host, 2, waited=50.0) == [], "an older one that was slower"
+    assert read(host, waited=50.0) == [], "an older one that was slower"
 
 
 def test_old_readings_do_not_break_the_silence(host: Any) -> None:
-    read(host, 1)
+    read(host)
     for seconds in range(10, 80, 10):
         host.reactor.advance(10)
-        read(host, 1 + seconds, waited=seconds + 0.0)
+        read(host, waited=seconds + 0.0)
     told = host.rows("SELECT name FROM outbox WHERE agent = 'dome' ORDER BY seq")
     assert told[-1] == (messages.WEATHER_UNSAFE,)
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0, -3e7, 3e7])
 def test_a_clock_that_steps_makes_no_old_reading_fresh(host: Any, step: float) -> None:
-    read(host, 1)
+    read(host)
     host.clock.step(step)
     host.reactor.advance(30)
-    assert read(host, 2, waited=61.0) == []
-    ((name, state),) = read(host, 3)
+    assert read(host, waited=61.0) == []
+    ((name, state),) = read(host)
     assert name == messages.WEATHER_UNSAFE
     assert f"the clock has stepped by {step:+.0f} s" in state.reason
     for number in range(4, 66):
         host.reactor.advance(10)
-        name = next((name for name, _ in read(host, number, temperature=8 + number / 10)), name)
+        name = next((name for name, _ in read(host, temperature=8 + number / 10)), name)
     assert name == messages.WEATHER_SAFE
 
 
@@ -165,15 +157,12 @@ def test_what_stays_unsafe_is_said_as_often_as_a_sign_of_life_needs(host: Any) -
     reasons: list[str] = []
     for number in range(1, 61):
         host.reactor.advance(10)
-        reasons += [state.reason for _, state in read(host, number, wind=16 + number / 100)]
+        reasons += [state.reason for _, state in read(host, wind=16 + number / 100)]
     assert 28 <= len(reasons) <= 31, "each 20 s"
-    told = read(host, 61, wind=16.7, rain=True)
+    told = read(host, wind=16.7, rain=True)
     assert len(told) == 1, "what is new is said at once"
     host.reactor.advance(10)
-    assert len(read(host, 62, wind=2.0)) == 1
-
-
-NUMBERS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+    assert len(read(host, wind=2.0)) == 1
 
 
 def pass_(host: Any, minutes: float, **changed: Any) -> str:
@@ -181,9 +170,9 @@ def pass_(host: Any, minutes: float, **changed: Any) -> str:
     name = ""
     for _ in range(int(minutes * 6)):
         host.reactor.advance(10)
-        number = NUMBERS[host] = NUMBERS.get(host, 0) + 1
+        number = host.taken("weather") + 1
         moving = {"temperature": 8 + number / 100, "humidity": 60 + number / 100, "wind": 2 + number / 1000}
-        name = next((name for name, _ in read(host, number, **{**moving, **changed})), name)
+        name = next((name for name, _ in read(host, **{**moving, **changed})), name)
     return name
 
 
@@ -209,7 +198,7 @@ def test_six_closings_in_a_night_stay_until_released(inline: Callable[..., Any])
     assert pass_(host, 10) == messages.WEATHER_UNSAFE
     host.reactor.advance(0)
     assert list(host.host.alarms.raised) == ["flapping"]
-    host.turn((messages.RELEASE, b"{}"), first=1, peer="program:person")
+    host.say(messages.RELEASE, peer="program:person")
     assert pass_(host, 0.5) == messages.WEATHER_SAFE
 
 
@@ -217,27 +206,24 @@ def test_six_closings_in_a_night_stay_until_released(inline: Callable[..., Any])
 def test_a_required_device_that_is_away_is_unsafe(inline: Callable[..., Any], device: str) -> None:
     host = inline(MonitoringAgent(), "weather", "majordome", "dome", "telescope")
     pass_(host, 1)
-    gone = encode_payload(messages.INSTRUMENT_DISCONNECTED, InstrumentConnection(device, "gone"))
-    host.turn((messages.INSTRUMENT_DISCONNECTED, gone), first=1, peer=device)
+    host.say(messages.INSTRUMENT_DISCONNECTED, InstrumentConnection(device, "gone"), peer=device)
     assert pass_(host, 0.8) == messages.WEATHER_SAFE
     assert pass_(host, 0.4) == messages.WEATHER_UNSAFE
-    back = encode_payload(messages.INSTRUMENT_CONNECTED, InstrumentConnection(device, "back"))
-    host.turn((messages.INSTRUMENT_CONNECTED, back), first=2, peer=device)
+    host.say(messages.INSTRUMENT_CONNECTED, InstrumentConnection(device, "back"), peer=device)
     assert pass_(host, 14.5) == messages.WEATHER_UNSAFE
     assert pass_(host, 1) == messages.WEATHER_SAFE
 
 
 def test_a_minute_on_battery_is_unsafe_and_so_is_a_silent_ups(host: Any) -> None:
-    def power(number: int, *, on_mains: bool, charge: float = 90.0) -> None:
-        json = encode_payload(messages.POWER_READING, PowerReading(on_mains=on_mains, charge=charge))
-        host.turn((messages.POWER_READING, json), first=number, peer="ups")
+    def power(*, on_mains: bool) -> None:
+        host.say(messages.POWER_READING, PowerReading(on_mains=on_mains, charge=90.0), peer="ups")
 
-    power(1, on_mains=False)
+    power(on_mains=False)
     assert pass_(host, 0.8) == messages.WEATHER_SAFE
-    power(2, on_mains=False)
+    power(on_mains=False)
     assert pass_(host, 0.5) == messages.WEATHER_UNSAFE
-    for number in range(3, 10):
-        power(number, on_mains=True)
+    for _ in range(7):
+        power(on_mains=True)
         last = pass_(host, 1.7)
     assert last == messages.WEATHER_SAFE
     assert pass_(host, 2.5) == messages.WEATHER_UNSAFE, "no word for two minutes"
@@ -262,7 +248,7 @@ def _values(number: int, **still: float) -> dict[str, float]:
 )  # fmt: skip
 def test_a_sensor_that_is_frozen_while_others_move_is_unsafe(host: Any, still: dict[str, float], named: str) -> None:
     for number in range(38):
-        ((name, state),) = read(host, number + 1, **_values(number, **still))
+        ((name, state),) = read(host, **_values(number, **still))
         host.reactor.advance(50)
     assert name == (messages.WEATHER_UNSAFE if named else messages.WEATHER_SAFE), state.reason
     assert named in state.reason
@@ -275,14 +261,14 @@ def test_a_coarse_sensor_may_stay_the_same(inline: Callable[..., Any]) -> None:
     }
     host = inline(MonitoringAgent(), agents={"monitoring": section, **agents})
     for number in range(38):
-        ((name, _),) = read(host, number + 1, **_values(number, temperature=3.0, wind=2.0))
+        ((name, _),) = read(host, **_values(number, temperature=3.0, wind=2.0))
         host.reactor.advance(50)
     assert name == messages.WEATHER_SAFE
 
 
 def test_a_frozen_station_that_only_gets_older_is_frozen(host: Any) -> None:
     for number in range(38):
-        ((name, state),) = read(host, number + 1, age=float(number % 4))
+        ((name, state),) = read(host, age=float(number % 4))
         host.reactor.advance(50)
     assert name == messages.WEATHER_UNSAFE
     assert "exactly the same" in state.reason
@@ -292,44 +278,41 @@ def test_a_frozen_station_that_only_gets_older_is_frozen(host: Any) -> None:
 def test_after_a_long_absence_the_quiet_time_counts(inline: Callable[..., Any], away: float, name: str) -> None:
     before = inline(MonitoringAgent(), "weather", "majordome", "dome", limits=WeatherLimits(clock_step=1e9))
     before.clock.step(-away)
-    read(before, 1)
+    read(before)
     after = inline(MonitoringAgent(), "weather", "majordome", "dome")
-    assert [said for said, _ in read(after, 2)] == [name]
+    assert [said for said, _ in read(after)] == [name]
 
 
 def test_a_restart_in_the_rain_does_not_shorten_the_quiet_time(inline: Callable[..., Any]) -> None:
     others = ("weather", "majordome", "dome")
     pass_(inline(MonitoringAgent(), *others), 1, rain=True)
     host = inline(MonitoringAgent(), *others)
-    NUMBERS[host] = 6
     assert pass_(host, 19.5) == messages.WEATHER_UNSAFE
     assert pass_(host, 1) == messages.WEATHER_SAFE
 
 
-def _clock(host: Any, number: int, offset: float | None) -> None:
-    word = encode_payload(CLOCK_ASKED, ClockWord(offset, "chrony"))
-    host.turn((CLOCK_ASKED, word), first=number, peer="clock")
+def _clock(host: Any, offset: float | None) -> None:
+    host.say(CLOCK_ASKED, ClockWord(offset, "chrony"), peer="clock")
 
 
 def test_a_clock_that_is_off_is_unsafe_until_it_was_right_for_ten_minutes(host: Any) -> None:
-    assert [name for name, _ in read(host, 1)] == [messages.WEATHER_SAFE]
-    _clock(host, 1, 0.4)
-    assert [name for name, _ in read(host, 2)] == [messages.WEATHER_SAFE]
-    _clock(host, 2, -2.5)
+    assert [name for name, _ in read(host)] == [messages.WEATHER_SAFE]
+    _clock(host, 0.4)
+    assert [name for name, _ in read(host)] == [messages.WEATHER_SAFE]
+    _clock(host, -2.5)
     host.reactor.advance(20)
-    ((name, state),) = read(host, 3)
+    ((name, state),) = read(host)
     assert (name, "the clock is -2.5 s off" in state.reason) == (messages.WEATHER_UNSAFE, True)
-    _clock(host, 3, 0.1)
+    _clock(host, 0.1)
     host.reactor.advance(20)
-    ((name, state),) = read(host, 4)
+    ((name, state),) = read(host)
     assert (name, "safe in" in state.reason) == (messages.WEATHER_UNSAFE, True)
-    NUMBERS[host] = 4
     assert pass_(host, 10.5) == messages.WEATHER_SAFE
 
 
 def test_where_nobody_tells_the_clocks_offset_it_is_said_and_nothing_follows(host: Any) -> None:
-    _clock(host, 1, None)
-    assert [name for name, _ in read(host, 1)] == [messages.WEATHER_SAFE]
+    _clock(host, None)
+    assert [name for name, _ in read(host)] == [messages.WEATHER_SAFE]
     assert host.agent.figures() == {"clock_offset": None, "clock_source": "chrony"}
 
 

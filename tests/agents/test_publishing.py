@@ -36,8 +36,8 @@ def manager(inline: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
-def published(host: Any, *said: Said, first: int = 1) -> list[bytes]:
-    outcome = host.turn(*[(name, encode_payload(name, payload)) for name, payload in said], first=first)
+def published(host: Any, *said: Said) -> list[bytes]:
+    outcome = host.turn(*[(name, encode_payload(name, payload)) for name, payload in said])
     assert host.turns.failed == 0
     assert {each.name for each in outcome.outgoing if each.agent == "broker"} <= {messages.PUBLISH}
     return [
@@ -63,7 +63,7 @@ def test_names_go_on_after_a_restart(manager: Callable[..., Any]) -> None:
     before = published(manager(), (messages.FOLLOW_UP, STARTED))
     host = manager()
     assert host.agent.state.published == 1
-    after = published(host, (messages.FOLLOW_UP, STARTED), first=2)
+    after = published(host, (messages.FOLLOW_UP, STARTED))
     assert parse(before[0]).ivorn != parse(after[0]).ivorn
 
 
@@ -91,15 +91,15 @@ def test_what_is_found_after_its_event_was_retracted_is_not_published(
     host = manager()
     alerts = [packet("1"), packet("2", 2), packet("r", 3, cites=(("1", "retraction"),))]
     host.turn(*[(messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, AlertReceived(each, "t", 1.0)))
-                for each in alerts], first=1)  # fmt: skip
+                for each in alerts])  # fmt: skip
     found = SourceFound(
         **{name: getattr(FOUND, name) for name in FOUND.__struct_fields__} | {"observation": observation}
     )
-    assert len(published(host, (messages.SOURCE_FOUND, found), first=4)) == count
+    assert len(published(host, (messages.SOURCE_FOUND, found))) == count
     standing = SourceFound(
         **{name: getattr(FOUND, name) for name in FOUND.__struct_fields__} | {"alert": "ivo://a/b#2"}
     )
-    assert len(published(host, (messages.SOURCE_FOUND, standing), first=5)) == 1
+    assert len(published(host, (messages.SOURCE_FOUND, standing))) == 1
 
 
 @pytest.mark.parametrize("broker", [None, BrokerConfig(port=5011)])
@@ -116,7 +116,7 @@ def test_our_own_follow_up_is_never_followed_up_whatever_way_it_comes(manager: C
     host = manager()
     (own,) = published(host, (messages.SOURCE_FOUND, FOUND))
     received = encode_payload(messages.ALERT_RECEIVED, AlertReceived(own, "broker other", 1.0))
-    outcome = host.turn((messages.ALERT_RECEIVED, received), first=2)
+    outcome = host.turn((messages.ALERT_RECEIVED, received))
     assert [each.agent for each in outcome.outgoing] == []
     assert host.rows("SELECT * FROM alert_events") == []
     ((reason,),) = host.rows("SELECT reason FROM decisions")

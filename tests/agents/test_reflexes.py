@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
@@ -17,7 +18,6 @@ from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
 from pyros.observatory import load_agent
 from pyros.wire import Entry
-from tests.agents.conftest import Raw
 from tests.conftest import DEMO
 
 
@@ -50,7 +50,7 @@ class Shutter(Agent):
 
 def batch(name: str, said: float | None, *, ahead: float | None = 0.0, seq: int = 1) -> Batch:
     return Batch(
-        [Entry(seq, f"x-{seq}", name, 0.0, Raw(b"{}"), said)],
+        [Entry(seq, f"x-{seq}", name, 0.0, msgspec.Raw(b"{}"), said)],
         "other",
         ("other", "epoch"),
         clock_offset=ahead,
@@ -151,7 +151,7 @@ def test_an_agent_without_its_journal_makes_safe_what_it_moves(tmp_path: Path, i
 def test_what_commands_is_not_taken_from_who_has_not_proved_the_key(name: str, inline: Callable[..., Any]) -> None:
     rig = inline(Shutter(), "other")
     rig.agent.guarded.add("Tick")
-    payload = Raw(b'{"number": 1}' if name == Agent.RETRY_FAILED else b"{}")
+    payload = msgspec.Raw(b'{"number": 1}' if name == Agent.RETRY_FAILED else b"{}")
     unproved = Batch([Entry(1, "x", name, 0.0, payload)], "program:x", ("program:x", "epoch"))
     rig.host.receive(unproved)
     rig.reactor.advance(0)
@@ -174,8 +174,8 @@ OPEN_NAMES = {
         "Observation failed", "Weather unsafe",
     },
     "observation_manager": {
-        "Exposure failed", "Exposure started", "Filter failed", "Focus failed", "Instrument disconnected",
-        "Slew failed", "Slit failed",
+        "Dither failed", "Exposure failed", "Exposure started", "Filter failed", "Focus failed", "Guide failed",
+        "Guiding lost", "Instrument disconnected", "Slew failed", "Slit failed",
     },
     "scheduler": {"Plan again"},
 }  # fmt: skip

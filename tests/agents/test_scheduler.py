@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ from pyros import messages
 from pyros.agents._night_plan import NightPlanner
 from pyros.agents.scheduler import PLAN_AROUND, PLAN_IMPROVED, PLAN_IN_TIME, PlanImproved, SchedulerAgent
 from pyros.journal import JournalReader
-from pyros.messages import Cadence, Exposures, Observation, ObservationReport, Plan, Window, Withdrawal, encode_payload
+from pyros.messages import Cadence, Exposures, Observation, ObservationReport, Plan, Window, Withdrawal
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
 from pyros.planning.visibility import place_overhead
@@ -44,12 +43,11 @@ class Rig:
 
     def __init__(self, inline: Callable[..., Inline]) -> None:
         self.host = inline(SchedulerAgent(), "majordome", site=SITE)
-        self.numbers: dict[str, Any] = defaultdict(lambda: itertools.count(1))
         self.state = self.host.agent.state
 
     def say(self, name: str, payload: Any = None, peer: str = "other") -> Plan:
         """Give it one message; return the plan that it tells last."""
-        outcome = self.host.turn((name, encode_payload(name, payload)), first=next(self.numbers[peer]), peer=peer)
+        outcome = self.host.say(name, payload, peer=peer)
         told = [each for each in outcome.outgoing if each.name == messages.PLAN_UPDATED]
         return messages.decode_payload(told[-1].name, told[-1].payload) if told else Plan(observations=())
 

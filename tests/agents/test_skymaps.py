@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from pyros.angles import separation
 from pyros.areas import work
 from pyros.errors import AgentError
 from pyros.journal import JournalReader
-from pyros.messages import AlertReceived, FieldRequests, FollowUp, Observation, encode_payload
+from pyros.messages import AlertReceived, FieldRequests, FollowUp, Observation
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.workers import Worker
@@ -66,7 +65,6 @@ class Maps(Inline):
             AlertManagerAgent(), folder, "scheduler", alert_rules=folder / "rules.yaml", site=SITE,
             agents={**agents, "alert_manager": section}, simulators=(folder / "camera.yaml",),
         )  # fmt: skip
-        self.number = itertools.count(1)
 
     def take(self, *packets: bytes, kept: int | None = None) -> list[Any]:
         """Take packets, a turn each; return what the scheduler is told until nothing more comes of them."""
@@ -76,7 +74,7 @@ class Maps(Inline):
         return self.sent()[before:]
 
     def tell(self, name: str, payload: Any, settle: bool = True) -> None:
-        outcome = self.turn((name, encode_payload(name, payload)), first=next(self.number))
+        outcome = self.say(name, payload)
         for function, arguments in outcome.calls:
             function(*arguments)
         if settle:
@@ -239,7 +237,7 @@ def test_a_restart_while_a_map_is_read_reads_it(make: Callable[..., Maps], monke
     first = make()
     packet = gw_alert("INITIAL", 5, drawn_map(*overhead(first)))
     payload = AlertReceived(packet, "t", 1.0, 7)
-    first.turn((messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, payload)), first=1)
+    first.say(messages.ALERT_RECEIVED, payload)
     assert first.sent() == [], "it was killed before the map was read"
     monkeypatch.setattr(AlertManagerAgent, "packet_of", lambda *_: packet)
     second = make()
@@ -406,27 +404,23 @@ def test_the_scheduler_replaces_an_events_fields_in_one_plan(inline: Callable[..
             alert="S1", probability=chance, **more,
         )  # fmt: skip
 
-    def ask(first: int, **keys: Any) -> list[Any]:
-        payload = encode_payload(messages.FIELDS_REQUESTED, FieldRequests(event="S1", **keys))
-        outcome = host.turn((messages.FIELDS_REQUESTED, payload), first=first)
+    def ask(**keys: Any) -> list[Any]:
+        outcome = host.say(messages.FIELDS_REQUESTED, FieldRequests(event="S1", **keys))
         return [messages.decode_payload(each.name, each.payload) for each in outcome.outgoing]
 
-    point = encode_payload(
-        messages.OBSERVATION_REQUESTED, msgspec.structs.replace(field("point", 0.1), probability=None)
-    )
-    host.turn((messages.OBSERVATION_REQUESTED, point), first=1)
+    host.say(messages.OBSERVATION_REQUESTED, msgspec.structs.replace(field("point", 0.1), probability=None))
     later = (host.clock.time() + 3600,)
-    plans = ask(2, requests=(field("a", 0.5, repeat=later), field("b", 0.3), field("c", 0.1)))
+    plans = ask(requests=(field("a", 0.5, repeat=later), field("b", 0.3), field("c", 0.1)))
     assert len(plans) == 1
     assert set(state.requests) == {"obs-point", "obs-a", "obs-a-again1", "obs-b", "obs-c"}
     report = messages.ObservationReport(observation="obs-a")
     for name in (messages.OBSERVATION_STARTED, messages.OBSERVATION_FINISHED):
-        host.turn((name, encode_payload(name, report)), first=3 + (name == messages.OBSERVATION_FINISHED))
-    ask(5, requests=(field("a", 0.5), field("b", 0.4)))
+        host.say(name, report)
+    ask(requests=(field("a", 0.5), field("b", 0.4)))
     assert set(state.requests) == {"obs-point", "obs-a-again1", "obs-b"}, "it was observed, whoever knows it yet"
-    (plan,) = ask(6, observed=("obs-a",), requests=(field("b", 0.4),))
+    (plan,) = ask(observed=("obs-a",), requests=(field("b", 0.4),))
     assert set(state.requests) == {"obs-point", "obs-a-again1", "obs-b"}
-    (plan,) = ask(7, reason="retracted")
+    (plan,) = ask(reason="retracted")
     assert set(plan.withdrawn) == {"obs-a-again1", "obs-b"}
     assert set(state.requests) == {"obs-point"}
 

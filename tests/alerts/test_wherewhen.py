@@ -8,16 +8,23 @@ from datetime import UTC, datetime
 import pytest
 
 from pyros.alerts import parse
+from tests.builders import voevent
 
-PACKET = """<?xml version="1.0"?>
-<voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" version="2.0" role="observation"
- ivorn="ivo://new.survey/stream#1"><WhereWhen><ObsDataLocation>
+WHERE = """<ObsDataLocation>
 <ObservatoryLocation><AstroCoords coord_system_id="UTC-GEOD-TOPO"><Position3D unit="deg-deg-m"><Value3><C1>1</C1>
 <C2>2</C2><C3>3</C3></Value3></Position3D></AstroCoords></ObservatoryLocation>
 <ObservationLocation><AstroCoords coord_system_id="{system}">{position}</AstroCoords></ObservationLocation>
-</ObsDataLocation></WhereWhen></voe:VOEvent>"""
+</ObsDataLocation>"""
+NAMED = '<AstroCoords coord_system_id="">'
 PAIR = "<Value2><C1>{}</C1><C2>{}</C2></Value2>"
 RADIUS = "<Error2Radius>0.1</Error2Radius>"
+
+
+def packet(system: str, position: str, old: str = "", new: str = "") -> bytes:
+    """Write a VOEvent with that position or time in coordinates of that system; ``new`` stands where ``old`` would."""
+    where = WHERE.format(system=system, position=position)
+    assert old in where
+    return voevent(where=where.replace(old, new) if old else where)
 
 
 @pytest.mark.parametrize(
@@ -70,24 +77,21 @@ RADIUS = "<Error2Radius>0.1</Error2Radius>"
 )  # fmt: skip
 @pytest.mark.parametrize("system", ["UTC-ICRS-GEO", "UTC-FK5-TOPO", ""])
 def test_positions(system: str, position: str, expected: tuple[float | None, ...]) -> None:
-    alert = parse(PACKET.format(system=system, position=position).encode())
+    alert = parse(packet(system, position))
     assert (alert.ra, alert.dec, alert.error_radius) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("names", [("GLON", "GLAT"), ("Long", "Lat"), ("Az", "Alt"), ("RA", "RA"), ("Dec", "Dec")])
 def test_other_axes_are_not_taken_for_right_ascension(names: tuple[str, str]) -> None:
     named = f"<Position2D><Name1>{names[0]}</Name1><Name2>{names[1]}</Name2>{PAIR.format(10.5, -3)}</Position2D>"
-    assert parse(PACKET.format(system="UTC-ICRS-GEO", position=named).encode()).target is None
+    assert parse(packet("UTC-ICRS-GEO", named)).target is None
 
 
 @pytest.mark.parametrize(("beside", "target"), [("UTC-ICRS-GEO", (10.5, -3.0)), ("UTC-HPC-TOPO", None)])
 def test_a_system_that_stands_beside_the_coordinates(beside: str, target: tuple[float, float] | None) -> None:
     position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
-    packet = PACKET.format(system="", position=position)
-    coords = '<AstroCoords coord_system_id="">'
-    assert coords in packet
-    other = packet.replace(coords, f'<AstroCoordSystem id="{beside}"/><AstroCoords>')
-    assert parse(other.encode()).target == target
+    other = packet("", position, NAMED, f'<AstroCoordSystem id="{beside}"/><AstroCoords>')
+    assert parse(other).target == target
 
 
 DESCRIBED = """<AstroCoordSystem id="here"><TimeFrame><TimeScale>{scale}</TimeScale></TimeFrame><SpaceFrame>
@@ -99,10 +103,8 @@ def test_a_system_that_is_described_instead_of_named(frame: str) -> None:
     """VOEvent 2.1."""
     begin = "<Time><TimeInterval><ISOTimeStart>2026-03-01T06:00:37</ISOTimeStart></TimeInterval></Time>"
     position = f"<Position2D>{PAIR.format(10.5, -3)}</Position2D>"
-    packet = PACKET.format(system="", position=begin + position).replace("v2.0", "v2.1")
-    named = '<AstroCoords coord_system_id="">'
-    assert named in packet
-    alert = parse(packet.replace(named, DESCRIBED.format(scale="TAI", frame=frame)).encode())
+    described = packet("", begin + position, NAMED, DESCRIBED.format(scale="TAI", frame=frame))
+    alert = parse(described.replace(b"v2.0", b"v2.1"))
     assert alert.target == (None if frame == "GALACTIC" else (10.5, -3.0))
     assert alert.time == datetime(2026, 3, 1, 6, tzinfo=UTC)
 
@@ -120,7 +122,7 @@ def test_a_system_that_is_described_instead_of_named(frame: str) -> None:
 )
 def test_units_of_each_number(position: str) -> None:
     """VOEvent 2.1."""
-    alert = parse(PACKET.format(system="UTC-ICRS-GEO", position=position).encode())
+    alert = parse(packet("UTC-ICRS-GEO", position))
     assert alert.target == (10.5, -3.0)
     assert alert.error_radius == pytest.approx(0.1)
 
@@ -128,7 +130,7 @@ def test_units_of_each_number(position: str) -> None:
 @pytest.mark.parametrize("system", ["UTC-GAL-GEO", "UTC-FK4-GEO", "UTC-ECLIPTIC-GEO"])
 def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
     position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
-    assert parse(PACKET.format(system=system, position=position).encode()).target is None
+    assert parse(packet(system, position)).target is None
 
 
 @pytest.mark.parametrize(
@@ -148,5 +150,5 @@ def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
 )
 def test_times(time: str, second: int | None) -> None:
     position = f"<Time><TimeInstant>{time}</TimeInstant></Time>"
-    alert = parse(PACKET.format(system="UTC-ICRS-GEO", position=position).encode())
+    alert = parse(packet("UTC-ICRS-GEO", position))
     assert alert.time == (datetime(2026, 3, 1, 6, 0, second, tzinfo=UTC) if second is not None else None)

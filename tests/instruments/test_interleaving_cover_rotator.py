@@ -128,38 +128,14 @@ class AlpacaCap(alpaca.Device):
         self.level, self.warm = int(wanted["Brightness"]), self.world.seconds() + 1.0
 
 
-class AlpacaTurner(alpaca.Device):
+class AlpacaTurner(alpaca.Motor):
     """A rotator that can be halted."""
 
-    NAME = "rotator"
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world)
-        self.here = self.target = 30.0
-        self.server.answers |= {
-            "GET position": lambda _: self.at,
-            "GET ismoving": lambda _: self.moving,
-            "PUT moveabsolute": self.move,
-            "PUT halt": self.halt,
-        }
-
-    @property
-    def at(self) -> float:
-        if not self.moving:
-            self.here = self.target
-        return self.here
+    NAME, MOVE, NUMBER, START = "rotator", "moveabsolute", float, 30.0
 
     @property
     def place(self) -> str:
         return "moving" if self.moving else f"{self.at:g}"
-
-    def move(self, where: alpaca.Parameters) -> None:
-        self.here, self.target = self.at, float(where["Position"])
-        self.begin()
-
-    def halt(self, _: alpaca.Parameters) -> None:
-        if self.moving:
-            self.until, self.target = 0.0, self.here
 
 
 Places = tuple[Callable[[], str], Callable[[], int]]

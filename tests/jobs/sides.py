@@ -216,7 +216,7 @@ def _yes(held: bool) -> str:
     return "yes" if held else "no"
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
     except OSError:
@@ -363,7 +363,7 @@ def _left(side: Side, id_: str, folder: Path, terminate: bool) -> str:
     if terminate:
         side.revoke(id_, terminate=True)
     _wait(side, id_)
-    left = [pid for pid in pids if _alive(pid)]
+    left = [pid for pid in pids if alive(pid)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     return f"{len(left)} of 2"

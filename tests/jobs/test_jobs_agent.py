@@ -17,19 +17,13 @@ from pyros.errors import MessageRefused
 from pyros.jobs.runner import kill_strays
 from tests.conftest import Observatory, wait_until
 from tests.jobs.conftest import RUN, Queue
+from tests.jobs.sides import alive
 
 Queues = Callable[..., Queue]
 HOLD = "import time; x = bytearray(b'x' * (60 << 20)); time.sleep(1000)"
 NAMES = ("a0", "b5", "c0", "d9")
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
 STUBBORN = Path(__file__).parent / "stubborn.py"
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 def test_a_job_runs_in_a_folder_of_its_own(queue: Queues) -> None:
@@ -287,7 +281,7 @@ def test_a_launcher_that_hangs_keeps_no_agent_from_ending(queue: Queues) -> None
     os.kill(launcher, signal.SIGSTOP)
     jobs.program.kill(signal.SIGTERM)
     assert jobs.program.wait() in (0, -signal.SIGTERM)
-    assert not alive(launcher)
+    wait_until(lambda: not alive(launcher), what="the launcher to be gone")
 
 
 def test_a_queue_alone_loads_nothing_that_is_dear() -> None:

@@ -13,7 +13,8 @@ from pyros.jobs.runner import kill_strays
 from tests.conftest import wait_until
 from tests.jobs.conftest import Queue
 from tests.jobs.kills import Kills
-from tests.jobs.test_jobs_agent import STUBBORN, alive
+from tests.jobs.sides import alive
+from tests.jobs.test_jobs_agent import STUBBORN
 
 
 def test_no_kill_loses_a_job_or_does_one_twice(tmp_path: Path) -> None:

@@ -153,29 +153,32 @@ class Shutter(Device):
 
 
 class Motor(Device):
-    """A focuser that moves at most 500 steps at once."""
+    """A focuser that moves at most 500 steps at once; what else has a motor differs in what stands above `__init__`."""
 
     NAME = "focuser"
+    MOVE: ClassVar[str] = "move"
+    NUMBER: ClassVar[type[int] | type[float]] = int
+    START: ClassVar[float] = 2000
     VALUES: ClassVar[dict[str, Any]] = {"absolute": True, "maxstep": 5000, "maxincrement": 500}
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self.here = self.target = 2000
+        self.here = self.target = self.START
         self.server.answers |= {
             "GET position": lambda _: self.at,
             "GET ismoving": lambda _: self.moving,
-            "PUT move": self.move,
+            f"PUT {self.MOVE}": self.move,
             "PUT halt": self.halt,
         }
 
     @property
-    def at(self) -> int:
+    def at(self) -> float:
         if not self.moving:
             self.here = self.target
         return self.here
 
     def move(self, where: Parameters) -> None:
-        self.here, self.target = self.at, int(where["Position"])
+        self.here, self.target = self.at, self.NUMBER(where["Position"])
         self.begin()
 
     def halt(self, _: Parameters) -> None:
