@@ -238,6 +238,8 @@ def _dome_word(journal: JournalReader) -> tuple[str, float] | None:
 
 def _safety(observed: Observed, monitoring: Monitoring, up: bool | None, since: float | None) -> SafetyView:
     if "monitoring" not in observed.config.agents:
+        if telescopes := observed.config.telescopes:
+            return SafetyView(None, f"each telescope has its own monitoring: {', '.join(telescopes)}")
         return SafetyView(None, "there is no monitoring in the configuration")
     if up is False:
         return SafetyView(None, "monitoring does not run: nothing may be open")
@@ -272,6 +274,8 @@ def _words(
     up: bool | None, since: float | None, reason: str,
 ) -> tuple[str, str]:  # fmt: skip
     if "majordome" not in observed.config.agents:
+        if telescopes := observed.config.telescopes:
+            return f"{len(telescopes)} TELESCOPES", "each has a night of its own: Devices, and pyros night --unit NAME"
         return "NO MAJORDOME", "the configuration has none: nobody runs the night"
     if up is False and majordome.state:
         left = WORDS.get(majordome.state, majordome.state.upper()).lower()

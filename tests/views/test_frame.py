@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -22,7 +23,7 @@ from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import State
 from pyros.agents.safety_rules import Broken
 from pyros.agents.scheduler import SchedulerState
-from pyros.config import Config
+from pyros.config import Config, load
 from pyros.journal import Journal, JournalReader, running
 from pyros.messages import Exposures, Observation, Plan, PlannedObservation, Reason, Telemetry, WeatherReading
 from pyros.nights import diary, weather_log
@@ -174,6 +175,18 @@ def test_an_agent_that_is_not_configured_is_missed_by_nobody(tmp_path: Path) -> 
     observed = views.observed(configuration(tmp_path, ("telescope",)))
     assert views.frame(observed).night.dome is None
     assert views.frame(observed).night.word == "NO MAJORDOME"
+
+
+def test_several_telescopes_have_nights_of_their_own(tmp_path: Path) -> None:
+    text = "[observatory]\nname = two\n[central_scheduler]\nport = 5000\n" + "".join(
+        f"[{kind} {unit}]\nport = {port}\n" + "driver = native\naddress = tcp:127.0.0.1:1\n" * (kind == "telescope")
+        for port, (kind, unit) in enumerate(product(("telescope", "majordome", "monitoring"), ("east", "west")), 5001)
+    )
+    (tmp_path / "a.ini").write_text(text)
+    night = views.frame(views.observed(load(tmp_path / "a.ini"))).night
+    assert night.word == "2 TELESCOPES"
+    assert "pyros night --unit NAME" in night.text
+    assert night.safety.text == "each telescope has its own monitoring: east, west"
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000, None])
