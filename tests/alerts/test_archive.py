@@ -316,6 +316,7 @@ def test_an_empty_archive_of_format_1_too(tmp_path: Path) -> None:
         (Query(streams=("a/b",), last=20), "packets_stream"),
         (Query(event="ivo://a/b#1"), "ix_packets_"),
         (Query(cone=(10.0, 20.0, 1.0)), "ix_packets_cell"),
+        (Query(cone=(10.0, 20.0, 1.0), streams=("a/b",), roles=("test",), last=20), "ix_packets_cell"),
         (Query(cone=(10.0, 20.0, 10.0), last=20), "ix_packets_received"),
         (Query(roles=("utility",), last=20), "packets_role"),
         (Query(kinds=("retraction",), last=20), "packets_kind"),

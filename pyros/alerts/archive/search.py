@@ -105,11 +105,15 @@ class ArchiveReader:
             raise unusable(self.where, error) from None
 
     def _narrowed(self, connection: sa.Connection, query: Query) -> Iterator[Any]:
-        """Find what fits where few packets can: an index gives their numbers, which are searched for the words."""
-        only = Query(number=query.number, event=query.event, cone=query.cone, region=query.region)
-        numbers = sa.select(packets.c.number).where(*self._where(only, by_cell=True))
+        """Find what fits where few packets can: an index gives them, and they are searched for the words.
+
+        The newest first, as far as is wanted: a beginning of words costs the whole of each volume that is looked into.
+        """
+        columns = [packets.c[name] for name in ("number", "received", "ra", "dec", "cell")]
+        rows = connection.execute(sa.select(*columns).where(*self._where(query, by_cell=True))).all()
+        newest = _in_place(iter(sorted(rows, key=lambda row: (row.received, row.number), reverse=True)), query)
         look = VolumeSearch(connection, self._words, query)
-        having = sorted(look.matching(list(connection.execute(numbers).scalars().all())))
+        having = sorted(row.number for row in islice(look.matching_rows(newest), query.last))
         return _rows(connection, self.statement(query, packets.c.number.in_(having), few=True), _chunk(query))
 
     def statement(
@@ -149,8 +153,9 @@ class ArchiveReader:
         if query.event:
             yield self._about(query.event)
         for column, wanted in (("stream", query.streams), ("role", query.roles), ("kind", query.kinds)):
-            if wanted:
-                yield packets.c[column].in_(wanted)
+            if wanted:  # its index, of more packets than the cells have, must not be taken for them
+                by_column = packets.c[column] + "" if by_cell and _has_place(query) else packets.c[column]
+                yield by_column.in_(wanted)
         if query.since is not None:
             yield packets.c.received >= query.since
         if query.until is not None:
