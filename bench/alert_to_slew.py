@@ -4,6 +4,8 @@
                                                     one before is analysed, 200 that come while large images are, 200
                                                     while sky maps are read, and 200 that each preempt the one before
     python bench/alert_to_slew.py --quick           20 of each
+    python bench/alert_to_slew.py --console         rounds of 20 alerts, in turns without and with 20 requests a second
+                                                    to the console, which is a process of its own
     python bench/alert_to_slew.py --before FOLDER   beside another version, a checkout with its own .venv: in turns
 
 The observatory is the demo's (real threads, real sockets, journals with synchronous=FULL); its simulators are sped up
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
 import shutil
 import socket
@@ -59,10 +62,15 @@ KINDS = {
     "following": ("while the image before is analysed", 1),
     "analysing": ("while large images are analysed", 1),
     "mapping": ("while sky maps are read", 1),
+    "visited": ("beside requests to the console", 1),
     "preempting": ("each preempts the one before", 50_000),
 }
 """Of alerts: in words, and the seconds of the exposures that they ask for."""
 PIXELS = 2048
+ROUND = 20
+"""Alerts of a round, with or without requests to the console."""
+RATE = 20.0
+"""Requests a second."""
 
 # Its own, not that of the tests: with --before it is run by another version, whose tests may have none.
 EVENT = """<?xml version="1.0" encoding="UTF-8"?>
@@ -85,7 +93,7 @@ def write_observatory(folder: Path, alerts: int) -> Path:
     shutil.copytree(HERE / "observatory", folder / "observatory")
     demo = configuration.load(HERE / configuration.FILE_NAME)
     instruments = [name for name in configuration.INSTRUMENTS if name in demo.agents]
-    ports = iter(free_ports(len(demo.agents) + len(instruments) + 2))
+    ports = iter(free_ports(len(demo.agents) + len(instruments) + 3))
     devices = {name: next(ports) for name in instruments}
     for name, port in devices.items():
         path = folder / "observatory" / "simulators" / f"{name}.yaml"
@@ -114,6 +122,7 @@ def write_observatory(folder: Path, alerts: int) -> Path:
     ini = [
         "[observatory]", "name = bench", "site = observatory/site.yaml", "alert_rules = rules.yaml", "clock = night",
         "simulators = " + " ".join(f"observatory/simulators/{name}.yaml" for name in instruments),
+        "[console]", f"port = {next(ports)}",
         "[broker]", f"receiver_port = {next(ports)}", f"broadcaster_port = {next(ports)}",
     ]  # fmt: skip
     for name in demo.agents:
@@ -212,7 +221,7 @@ class Run:
             when, slews = self.slew_after(slews)
             results.append((when - monotonic, time))
             if kind != "preempting":
-                self.wait_until_idle(analysed=kind == "calm")
+                self.wait_until_idle(analysed=kind in ("calm", "visited"))
         return results
 
     def analyse(self) -> None:
@@ -334,6 +343,59 @@ def bench(run: Run, alerts: int, kinds: Sequence[str], report: Report) -> None:
     report.ends()
 
 
+def beside_console(run: Run, alerts: int, report: Report) -> None:
+    """In a thread of its own: rounds of alerts, in turns without and with requests to the console."""
+    from bench.console import cpu, is_listening, running, wait_for
+
+    run.wait_until_safe()
+    latencies: dict[bool, list[float]] = {False: [], True: []}
+    rounds: dict[bool, list[float]] = {False: [], True: []}
+    pages, longest, spent, seconds = 0, 0.0, 0.0, 0.0
+    with running(run.config, "pyros-console") as console:
+        wait_for("the console", lambda: is_listening(run.config))
+        visitor = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("_console_visitor.py")), str(run.config.path), str(RATE)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(HERE)},
+        )  # fmt: skip
+        assert visitor.stdin is not None
+        assert visitor.stdout is not None
+        try:
+            visitor.stdout.readline()
+            for number, first in enumerate(range(0, alerts, ROUND)):
+                for busy in (False, True) if number % 2 == 0 else (True, False):
+                    begin, before = run.clock.monotonic(), cpu(console.pid)
+                    if busy:
+                        print("go", file=visitor.stdin, flush=True)
+                    kind = "visited" if busy else "calm"
+                    times = [latency * 1000 for latency, _ in run.measure(kind, min(ROUND, alerts - first), first)]
+                    if busy:
+                        print("stop", file=visitor.stdin, flush=True)
+                        answer = visitor.stdout.readline().split()
+                        pages, longest = pages + int(answer[0]), max(longest, float(answer[1]))
+                        spent += cpu(console.pid) - before
+                        seconds += run.clock.monotonic() - begin
+                    latencies[busy] += times
+                    rounds[busy].append(median(times))
+        finally:
+            visitor.stdin.close()
+            visitor.wait(PATIENCE)
+    ratios = [busy / free for free, busy in zip(rounds[False], rounds[True], strict=True)]
+    ratio = median(latencies[True]) / median(latencies[False])
+    rows = []
+    for busy, words in ((False, "without"), (True, f"{pages / seconds:.1f} requests a second to the console")):
+        p50, p99 = median(latencies[busy]), quantile(latencies[busy], 0.99)
+        report.figures(f"alert to slew, {words}", alerts=len(latencies[busy]), p50_ms=p50, p99_ms=p99)
+        rows.append((words, str(len(latencies[busy])), f"{p50:.1f}", f"{p99:.1f}"))
+    report.figures("beside the console", ratio=ratio, least=min(ratios), most=max(ratios), pages=pages,
+                   rate=pages / seconds, longest_ms=1e3 * longest, console_cpu=spent / seconds)  # fmt: skip
+    report.table("From the last byte of the VOEvent to the slew command", ("", "alerts", "p50 ms", "p99 ms"), rows)
+    report.note(
+        f"medians: {ratio:.2f} of that without; of the rounds {min(ratios):.2f} to {max(ratios):.2f}; the console took "
+        f"{100 * spent / seconds:.0f} % of a core, a page at most {1e3 * longest:.0f} ms"
+    )
+    report.ends()
+
+
 def compare(options: Any, alerts: int) -> None:
     """Measure both versions in turns, each time in a process of its own; tell the range of each figure."""
     report = Report("alert_to_slew", options.json)
@@ -364,8 +426,10 @@ def main() -> None:
     """Run the observatory until the bench's thread is through."""
     parser = arguments(__doc__.split("\n", 1)[0])
     parser.add_argument("--alerts", type=int, default=200, help="how many of each kind")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="which of them")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[each for each in KINDS if each != "visited"],
+                        help="which of them")  # fmt: skip
     parser.add_argument("--before", type=Path, metavar="FOLDER", help="another version's checkout, to compare with")
+    parser.add_argument("--console", action="store_true", help="beside requests to the console, and without them")
     parser.add_argument("--rounds", type=int, default=3, help="how often each version is measured")
     options = parser.parse_args()
     alerts = 20 if options.quick else options.alerts
@@ -378,12 +442,11 @@ def main() -> None:
 
         def work() -> None:
             try:
-                bench(
-                    run,
-                    alerts,
-                    options.kinds,
-                    Report("alert_to_slew", options.json, ("Comet", "lxml", "astropy", "pyerfa")),
-                )
+                report = Report("alert_to_slew", options.json, ("Comet", "lxml", "astropy", "pyerfa"))
+                if options.console:
+                    beside_console(run, alerts, report)
+                else:
+                    bench(run, alerts, options.kinds, report)
             except BaseException as error:
                 failed.append(error)
             reactor.callFromThread(lambda: run.observatory.stop().addBoth(lambda _: reactor.stop()))

@@ -1,7 +1,7 @@
 """What it costs to look at an observatory: a poll of all journals, a frame, and page 1 and 1,000 of its lists.
 
     python bench/views.py                       a million events, images and packets, and all the messages that are kept
-    python bench/views.py --packets 10000000    as many packets in the archive: some 24 GB, an hour to write
+    python bench/views.py --packets 10000000    as many packets in the archive: 13 GB, 9 minutes of a processor to write
     python bench/views.py --quick               5,000 events, 1,000 of the others
 
 Journals, archive and index of images are written as the agents would write them, but with invented content;
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from bench import archive as archive_bench
 from bench._common import Report, arguments
@@ -52,6 +53,12 @@ from pyros.views.observations import observations
 TIMES = 100
 DEEP = 999 * 50
 """Lines before page 1,000."""
+MOCS = {
+    "400 square degrees in 480 pieces": "6/" + " ".join(str(20_000 + 3 * number) for number in range(480)),
+    "4,000 square degrees": "3/100-174",
+    "a cell of 3 arcminutes": "10/7654321",
+}
+"""Parts of the sky as sky maps have them."""
 _TURN = 2000
 _MESSAGES = 10
 """In a turn."""
@@ -151,6 +158,8 @@ def look(observed: Observed, report: Report, journal: Journal) -> None:
         "a frame": partial(views.frame, observed),
         "events, page 1": partial(events, observed),
         "events, page 1,000 or the last": partial(events, observed, after=deep["events"].after or 50),
+        "events of 1 degree, page 1": partial(events, observed, ra=77.0, dec=-13.0, radius=1.0),
+        "events of 400 square degrees, page 1": partial(events, observed, moc=MOCS["400 square degrees in 480 pieces"]),
         "one event": partial(event, observed, "swift:77"),
         "messages of all, page 1": partial(messages, observed),
         "messages of all, page 1,000 or the last": partial(messages, observed, after=deep["messages"].after),
@@ -218,7 +227,12 @@ def of_alerts(observed: Observed, count: int) -> dict[str, Callable[[], Any]]:
     }  # fmt: skip
     for radius in (0.1, 1.0, 10.0, 60.0):
         asked[f"{radius:g} degrees"] = {"ra": chance.uniform(0, 360), "dec": 30.0, "radius": radius}
-    asked["10 degrees, with a word"] = {**asked["10 degrees"], "words": "burst"}
+    for radius in (1.0, 10.0, 60.0):
+        asked[f"{radius:g} degrees, with a word"] = {**asked[f"{radius:g} degrees"], "words": "burst"}
+        asked[f"{radius:g} degrees, with a word of some"] = {**asked[f"{radius:g} degrees"], "words": "prose12"}
+    for name, moc in MOCS.items():
+        asked[name] = {"moc": moc}
+        asked[f"{name}, with a word of some"] = {"moc": moc, "words": "prose12"}
     found: dict[str, Callable[[], Any]] = {}
     for what, values in asked.items():
         found |= pages(alerts, "alerts", f"packets: {what}", observed, **values)
@@ -230,14 +244,16 @@ def fill_images(observed: Observed, count: int) -> None:
     chance = random.Random(1)
     index = ImageIndex(index_file(observed.config))
     for begin in range(0, count, 5_000):
-        records = []
-        for n in range(begin, min(begin + 5_000, count)):
-            ra, dec = chance.uniform(0, 360), math.degrees(math.asin(chance.uniform(-1, 1)))
+        records, size = [], min(5_000, count - begin)
+        ras = [chance.uniform(0, 360) for _ in range(size)]
+        decs = [math.degrees(math.asin(chance.uniform(-1, 1))) for _ in range(size)]
+        cells = healpix.cells(np.array(ras), np.array(decs)).tolist()
+        for n, ra, dec, cell in zip(range(begin, begin + size), ras, decs, cells, strict=True):
             records.append(
                 ImageRecord(
                     path=f"/images/{n}.fits", night=f"night-{n // 500:05d}", started=60.0 * n, filter=f"f{n % 20}",
                     event=f"event-{n % 5000}", observation=f"obs-{n // 5}", object=f"object {n % 5000}",
-                    type="LIGHT", ra=ra, dec=dec, radius=0.3, cell=healpix.cell(ra, dec),
+                    type="LIGHT", ra=ra, dec=dec, radius=0.3, cell=cell,
                 )
             )  # fmt: skip
         index.add(records)
@@ -255,6 +271,8 @@ def of_images(observed: Observed, count: int) -> dict[str, Callable[[], Any]]:
     for radius in (0.1, 1.0, 10.0, 60.0):
         asked[f"{radius:g} degrees"] = {"ra": 77.0, "dec": 30.0, "radius": radius}
     asked["10 degrees of a filter"] = {**asked["10 degrees"], "filter": "f7"}
+    asked |= {name: {"moc": moc} for name, moc in MOCS.items()}
+    asked["a region of a filter"] = {"moc": MOCS["400 square degrees in 480 pieces"], "filter": "f7"}
     found: dict[str, Callable[[], Any]] = {"image 77": partial(image, observed, 77)}
     for what, values in asked.items():
         found |= pages(images, "images", f"images: {what}", observed, **values)
