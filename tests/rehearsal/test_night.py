@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pyros import config
+from pyros.agents.night_state import MajordomeState
 from pyros.agents.runtime.host import STEPS
 from pyros.rehearsal import night
 from pyros.rehearsal.night import RehearsedNight
@@ -93,8 +95,8 @@ def test_a_night_goes_over_into_a_day_and_the_next_night(tmp_path: Path) -> None
     assert result.violations == ()
     assert result.hours > 24
     assert result.counts["openings"] >= 2
-    nights = sorted(path.stem for path in (world.config.data / "nights").glob("*.md"))
-    assert nights[:1] == ["2026-03-20"]
+    state = world.journals.reader(world.config.journal("majordome")).state()
+    assert msgspec.json.decode(state or b"{}", type=MajordomeState).night == "2026-03-21"
 
 
 def test_every_night_of_those_together_has_its_faults(tmp_path: Path) -> None:
