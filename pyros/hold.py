@@ -8,6 +8,7 @@ holds, too. *Service by hand* is a hold under which persons may move the devices
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import msgspec
@@ -71,6 +72,7 @@ class Holds:
 
     def __init__(self, data: Path, clock: Clock) -> None:
         self.path = data / FILE
+        self._place = str(self.path)
         self._clock = clock
         self._seen: tuple[int, int, int] | None = None
         self._content = _Content()
@@ -145,7 +147,7 @@ class Holds:
 
     def _read(self) -> _Content:
         try:
-            there = self.path.stat()
+            there = os.stat(self._place)
             key = (there.st_mtime_ns, there.st_ino, there.st_size)
             if key != self._seen:
                 self._content = msgspec.json.decode(self.path.read_bytes(), type=prepared(_Content))

@@ -126,6 +126,8 @@ class Invariants:
         self._due_since: float | None = None
         self.opened = 0
         """How often the dome was opened."""
+        self._unsafe: str | None = None
+        """What `unsafe` has answered in the present look."""
 
     def report(self, rule: str, text: str) -> None:
         """Keep the first violation of a rule."""
@@ -259,6 +261,7 @@ class Invariants:
     def look(self) -> None:
         """Look at everything that must not last."""
         night = self._night
+        self._unsafe = None
         if not night.quiet:
             self._since["unquiet"] = night.now
         for device in ("telescope", "dome"):
@@ -288,7 +291,7 @@ class Invariants:
         since = night.alive_since("dome")
         able = is_open and not night.faulty("dome")
         hand = able and since is not None and night.link("dome", f"dome{DEVICE}")
-        unsafe = self.unsafe() if is_open else ""
+        unsafe = self._unsafe_now() if is_open else ""
         lease = max(LEASE_SECONDS, self._silence) + self._travel + _COMMAND_SECONDS + self._roof * 60.0
         soon = LOOK_SECONDS + self._travel + SLACK_SECONDS + self._roof * 60.0
         self._lasting("open when unsafe", bool(hand and unsafe), lease, f"the dome is {state} while {unsafe}")
@@ -308,6 +311,12 @@ class Invariants:
             bound = patience + self._travel + SLACK_SECONDS + self._roof * 60.0
             text = f"the dome is {state}, its agent dead, the guardian alive"
             self._lasting("the guardian does not close", alone, bound, text)
+
+    def _unsafe_now(self) -> str:
+        """Return what `unsafe` does, asked once in each look."""
+        if self._unsafe is None:
+            self._unsafe = self.unsafe()
+        return self._unsafe
 
     def unsafe(self) -> str:
         """Why it is really unsafe to be open, in words; '' when it is safe."""
@@ -370,6 +379,6 @@ class Invariants:
     def unsafe_lately(self) -> bool:
         """Whether it is or was unsafe within the quiet time."""
         night = self._night
-        if self.unsafe():
+        if self._unsafe_now():
             self._since["unsafe"] = night.now
         return night.now - self._since.get("unsafe", -1e9) < _QUIET_SECONDS
