@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import venv
@@ -13,7 +14,7 @@ import pytest
 from pyros import config as configuration
 from pyros.config import Config
 from pyros.errors import AgentUnreachable
-from pyros.health.asking import of_agent, of_broker
+from pyros.health.asking import of_agent, of_broker, of_guardian
 from tests.cli.conftest import on_free_ports
 from tests.conftest import wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
@@ -115,7 +116,15 @@ def test_a_burst_is_observed_with_devices_of_ones_own(environment: Path, tmp_pat
         follow_a_burst(pyros, tmp_path / "mine")
         assert list((tmp_path / "mine" / "var" / "images").rglob("*_Red.fits"))
     finally:
+        end_guardian(tmp_path / "mine" / "pyros_agent_config.ini")
         server.kill()
+
+
+def end_guardian(path: Path) -> None:
+    """End the guardian, which outlives its observatory until it has seen the dome closed: its device goes first."""
+    section = configuration.load(path).guardian if path.exists() else None
+    if section is not None and (said := of_guardian(section, 5.0))["up"]:
+        os.kill(said["pid"], signal.SIGKILL)
 
 
 def follow_a_burst(pyros: Path, mine: Path) -> None:
