@@ -83,6 +83,9 @@ def test_a_night_with_an_alert_in_which_every_process_is_killed(live: LiveObserv
     finished = [each for each in live.reports() if each.observation == _SURVEY]
     assert [len(each.images) for each in finished] == [_COUNT]
     assert len(set(finished[0].images)) == _COUNT
-    assert [number for number, count in live.images(_SURVEY).items() if count > 1] == []
+    twice = {number: count for number, count in live.images(_SURVEY).items() if count > 1}
+    print(f"files of exposures that were interrupted after the file was written: {twice}")
+    assert max(twice.values(), default=2) == 2
+    assert len(twice) <= len(PROCESSES) + 1, "at most one for each kill"
     assert sorted(live.images(_SURVEY)) == list(range(1, _COUNT + 1))
     assert live.failures() == []
