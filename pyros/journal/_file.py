@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import socket
 import sqlite3
 import sys
@@ -13,7 +14,6 @@ from itertools import count
 from pathlib import Path
 
 from pyros.errors import JournalInUse
-from pyros.unique import new_name
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _LOCK_BYTES = 128
@@ -59,7 +59,7 @@ class JournalFile:
         was_there = os.fstat(lock).st_size > 0
         self.mark_before = _mark(lock)
         os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()} {new_name()}".encode(), 0)
+        os.pwrite(lock, f"{os.getpid()} {secrets.token_hex(16)}".encode(), 0)
         self.mark = _mark(lock)
         return was_there
 

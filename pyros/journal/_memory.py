@@ -66,11 +66,10 @@ class MemoryJournals:
     def open(self, path: Path, *, epoch: str = "", durable: bool = True, schema: str = "") -> MemoryJournal:
         """Open or make a journal, as `Journal` does; ``durable`` has no meaning here. Raises JournalInUse."""
         content = self._contents.get(path)
-        if content is not None and content.open:
-            raise JournalInUse(f"{path}: the journal is in use by this process; stop that agent first")
-        new_name()  # a file's mark of this opening: what is drawn afterwards is the same on both
         if content is None:
             content = self._contents[path] = _JournalContent(epoch or new_name())
+        if content.open:
+            raise JournalInUse(f"{path}: the journal is in use by this process; stop that agent first")
         if schema:
             content.own_tables().executescript(schema)
         return MemoryJournal(path, content)
