@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import msgspec
@@ -65,11 +67,18 @@ def test_the_same_seed_is_the_same_night_in_every_process(tmp_path: Path) -> Non
 
 
 def test_a_short_night_without_faults_observes_and_breaks_no_rule() -> None:
-    result = rehearsed(faults="none", hours=0.4, alerts=150)
+    plan = NightPlan(str(config.demo_file()), "2026-03-20", 1, faults="none", hours=0.4, alerts=150)
+    with night_folder() as folder:
+        world = RehearsedNight(plan, folder)
+        result = world.run()
     assert result.violations == ()
     assert result.counts["alerts"] >= 5
     assert result.counts["exposures"] >= 7
     assert result.counts["kills"] == 0
+    kept = weakref.ref(world)
+    del world
+    gc.collect()
+    assert kept() is None, "a thousand nights would not fit"
 
 
 def test_every_night_has_its_own_seed_and_evening() -> None:

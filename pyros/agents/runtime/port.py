@@ -7,7 +7,7 @@ import resource
 from collections.abc import Callable, Container
 from ipaddress import ip_address
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakValueDictionary
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
@@ -54,10 +54,11 @@ MAX_WAITING_BYTES = 32 * 1024 * 1024
 class Crowd:
     """The connections to all agents that live on one reactor, oldest first: together they may not use up its files."""
 
-    _crowds: ClassVar[WeakKeyDictionary[Any, Crowd]] = WeakKeyDictionary()
+    _crowds: ClassVar[WeakValueDictionary[int, Crowd]] = WeakValueDictionary()
+    """By their reactors' identities: a reactor as the key would live on by the connections of its own crowd."""
 
     def __init__(self, reactor: Reactor) -> None:
-        self._reactor = ref(reactor)
+        self._reactor = reactor
         self.limit = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self.open: dict[AgentConnection, None] = {}
         self._told = -math.inf
@@ -65,7 +66,10 @@ class Crowd:
     @classmethod
     def of(cls, reactor: Reactor) -> Crowd:
         """Return the crowd of this reactor."""
-        return cls._crowds.setdefault(reactor, cls(reactor))
+        crowd = cls._crowds.get(id(reactor))
+        if crowd is None:
+            crowd = cls._crowds[id(reactor)] = cls(reactor)
+        return crowd
 
     @property
     def roomy(self) -> bool:
@@ -76,7 +80,7 @@ class Crowd:
         """Whether there is room for one more; where it is scarce, the connection that matters least is closed."""
         if len(self.open) < self.limit:
             return True
-        now = self._reactor().seconds()  # type: ignore[union-attr]  # it calls
+        now = self._reactor.seconds()
         if now - self._told > _TELL_SECONDS:
             self._told = now
             log.warn("more than {count} connections: the ones that matter least are closed", count=self.limit)
