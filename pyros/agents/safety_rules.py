@@ -161,6 +161,8 @@ def rules(limits: WeatherLimits, quiet: float | None = None) -> tuple[Rule, ...]
              "stay shut"),
         Rule("flapping all night", f"unsafe {limits.closings_night:g} times in a night", "pyros release", "",
              "stay shut, alarm"),
+        Rule("disk for two nights", "less free than twice the images of a night of the last week", "more", "",
+             "pyros doctor warns"),
         Rule("disk for images", f"less than {limits.disk_images:g} GB free", "more", "", "the camera takes none"),
         Rule("disk", f"less than {limits.disk_dome:g} GB free", "more", "", "the dome closes, without a commit"),
         Rule("Sun", "dome_sun_limit, sun_exclusion of the site", "", "", "the dome closes; the telescope refuses"),

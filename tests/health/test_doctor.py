@@ -126,6 +126,14 @@ def _send(rig: Rig, count: int, refused: str = "") -> None:
         rig.journals["scheduler"].commit(effects)
 
 
+def _full_night(rig: Rig) -> None:
+    """Give one night's images a file that is larger than any disk has free, all of it a hole."""
+    night = rig.config.data / "images" / "2026-03-20"
+    night.mkdir(parents=True)
+    with (night / "0001.fits").open("wb") as file:
+        file.truncate(8 * 10**12)
+
+
 def _failed_job(rig: Rig) -> None:
     rig.add_job(rig.now - 60)
     write(rig.journals["jobs"], also=[lambda db: ledger.look(db, rig.now, 1)])
@@ -178,6 +186,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "alert_rules.readable": ("fail", lambda rig: rig.rules.write_text("rules: [")),
     "archive.behind": ("warn", lambda rig: rig.add_event(rig.now - 3600)),
     "jobs.moving": ("warn", lambda rig: rig.add_job(rig.now - 3600)),
+    "disk.nights": ("warn", _full_night),
     "disk.images": ("warn", lambda rig: _ini(rig, "disk_images = 0.001", "disk_images = 1e9")),
     "secrets.key": ("fail", lambda rig: rig.config.key_file.chmod(0o644)),
     "backup.recent": ("warn", _old_backup),

@@ -12,11 +12,13 @@ from pathlib import Path
 from pyros import backup, certificates
 from pyros.certificates import Certificate
 from pyros.clock import system_time
+from pyros.files import free_gigabytes
 from pyros.health.check import HealthCheck, warning
 from pyros.sender.certificates import names
 from pyros.time_server import clock_offset
 
 _LEAST_INODES = 10_000
+_LAST_NIGHTS = 7
 _FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """No clock that is right is before this version was written."""
 _BACKUP_DAYS = 2.0
@@ -43,6 +45,15 @@ class DiskCheck(HealthCheck):
     def test_images(self) -> None:
         """So much is free that the camera exposes."""
         self.assert_free(self.observatory.config.data, self.observatory.config.limits.disk_images)
+
+    @warning
+    def test_nights(self) -> None:
+        """There is room for two nights like the fullest of the last week's."""
+        nights = sorted((self.observatory.config.data / "images").glob("????-??-??"))[-_LAST_NIGHTS:]
+        sizes = [sum(file.stat().st_size for file in night.iterdir()) / 1e9 for night in nights]
+        free, fullest = free_gigabytes(self.observatory.config.data), max(sizes, default=0.0)
+        if free < 2 * fullest:
+            self.fail(f"{free:.1f} GB are free, and a night of the last week has {fullest:.1f} GB of images")
 
     def test_files(self) -> None:
         """New files can be made: the disk has inodes, and isn't read-only."""
