@@ -17,10 +17,12 @@ import pytest
 from pyros import config
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.runtime.host import STEPS
+from pyros.nights.report import write_report
 from pyros.rehearsal import night
 from pyros.rehearsal.night import RehearsedNight
 from pyros.rehearsal.plan import NightPlan, NightResult
 from pyros.rehearsal.rehearse import command, night_folder, plans
+from pyros.rehearsal.stand_ins import stand_in
 
 JOBS = """
 [jobs]
@@ -41,6 +43,14 @@ every = 7 min
 command = pyros jobs clean --older 30d
 seconds = 60
 """
+
+
+def demo(folder: Path, more: str = "") -> Path:
+    """Copy the demo observatory, which then has a data folder of its own, and return its configuration."""
+    shutil.copytree(config.demo_file().parent / "observatory", folder / "observatory")
+    made = folder / config.FILE_NAME
+    made.write_text(config.demo_file().read_text() + more)
+    return made
 
 
 def rehearsed(**keys: object) -> NightResult:
@@ -98,7 +108,8 @@ def test_nights_together_are_one_plan() -> None:
 
 @pytest.mark.long
 def test_a_night_goes_over_into_a_day_and_the_next_night(tmp_path: Path) -> None:
-    plan = NightPlan(str(config.demo_file()), "2026-03-20", 1, "none", alerts=4, hours=0.5, together=2)
+    made = demo(tmp_path / "own")
+    plan = NightPlan(str(made), "2026-03-20", 1, "none", alerts=4, hours=0.5, together=2)
     world = RehearsedNight(plan, tmp_path / "nights")
     result = world.run()
     assert result.violations == ()
@@ -106,6 +117,14 @@ def test_a_night_goes_over_into_a_day_and_the_next_night(tmp_path: Path) -> None
     assert result.counts["openings"] >= 2
     state = world.journals.reader(world.config.journal("majordome")).state()
     assert msgspec.json.decode(state or b"{}", type=MajordomeState).night == "2026-03-21"
+    assert not config.load(made).data.exists(), "the observatory's own reports stay"
+
+
+def test_a_rehearsal_leaves_the_observatorys_own_reports_alone(tmp_path: Path) -> None:
+    made = demo(tmp_path)
+    report = stand_in(write_report, images=True, full_disk=False)
+    assert report((str(made), "2026-03-20")) == ["2026-03-20.md"]
+    assert not config.load(made).data.exists()
 
 
 def test_every_night_of_those_together_has_its_faults(tmp_path: Path) -> None:
@@ -144,10 +163,7 @@ def test_a_night_on_files_is_the_same_as_one_on_objects(monkeypatch: pytest.Monk
 @pytest.mark.long
 def test_the_nights_faults_hit_the_jobs_too(tmp_path: Path) -> None:
     """A queue is killed, the power fails, the disk is full: scheduled jobs begin and end, none is lost or doubled."""
-    folder = tmp_path / "observatory"
-    shutil.copytree(config.demo_file().parent / "observatory", folder / "observatory")
-    ini = folder / config.FILE_NAME
-    ini.write_text(config.demo_file().read_text() + JOBS)
+    ini = demo(tmp_path / "observatory", JOBS)
     kills = [f"00:{5 + 4 * number:02}:30 kill jobs away=20 step={step}" for number, step in enumerate(STEPS)]
     power = ["00:30:20 power away=60", "00:36:20 power away=20"]
     script = "\n".join([*kills, *power, "00:40:00 disk for=120", "00:50:00 clock step=600 for=300"])
