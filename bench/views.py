@@ -2,7 +2,7 @@
 
     python bench/views.py                       a million events, images and packets, and all the messages that are kept
     python bench/views.py --packets 10000000    as many packets in the archive: 13 GB, 9 minutes of a processor to write
-    python bench/views.py --quick               5,000 events, 1,000 of the others
+    python bench/views.py --quick               1,000 events, 300 of the others
 
 Journals, archive and index of images are written as the agents would write them, but with invented content;
 ``--archive`` names a file of packets that is filled up and stays. Each figure is the median, and the slowest. The lists
@@ -66,13 +66,13 @@ _MESSAGES = 10
 
 def main() -> None:
     parser = arguments(__doc__ or "")
-    parser.add_argument("--events", type=int, default=0, help="0: a million, quickly 5,000")
-    parser.add_argument("--packets", type=int, default=0, help="packets in the archive; 0: a million, quickly 1,000")
-    parser.add_argument("--images", type=int, default=0, help="images in the index; 0: a million, quickly 1,000")
+    parser.add_argument("--events", type=int, default=0, help="0: a million, quickly 1,000")
+    parser.add_argument("--packets", type=int, default=0, help="packets in the archive; 0: a million, quickly 300")
+    parser.add_argument("--images", type=int, default=0, help="images in the index; 0: a million, quickly 300")
     parser.add_argument("--archive", type=Path, help="an archive to fill up and look at, and to leave there")
     given = parser.parse_args()
     report = Report("views", given.json)
-    many, few, kept = (5_000, 1_000, 2_000) if given.quick else (1_000_000, 1_000_000, 50_000)
+    many, few, kept = (1_000, 300, 500) if given.quick else (1_000_000, 1_000_000, 50_000)
     count = given.events or many
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         config = msgspec.structs.replace(
