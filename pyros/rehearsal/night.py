@@ -6,6 +6,7 @@ be closed and parked, every outbox empty, and about every alert something decide
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,7 @@ class RehearsedNight:
 
     def __init__(self, plan: NightPlan, folder: Path) -> None:
         """Make everything in ``folder``, which must not have a night yet. Raises ConfigError or SimulatorError."""
+        gc.collect()  # what an earlier night has left ends now, and not in the midst of this one
         self.plan = plan
         self.folder = folder
         self.name = f"{plan.seed} {plan.date}"

@@ -167,7 +167,7 @@ def roof_before_the_mount_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close a roof without waiting for the mount."""
     init = _shutter_control.ShutterControl.__init__
     monkeypatch.setattr(
-        _shutter_control.ShutterControl, "__init__", lambda self, *args, **keys: init(self, *args[:6], **keys)
+        _shutter_control.ShutterControl, "__init__", lambda self, *args, **keys: init(self, *args[:7], **keys)
     )
 
 

@@ -248,6 +248,9 @@ class SimulatedCamera(SimulatedDevice):
             drawing = self._drawing(is_, self._site, moment, (is_.seed, count))
             image = await self._worker.run(self.draw, drawing, seconds=_DRAW_SECONDS)
             await readout
+        except GeneratorExit:  # nobody waits for the image any more, nor has it anything to wait for
+            waiting.clear()
+            raise
         finally:
             for each in waiting:  # cancelling one that is over does nothing
                 each.addErrback(_forget_cancelled)
