@@ -58,8 +58,8 @@ class JournalFile:
             raise JournalInUse(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
         was_there = os.fstat(lock).st_size > 0
         self.mark_before = _mark(lock)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()} {secrets.token_hex(16)}".encode(), 0)
+        written = os.pwrite(lock, f"{os.getpid()} {secrets.token_hex(16)}".encode(), 0)
+        os.ftruncate(lock, written)  # only now: on a full disk there would be no room for it any more
         self.mark = _mark(lock)
         return was_there
 
