@@ -16,7 +16,13 @@ from pyros.errors import AlertError
 
 Form = Literal["voevent", "json", "avro", "text"]
 _SPACE = b" \t\r\n\0"
-_TEST_WORDS = frozenset({"test", "tests", "testing", "mock", "mdc", "injection", "injections", "playground"})
+_TEST_WORDS = frozenset(
+    {
+        *("test", "tests", "testing", "mock", "mdc", "injection", "injections", "playground"),
+        *("firedrill", "firedrills"),  # SNEWS's (https://snews-publishing-tools.readthedocs.io)
+        *("simulated", "simulation", "simulations", "elasticc", "elasticc2"),  # Rubin's for brokers, and DESC's
+    }
+)
 """A part of a topic's name that makes all that comes by it a test, whatever the packets say themselves."""
 
 

@@ -195,9 +195,7 @@ def _draw_grid(pen: ImageDraw.ImageDraw, projection: _Projection) -> None:
 def _draw_legend(pen: ImageDraw.ImageDraw, legend: str, wanted: bool) -> None:
     font: Any = ImageFont.load_default(16)
     x, y = _MARGIN, _TOP + _HIGH + 10
-    items: list[tuple[str, Any, Any]] = [
-        (f"{share:.0%} of the probability", colour, None) for share, colour in _SHADES[:2]
-    ]
+    items: list[tuple[str, Any, Any]] = [(f"{share:.0%} of the probability", colour, None) for share, colour in _SHADES]
     items.append(("observed", _SEEN_SHADE, _SEEN))
     if wanted:
         items.append(("wanted", None, _WANTED))

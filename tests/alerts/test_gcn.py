@@ -271,6 +271,7 @@ def test_a_gravitational_wave_found_together_with_a_burst() -> None:
 def test_a_containment_in_percent() -> None:
     assert parse(changed("neutrino.json", containment_probability=68.0)).containment == pytest.approx(0.68)
     assert parse(changed("neutrino.json", containment_probability=680)).containment is None
+    assert parse(changed("neutrino.json", containment_probability=None)).containment == 0.9
 
 
 def test_the_radius_of_early_schemas() -> None:
@@ -430,7 +431,11 @@ def test_a_coincidence_of_detectors_on_gcn_is_the_same_event() -> None:
 
 
 @pytest.mark.parametrize(
-    "topic", ["gcn.notices.icecube.test.gold_bronze_track_alerts", "superk-sn_alert.TEST", "igwn.gwalert-playground"]
+    "topic",
+    [
+        *("gcn.notices.icecube.test.gold_bronze_track_alerts", "superk-sn_alert.TEST", "igwn.gwalert-playground"),
+        *("snews.alert-firedrill", "alerts-simulated"),
+    ],
 )
 @pytest.mark.parametrize("name", ["neutrino.json", "gravitational_wave.json", "burst.xml"])
 def test_what_comes_by_a_topic_for_tests_is_a_test(topic: str, name: str) -> None:
@@ -468,6 +473,22 @@ def test_a_detection_of_an_optical_survey(notice: dict[str, Any], stream: str, e
     assert (later.event, later.id != alert.id) == (event, True)
     bare = parse(json.dumps(dict.fromkeys(notice)).encode())
     assert (bare.target, bare.time) == (None, None)
+
+
+@pytest.mark.parametrize(("arcsec", "known"), [(0.0, True), (4.5, True), (20.0, False), (-999.0, False), (None, False)])
+def test_what_ztf_sees_at_a_known_asteroid_is_known(arcsec: float | None, known: bool) -> None:
+    candidate = {"ra": 10.5, "dec": -43.5, "jd": 2460924.75, "ssdistnr": arcsec, "ssnamenr": "1234"}
+    alert = parse(json.dumps({"objectId": "ZTF25acffkdr", "candid": 29, "candidate": candidate}).encode())
+    assert alert.known_source is known
+
+
+def test_classes_of_a_light_curve_are_of_its_object_each_time_anew() -> None:
+    first, later = (
+        parse(json.dumps({"oid": "ZTF25acffkdr", "lc_classification": {"probabilities": {"SNIa": share}}}).encode())
+        for share in (0.75, 0.5)
+    )
+    assert (first.event, first.target, first.classification) == ("ztf:ZTF25acffkdr", None, {"SNIa": 0.75})
+    assert first.id != later.id
 
 
 def test_a_voevent_as_json_is_the_voevent() -> None:

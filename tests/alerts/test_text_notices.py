@@ -84,10 +84,18 @@ SIGNALNESS:      6.1e-01 [dn]
     assert alert.far == pytest.approx(0.5 / 31_557_600)
 
 
+def test_a_coincidence_in_text_has_the_number_of_its_voevent() -> None:
+    text = b"TITLE: GCN/AMON NOTICE\nNOTICE_TYPE: AMON Neutrino-EM Coincidence\nEVENT_NUM: 4321\n"
+    assert parse(text).event == "amon:4321"
+
+
 @pytest.mark.parametrize(
     ("change", "role", "kind"),
     [
         (("This notice is from the ground", "This is a test notice"), "test", "initial"),
+        (("This notice is from the ground", "This Notice is a TEST"), "test", "initial"),
+        (("This notice is from the ground", "TEST of the coincidence server"), "test", "initial"),
+        (("This notice is from the ground", "This is not a TEST"), "observation", "initial"),
         (("Final Position", "Test Position"), "test", "initial"),
         (("This notice is from the ground", "This is definitely not a GRB"), "observation", "retraction"),
         (("Fermi-GBM Final Position", "Fermi-GBM Retraction"), "observation", "retraction"),

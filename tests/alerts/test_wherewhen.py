@@ -127,7 +127,7 @@ def test_units_of_each_number(position: str) -> None:
     assert alert.error_radius == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("system", ["UTC-GAL-GEO", "UTC-FK4-GEO", "UTC-ECLIPTIC-GEO"])
+@pytest.mark.parametrize("system", ["UTC-GAL-GEO", "UTC-FK4-GEO", "UTC-ECLIPTIC-GEO", "FK5-B1950"])
 def test_other_systems_are_not_taken_for_right_ascension(system: str) -> None:
     position = f'<Position2D unit="deg">{PAIR.format(10.5, -3)}{RADIUS}</Position2D>'
     assert parse(packet(system, position)).target is None

@@ -56,6 +56,8 @@ _ROLES: dict[str, Role] = {
 }
 """By ``alert_tense``; early schemas have some of the words under ``alert_type``."""
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
+CONTAINMENT = 0.9
+"""Of an error whose notice doesn't tell it (GCN's schema, core/Localization), or says null."""
 MIN_CORE_FIELDS = 2
 """Without a schema and a topic, a JSON object with so many of these fields is taken for a notice."""
 
@@ -165,7 +167,8 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     row = _row(notice, streams.of_schema(name.partition(".")[0].lower()))
     target = localization.find_target(notice)
     place, error, pointing = localization.find_position(target, row)
-    share = values.fraction(_percent(target.get("containment_probability", 0.9)))
+    said = target.get("containment_probability")
+    share = values.fraction(_percent(CONTAINMENT if said is None else said))
     containment = share or None if error is not None else None
     named = _named(notice, target, row)
     event = _event(notice, row, named, name)

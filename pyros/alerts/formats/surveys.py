@@ -7,6 +7,7 @@ names at the top. Each is a detection of an object, which is the event: there ar
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -33,6 +34,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """A (modified) Julian day, in the place."""
     known: tuple[str, ...] = ()
     """What names the known object of the Solar System that the detection belongs to, or says that there is one."""
+    distance: str = ""
+    """The arcseconds to the nearest such object; negative for none."""
     injected: str = ""
     """What says that the detection is of a star that was put into the image to test how it is found."""
     scale: str = "UTC"
@@ -74,11 +77,24 @@ SURVEYS = (
         objects=("objectId",),
         places=("candidate", ""),
         time="jd",
+        distance="candidate.ssdistnr",
+    ),
+    Survey(  # ALeRCE's classifier of light curves: classes of an object, without its place
+        marks=frozenset({"oid", "lc_classification"}),
+        detection=("candid",),
+        objects=("oid",),
+        places=("",),
+        time="mjd",
     ),
 )
 
 
-_CLASSES = ("classification", "classifications", "probabilities", "classificationScores")
+_NEAR = 5.0
+"""Arcseconds within which a detection is of the known object of the Solar System (Fink's "asteroid catcher")."""
+_CLASSES = (
+    *("classification", "classifications", "probabilities", "classificationScores"),
+    "lc_classification.probabilities",
+)
 _SCORES = {
     "rf_snia_vs_nonia": "early SN Ia",
     "snn_snia_vs_nonia": "SN Ia",
@@ -104,7 +120,7 @@ def of_notice(notice: dict[str, Any]) -> Survey | None:
 def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
     """Make the alert of one detection of an object."""
     found = next((text for path in survey.objects if (text := _text(_at(notice, path)))), "")
-    detection = next((text for path in survey.detection if (text := _text(_at(notice, path)))), "")
+    detection = next((text for path in survey.detection if (text := _text(_at(notice, path)))), "") or _digest(notice)
     letters = found.rstrip("0123456789abcdefghijklmnopqrstuvwxyz")
     stream = survey.name or _text(notice.get("survey")).lower() or letters.lower() or "survey"
     places = (notice if path == "" else _at(notice, path) for path in survey.places)
@@ -120,17 +136,28 @@ def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
         time=parse_iso(_text(place.get(survey.time)), survey.scale),
         ra=target[0] if target else None,
         dec=target[1] if target else None,
-        known_source=any(bool(_at(notice, path)) for path in survey.known),
+        known_source=any(bool(_at(notice, path)) for path in survey.known) or _is_near(notice, survey),
         classification=_classes(notice),
         measured=measurements.of_candidate(place) or measurements.of_candidate(notice),
     )
+
+
+def _digest(notice: dict[str, Any]) -> str:
+    """Return what tells a packet from others of its object where nothing numbers its detection."""
+    return hashlib.sha1(msgspec.json.encode(notice, order="sorted")).hexdigest()[:8]
+
+
+def _is_near(notice: dict[str, Any], survey: Survey) -> bool:
+    """Tell whether a known object of the Solar System stands where the detection is."""
+    distance = values.number(_at(notice, survey.distance)) if survey.distance else None
+    return distance is not None and 0 <= distance < _NEAR
 
 
 def _classes(notice: dict[str, Any]) -> dict[str, float]:
     """Read the broker's classes: probabilities by name, one name alone (Lasair's Sherlock), or Fink's scores."""
     found: dict[str, float] = {}
     for field in _CLASSES:
-        content = notice.get(field)
+        content = _at(notice, field)
         if isinstance(content, str) and content.strip():
             found[content.strip()[:100]] = 1.0
         for name, value in list(content.items())[:100] if isinstance(content, dict) else ():

@@ -72,7 +72,9 @@ _URLS = ("SKYMAP_FITS_URL", "HEALPIX_URL")
 _PROBABILITY = "PROB_"
 _CLASSES = {"NS": "HasNS", "REMNANT": "HasRemnant", "TERRES": "Terrestrial"}
 """How the classes of gravitational waves in text are called elsewhere, where that is not the same."""
-_TEST = re.compile(r"this is (?:only )?a test|\btest (?:notice|alert|event|position|message)", re.IGNORECASE)
+_TEST = re.compile(
+    r"\bis (?:only )?a test\b|\btest (?:notice|alert|event|position|message)|(?<!not a )(?-i:\bTEST\b)", re.IGNORECASE
+)
 _RETRACTION = re.compile(r"\bretract|\bnot a GRB\b|StarTracker had lost lock", re.IGNORECASE)
 _KNOWN = re.compile(r"\bmatches a source in the (?:on-board|ground|BAT) catalog", re.IGNORECASE)
 _NUMBERS = {name: number for number, name in NOTICES.items()}
@@ -203,6 +205,8 @@ def _params(fields: dict[str, list[str]], packet_type: int | None) -> list[Param
         params += [Param("", param, match[1], match[2] or "") for param in names if match]
     for key, param in _CODES.items():
         params += [Param("", param, match[1], "") for match in [_CODE.match(_first(fields, key))] if match]
+    if "RUN_NUM" not in fields and (match := _NUMBER.match(_first(fields, "EVENT_NUM"))):
+        params.append(Param("", "Event_ID", match[1], ""))  # AMON's coincidences are of no detector's run
     params += [Param("", "skymap_fits", url, "") for key in _URLS if (url := _first(fields, key))]
     for key in fields:
         if key.startswith(_PROBABILITY) and (match := _NUMBER.match(_first(fields, key))):

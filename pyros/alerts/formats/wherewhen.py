@@ -64,12 +64,17 @@ def source_coords(where: Any | None) -> Coords:
         position = child(element, "Position2D")
         if position is None:
             position = child(element, "Position3D")
-        if position is not None and (not system or "FK5" in system or "ICRS" in system):  # what else is RA and Dec
+        if position is not None and _is_j2000(system):
             ra, dec, error = _read(position)
             return Coords(system, isotime or found.isotime, offset, ra, dec, error)
         if isotime and not found.isotime:
             found = Coords(system, isotime, offset)
     return found
+
+
+def _is_j2000(system: str) -> bool:
+    """Tell whether a system's coordinates are RA and Dec of J2000: those of 1950 are half a degree away."""
+    return (not system or "FK5" in system or "ICRS" in system) and "1950" not in system
 
 
 def _system(coords: Any) -> str:

@@ -86,7 +86,7 @@ def fields(*, classes: bool) -> Iterator[str]:
     for survey in surveys.SURVEYS:
         yield from survey.marks
         yield from (each for each in (*survey.detection, *survey.objects) if not each.startswith(("diaObject.", "ssO")))
-        yield from (each for each in (*survey.known, survey.injected) if each)
+        yield from (each for each in (*survey.known, survey.distance, survey.injected) if each)
         for place in survey.places:
             yield from (f"{place}.{name}".removeprefix(".") for name in (*survey.axes, survey.time, *measured))
     yield "publisher"

@@ -20,8 +20,8 @@ from pyros.errors import AlertError
 
 Mask = Callable[[Floats, Floats], NDArray[np.bool_]]
 """Of right ascensions and declinations (ICRS degrees) those that may be observed."""
-_SPLIT = 4
-"""Cells across a field."""
+_SPLIT, _WIDE_SPLIT, _WIDE = 4, 8, 3.0
+"""Cells across a field, across a wide one, and from how many degrees on it is wide: it has few of them."""
 _REGION = 0.999
 """The share of the probability that is looked at: the rest may be most of the sky."""
 
@@ -68,7 +68,8 @@ def make_tiles(
     total = float(
         skymap.probability.sum() if observable is None else skymap.probability[observable(*skymap.centres)].sum()
     )
-    fine = skymap.split(min(field.width, field.height) / _SPLIT, max(share, _REGION))
+    size = min(field.width, field.height)
+    fine = skymap.split(size / (_WIDE_SPLIT if size >= _WIDE else _SPLIT), max(share, _REGION))
     ra, dec = fine.centres
     weight = fine.probability if observable is None else np.where(observable(ra, dec), fine.probability, 0.0)
     used = weight > 0
