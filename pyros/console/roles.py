@@ -17,7 +17,7 @@ class Role(IntEnum):
     OPERATOR = 3
     """Stops, holds and releases the observatory, and commands its devices."""
     ADMIN = 4
-    """Invites people and changes what they may; sees tracebacks."""
+    """Invites people, changes what they may and lets them choose new passwords; sees tracebacks."""
 
     @property
     def word(self) -> str:

@@ -53,6 +53,17 @@ class InvitationLink(msgspec.Struct, frozen=True):
     """The invitation's number: it is used once."""
 
 
+class PasswordLink(msgspec.Struct, frozen=True):
+    """A link by which a person chooses a new password: made by an admin for who has forgotten the old one."""
+
+    name: str
+    """The person."""
+    mark: str
+    """A keyed hash of the password that it replaces: when that has changed, the link is used up."""
+    by: str
+    """The admin."""
+
+
 class Download(msgspec.Struct, frozen=True):
     """A link to a file that a job has left: whoever has the link may take the file."""
 

@@ -47,6 +47,7 @@ urlpatterns = [
     path("sign-in", signing.sign_in, name="sign in"),
     path("enter/<str:sealed>", signing.enter, name="enter"),
     path("invitation/<str:sealed>", signing.accept, name="invitation"),
+    path("password/<str:sealed>", signing.choose_password, name="choose password"),
     path("acknowledge/<str:token>", acknowledging.acknowledged, name="acknowledge"),
     *[path(service.path, serve(service)) for service in SERVICES],
     path("api/v1/openapi.json", api_answers.describe, name="openapi"),

@@ -83,6 +83,6 @@ def test_a_pass_counts_only_while_the_database_cannot_be_asked(console: Running)
     browser = console.browser(Role.OPERATOR, "dismissed")
     page = browser.get("/").body
     assert "STOP" in page
-    assert console.browser(Role.ADMIN).post("/users/dismissed", {"active": "no"}, page="/users").status == 303
+    assert console.browser(Role.ADMIN).post("/users/dismissed/change", {"active": "no"}, page="/users").status == 303
     assert browser.post("/stop", page="/sign-in").status == 401
     assert held(console) == ""

@@ -101,6 +101,47 @@ def test_an_invitation_is_used_once_and_its_person_signs_in(console: Running) ->
         SwitchFile(console.section.folder).set("sign_in", on=True)
 
 
+def test_a_forgotten_password_is_replaced_once_by_an_admins_link(console: Running) -> None:
+    person, admin = console.browser(Role.OPERATOR, "forgetful"), console.browser(Role.ADMIN)
+    assert person.post("/you/password", {"old": "", "new": PASSWORD}, page="/you").status == 303
+    assert console.browser(Role.OPERATOR).post("/users/forgetful/password", page="/you").status == 403
+    token = {"Authorization": f"Bearer {token_of(admin, 'admin')}"}
+    assert console.browser().ask("POST", "/users/forgetful/password", headers=token).status == 403
+    assert admin.post("/users/nobody-there/password", page="/users").status == 404
+
+    def link() -> str:
+        page = admin.post("/users/forgetful/password", page="/users").body
+        found = re.search(r'value="(http://[^"]+/password/[^"]+)"', page)
+        assert found is not None, page
+        return urlsplit(found[1]).path
+
+    path, other, fresh = link(), link(), PASSWORD + "-still"
+    stranger = console.browser()
+    assert "forgetful" in stranger.get(path).body
+    assert person.get("/").status == 200  # opening it has changed nothing
+    assert stranger.post(path, {"password": "short"}, page=path).status == 400
+    switches = SwitchFile(console.section.folder)
+    for name, on in (("read_only", True), ("sign_in", False)):
+        switches.set(name, on=on)
+        assert stranger.post(path, {"password": fresh}, page="/sign-in").status == 403
+        switches.set(name, on=not on)
+    assert stranger.post(path, {"password": fresh}, page=path).status == 302
+    assert (stranger.get("/").status, person.get("/").status, person.get("/live").status) == (200, 302, 401)
+    for used in (path, other, path[:-1] + ("0" if path[-1] != "0" else "1")):
+        assert console.browser().get(used).status == 403
+    again = console.browser()
+    assert again.post("/sign-in", {"name": "forgetful", "password": PASSWORD}, page="/sign-in").status == 401
+    assert again.post("/sign-in", {"name": "forgetful", "password": fresh}, page="/sign-in").status == 302
+    path = link()
+    assert admin.post("/users/forgetful/change", {"active": "no"}, page="/users").status == 303
+    assert console.browser().get(path).status == 403
+    assert admin.post("/users/forgetful/password", page="/users").status == 404
+    told = "".join(file.read_text() for file in console.section.folder.glob("audit-*.jsonl"))
+    assert '"make password link"' in told
+    assert "by a link of admin" in told
+    assert path not in told + console.log.read_text()
+
+
 def test_after_five_wrong_passwords_it_has_to_be_waited(console: Running) -> None:
     browser = console.browser()
     wrong = {"name": "galileo", "password": "wrong"}

@@ -19,11 +19,13 @@ from pyros.console.caller import Caller, address_of, caller_of
 from pyros.console.people.models import Invitation as InvitationRow
 from pyros.console.people.models import User
 from pyros.console.roles import Role
-from pyros.console.sealed import InvitationLink, SignInLink, unseal
+from pyros.console.sealed import InvitationLink, PasswordLink, SignInLink, unseal
+from pyros.keys import sign
 
 _BACKEND = "django.contrib.auth.backends.ModelBackend"
 _OVER = "this link has been used, is too old, or is not one of ours; ask for another"
 _CLOSED = "signing in is switched off now"
+_READ_ONLY = "the console is read-only now: open the link again when it no longer is"
 
 
 @sensitive_post_parameters("password")
@@ -76,8 +78,8 @@ def accept(request: HttpRequest, sealed: str) -> HttpResponse:
     row = None if invitation is None else InvitationRow.objects.filter(id=invitation.id, used=False).first()
     if row is None:
         return problem(request, 403, _OVER)
-    if not settings.CONSOLE.switches.read().sign_in:
-        return problem(request, 403, _CLOSED)
+    if refused := _closed(request):
+        return refused
     shown = {"role": Role(row.role).word, "mistakes": []}
     if request.method != "POST":
         return render(request, "invitation.html", shown)
@@ -95,6 +97,38 @@ def accept(request: HttpRequest, sealed: str) -> HttpResponse:
     return HttpResponseRedirect("/")
 
 
+def password_mark(user: User) -> str:
+    """Return what a link for a new password says of the old one, which nobody learns from it."""
+    return sign(settings.CONSOLE.secret, "password link", user.name, user.password)[:32]
+
+
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def choose_password(request: HttpRequest, sealed: str) -> HttpResponse:
+    """Have who has forgotten the password choose a new one, once: it ends all sessions of that person."""
+    entry = unseal(settings.CONSOLE.secret, PasswordLink, sealed)
+    user = None if entry is None else User.objects.filter(name=entry.name, is_active=True).first()
+    if entry is None or user is None or password_mark(user) != entry.mark:
+        return problem(request, 403, _OVER)
+    if refused := _closed(request):
+        return refused
+    shown = {"name": user.name, "mistakes": []}
+    if request.method != "POST":
+        return render(request, "choose_password.html", shown)
+    old, password = user.password, str(request.POST.get("password", ""))[:1000]
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        return render(request, "choose_password.html", shown | {"mistakes": error.messages}, status=400)
+    user.set_password(password)
+    if not User.objects.filter(pk=user.pk, password=old, is_active=True).update(password=user.password):
+        return problem(request, 403, _OVER)
+    settings.CONSOLE.attempts.succeeded(user.name, address_of(request))
+    login(request, user, backend=_BACKEND)
+    note(Caller(user.name, address=address_of(request)), "choose password", f"by a link of {entry.by}")
+    return HttpResponseRedirect("/")
+
+
 def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session."""
     caller = caller_of(request)
@@ -104,6 +138,14 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     answer = HttpResponseRedirect("/sign-in", status=303)
     answer.delete_cookie(settings.PASS_COOKIE_NAME, samesite="Lax")
     return answer
+
+
+def _closed(request: HttpRequest) -> HttpResponse | None:
+    """Refuse a link that would change who may come in, while that is switched off or nothing is to be changed."""
+    switches = settings.CONSOLE.switches.read()
+    if not switches.sign_in:
+        return problem(request, 403, _CLOSED)
+    return problem(request, 403, _READ_ONLY) if switches.read_only else None
 
 
 def _own(request: HttpRequest, url: str) -> str:

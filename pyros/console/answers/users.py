@@ -10,14 +10,16 @@ from django.shortcuts import render
 
 from pyros.console.answers.doing import note
 from pyros.console.answers.errors import problem
+from pyros.console.answers.signing import password_mark
 from pyros.console.audit import Act
 from pyros.console.caller import caller_of
 from pyros.console.people.models import Invitation as InvitationRow
 from pyros.console.people.models import User
 from pyros.console.roles import Role, role_named
-from pyros.console.sealed import InvitationLink, seal
+from pyros.console.sealed import InvitationLink, PasswordLink, seal
 
 INVITATION_SECONDS = 7 * 86400.0
+PASSWORD_LINK_SECONDS = 86400.0
 _ACTS = 100
 
 
@@ -84,3 +86,20 @@ def change(request: HttpRequest, name: str) -> HttpResponse:
     user.save()
     note(caller, "change user", f"{name}: {Role(user.role).word}, {'on' if user.is_active else 'off'}")
     return HttpResponseRedirect("/users", status=303)
+
+
+def make_password_link(request: HttpRequest, name: str) -> HttpResponse:
+    """Make a link by which a person chooses a new password, and show it once.
+
+    A program makes none: a stolen token would take over whoever it names.
+    """
+    caller = caller_of(request)
+    if caller.token:
+        return problem(request, 403, "links for passwords are made by people who have signed in")
+    user = User.objects.filter(name=name, is_active=True).first()
+    if user is None:
+        raise Http404
+    entry = PasswordLink(user.name, password_mark(user), caller.name)
+    link = request.build_absolute_uri(f"/password/{seal(settings.CONSOLE.secret, entry, PASSWORD_LINK_SECONDS)}")
+    note(caller, "make password link", name)
+    return render(request, "password_link.html", {"link": link, "name": name, "hours": PASSWORD_LINK_SECONDS / 3600})
