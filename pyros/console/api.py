@@ -15,6 +15,7 @@ import msgspec
 from pyros import __version__
 from pyros.console.actions import ACTIONS, Action
 from pyros.console.answers.naming import named
+from pyros.console.api_bodies import POSTED
 from pyros.console.pages import MAX_LIMIT, Page, limit, yes
 from pyros.console.roles import Role
 
@@ -28,7 +29,9 @@ _TYPES: dict[str, dict[str, Any]] = {
     "int": {"type": "integer", "minimum": 0}, "str": {"type": "string"}, "path": {"type": "string"},
 }  # fmt: skip
 _PROBLEM = {
-    "type": "object", "properties": {"error": {"type": "string"}, "detail": {"type": "string"}}, "required": ["error"],
+    "type": "object", "required": ["error"],
+    "properties": {"error": {"type": "string"}, "detail": {"type": "string"},
+                   "problems": {"type": "array", "items": {"type": "string"}}},
 }  # fmt: skip
 _ORDERED = {
     "type": "object",
@@ -37,15 +40,6 @@ _ORDERED = {
         "missing": {"type": "object", "additionalProperties": {"type": "string"}},
     },
     "required": ["order", "agents", "missing", "problem"],
-}  # fmt: skip
-
-_NOTE = {
-    "type": "object",
-    "properties": {
-        "event": {"type": "string", "maxLength": 400}, "text": {"type": "string", "maxLength": 4000},
-        "tags": {"type": "array", "maxItems": 10, "items": {"type": "string", "pattern": r"^[\w.+-]{1,40}$"}},
-    },
-    "required": ["event"],
 }  # fmt: skip
 
 
@@ -57,11 +51,12 @@ def api_path(page: Page) -> str:
 def openapi(pages: Iterable[Page]) -> dict[str, Any]:
     """Return the description of the API, OpenAPI 3.1, for the pages that aren't hidden."""
     pages = [page for page in pages if api_path(page)]
+    returned = [_returned(page) for page in pages]
     schemas, components = msgspec.json.schema_components(
-        [_returned(page) for page in pages], ref_template="#/components/schemas/{name}"
+        [*returned, *(named(posted.answer) for posted in POSTED.values())], ref_template="#/components/schemas/{name}"
     )
     paths: dict[str, Any] = {}
-    for page, schema in zip(pages, schemas, strict=True):
+    for page, schema in zip(pages, schemas, strict=False):
         written = _CONVERTER.sub(r"{\g<name>}", api_path(page))
         paths[f"/{written}"] = {"get": _reading(page, schema)}
     sections = {page.hidden_by for page in pages}
@@ -69,10 +64,14 @@ def openapi(pages: Iterable[Page]) -> dict[str, Any]:
         if action.order:
             paths[f"/{action.path}"] = {"post": _order(action)}
         elif action.section in sections:
-            paths[f"/{action.path}"] = {"post": _NOTING}
+            paths[f"/{action.path}"] = {"post": _change(action)}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "PYROS", "version": __version__, "description": "An observatory's data and orders."},
+        "info": {
+            "title": "PYROS",
+            "version": __version__,
+            "description": "An observatory's data, requests and orders.",
+        },
         "security": [{"token": []}],
         "paths": paths,
         "components": {
@@ -120,10 +119,25 @@ def _order(action: Action) -> dict[str, Any]:
     }
 
 
+def _change(action: Action) -> dict[str, Any]:
+    posted = POSTED[action.name]
+    kind = posted.answer.partition(":")[2]
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind}"}}}
+    return {
+        "operationId": action.name.removesuffix(" by API").replace(" ", "_"),
+        "summary": f"{posted.summary}; for the role {action.role.word}",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": posted.body}}},
+        "responses": {
+            **{str(code): {"description": words, "content": content} for code, words in posted.made.items()},
+            **_problems(400, 401, 403, 404, 409, 503),
+        },
+    }
+
+
 def _problems(*codes: int) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     words = {400: "it makes no sense", 401: "no token", 403: "not for this role, or not now", 404: "there is none",
-             503: "it cannot be read now"}  # fmt: skip
+             409: "it is another's, or of an alert", 503: "it cannot be read now"}  # fmt: skip
     return {str(code): {"description": words[code], "content": content} for code in codes}
 
 
@@ -138,15 +152,3 @@ def _value(convert: Callable[[str], Any]) -> dict[str, Any]:
             return schema
     returned: Any = get_type_hints(convert).get("return") if convert is not str else str
     return {"type": {float: "number", int: "integer"}.get(returned, "string")}
-
-
-_NOTING = {
-    "operationId": "add_note",
-    "summary": "Write a note about an event, or tags; for the role observer",
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _NOTE}}},
-    "responses": {
-        "201": {"description": "the note", "content": {"application/json": {
-            "schema": {"$ref": "#/components/schemas/NoteLine"}}}},
-        **_problems(400, 401, 403, 404, 503),
-    },
-}  # fmt: skip

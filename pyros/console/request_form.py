@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import msgspec
-
 from pyros.messages import Exposures, Observation
 from pyros.planning.intake.validation import FAR_SECONDS
 
@@ -32,16 +30,6 @@ def given_of(request: Observation) -> dict[str, str]:
         given["from"] = _instant(window.begin)
         given["until"] = _instant(window.end) if window.end - window.begin < FAR_SECONDS - 1 else ""
     return given
-
-
-def changed(known: Observation, found: Observation) -> Observation:
-    """Return a known request with what its form said; ``found`` was made of the form alone."""
-    windows = found.windows if len(known.windows) <= 1 else known.windows
-    place = (found.ra, found.dec) if known.orbit is None else (known.ra, known.dec)
-    return msgspec.structs.replace(
-        known, target=found.target, ra=place[0], dec=place[1], exposures=found.exposures, priority=found.priority,
-        min_altitude=found.min_altitude, reason=found.reason, windows=windows,
-    )  # fmt: skip
 
 
 def exposures_text(exposures: tuple[Exposures, ...]) -> str:

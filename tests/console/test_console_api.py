@@ -7,8 +7,13 @@ import random
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from pyros.agents.scheduler import SchedulerAgent
 from pyros.console.roles import Role
-from tests.console.conftest import Browser, Running
+from pyros.console.switches import SwitchFile
+from pyros.planning.intake.validation import KEYS
+from tests.conftest import wait_until
+from tests.console.conftest import Answer, Browser, Running
+from tests.console.test_console_security import token_of
 
 _NONSENSE = (
     "", "0", "-1", "1", "7", "1e400", "nan", "999999999999999999999999", "yes", "x" * 3000, "{}", "[]", "null",
@@ -34,6 +39,9 @@ def test_it_is_described_and_every_reference_is_there(console: Running) -> None:
     text = json.dumps(found)
     for name in {each.split('"')[0] for each in text.split("#/components/schemas/")[1:]}:
         assert name in found["components"]["schemas"]
+    keys = set(found["paths"]["/api/v1/requests/new"]["post"]["requestBody"]["content"]["application/json"]["schema"][
+        "properties"])  # fmt: skip
+    assert keys == {*KEYS, "check"} - {"owner"}
     assert not any("users" in path or "administration" in path for path in found["paths"])
 
 
@@ -79,3 +87,99 @@ def test_orders_take_json_and_tell_who_did_not_answer(console: Running) -> None:
     assert "clouds" in browser.get("/api/v1/state").body
     released = browser.ask("POST", "/api/v1/release", b"{}", headers=headers)
     assert (released.status, released.json["order"]) == (200, "release")
+
+
+class Program:
+    """Shows a token of a person's, in some scope."""
+
+    def __init__(self, console: Running, role: Role, name: str = "", scope: str = "") -> None:
+        self._token = token_of(console.browser(role, name), scope or role.word)
+        self._browser = console.browser()
+
+    def post(self, path: str, body: Any) -> Answer:
+        """Send JSON."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self._browser.ask("POST", f"/api/v1/requests/{path}", content, headers=headers)
+
+
+M31 = {"target": "M 31", "ra": "00:42:44.3", "dec": 41.269, "exposures": [{"filter": "r", "seconds": 60, "count": 3}],
+       "max_airmass": 2, "windows": [{"until": "2090-01-01"}]}  # fmt: skip
+
+
+def test_a_program_asks_for_an_observation_changes_and_withdraws_it(console: Running) -> None:
+    observer, other = Program(console, Role.OBSERVER), Program(console, Role.OBSERVER, "leavitt")
+    operator = Program(console, Role.OPERATOR)
+    assert observer.post("new", M31).status == 503  # no scheduler runs yet
+    scheduler = SchedulerAgent()
+    scheduler.start(console.config)
+
+    def requests() -> dict[str, Any]:
+        answer = console.browser(Role.VIEWER).get("/api/v1/requests")
+        return {each["request"]["id"]: each["request"] for each in answer.json["requests"]}
+
+    try:
+        checked = observer.post("new", M31 | {"check": True})
+        assert (checked.status, checked.json["sent"], requests()) == (200, False, {})
+        assert checked.json["next_up"]["begin"] > 0
+        assert "It can be made: next up " in checked.json["words"]
+        made = observer.post("new", M31)
+        assert (made.status, made.json["request"]["id"], made.json["request"]["owner"]) == (201, "m-31", "observer")
+        wait_until(lambda: "m-31" in requests(), what="the request")
+        assert observer.post("new", M31 | {"id": "m-31"}).status == 400  # it is there already
+        given = {"key": "m-31", "priority": 30, "max_airmass": None, "comment": "an outburst"}
+        assert other.post("change", given).status == other.post("cancel", {"key": "m-31"}).status == 409
+        assert observer.post("change", given | {"check": True}).json["request"]["priority"] == 30
+        assert observer.post("change", given).json["sent"]
+        wait_until(lambda: requests()["m-31"]["priority"] == 30, what="the change")
+        found = requests()["m-31"]
+        assert found["reason"] == "an outburst"
+        assert "max_airmass" not in found.get("constraints", {})
+        assert found["exposures"][0]["count"] == 3
+        assert len(found["windows"]) == 1
+        assert operator.post("change", {"key": "m-31", "windows": None, "exposures": "i:5x2"}).status == 200
+        wait_until(lambda: not requests()["m-31"].get("windows"), what="the operator's change")
+        assert requests()["m-31"]["owner"] == "observer"
+        assert observer.post("cancel", {"key": "m-31", "why": "clouds"}).json == {"key": "m-31"}
+        wait_until(lambda: not requests(), what="the withdrawal")
+        assert observer.post("cancel", {"key": "m-31"}).status == 404
+    finally:
+        scheduler.stop()
+    told = "".join(file.read_text() for file in console.section.folder.glob("audit-*.jsonl"))
+    assert told.count('"observer/script"') >= 4
+
+
+def test_a_request_that_makes_no_sense_is_refused_with_each_reason(console: Running) -> None:
+    observer = Program(console, Role.OBSERVER)
+    answer = observer.post("new", M31 | {"dec": "+95", "exposures": "r", "prioritaet": 3})
+    assert answer.status == 400
+    assert [each.split(":")[0] for each in answer.json["problems"]] == [
+        "request prioritaet", "request dec", "request exposures",
+    ]  # fmt: skip
+    nonsense: tuple[Any, ...] = (
+        M31 | {"owner": "galileo"}, M31 | {"check": "yes"}, {"target": "M 31"}, [], 3, b"{", b"\xff", b"",
+        b'{"target": ' + b"[" * 5000, M31 | {"ra": 10**400}, M31 | {"priority": True},
+        M31 | {"exposures": [{"filter": [], "seconds": {}}]}, M31 | {"cadence": {"every": []}},
+    )  # fmt: skip
+    for wrong in nonsense:
+        refused = observer.post("new", wrong)
+        assert (refused.status, bool(refused.json["error"])) == (400, True), (wrong, refused)
+    never = observer.post("new", M31 | {"dec": -80, "check": True})
+    assert (never.status, never.json["next_up"]["begin"]) == (200, None)
+    assert "cannot be observed within a year" in never.json["words"]
+    bodies: tuple[dict[str, Any], ...] = ({}, {"key": "x" * 300}, {"key": "x", "id": "y"})
+    for body in bodies:
+        assert observer.post("change", body).status == 400, body
+    for body in ({"key": 3}, {"key": "x", "why": 3}, {"key": "x", "y": 1}):
+        assert observer.post("cancel", body).status == 400, body
+    assert observer.post("change", {"key": "nothing"}).status == 404
+
+
+def test_programs_ask_only_where_their_scope_and_the_switches_let_them(console: Running) -> None:
+    assert Program(console, Role.OPERATOR, scope="viewer").post("new", M31).status == 403
+    observer, switches = Program(console, Role.OBSERVER), SwitchFile(console.section.folder)
+    for name, on in (("read_only", True), ("requests", False)):
+        switches.set(name, on=on)
+        assert [observer.post(path, M31).status for path in ("new", "change", "cancel")] == [403] * 3
+        switches.set(name, on=not on)
+    assert observer.post("new", M31 | {"check": True}).status == 200

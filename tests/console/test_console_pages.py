@@ -13,7 +13,7 @@ import pytest
 from pyros import messages
 from pyros.agents import Agent
 from pyros.agents.scheduler import SchedulerState
-from pyros.console.request_form import changed, given_of
+from pyros.console.request_form import given_of
 from pyros.console.roles import Role
 from pyros.console.switches import SwitchFile
 from pyros.imagery.index import ImageIndex, index_file
@@ -22,6 +22,7 @@ from pyros.messages import Exposures, Message, Observation, Orbit, SourceFound, 
 from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
 from pyros.planning import night_log
+from pyros.planning.intake.amending import amended
 from pyros.planning.intake.draft import Draft
 from pyros.planning.intake.names import NamedPosition
 from pyros.planning.intake.validation import Reviewer
@@ -240,8 +241,8 @@ def test_what_a_form_says_is_what_it_was_given() -> None:
     found = reviewer.review(Draft("T", dict(given)))
     assert reviewer.problems == []
     assert found is not None
-    assert changed(known, found) == known
-    assert changed(msgspec.structs.replace(known, target="U"), found) == known
+    assert amended(known, found, given_of(known)) == known
+    assert amended(msgspec.structs.replace(known, target="U"), found, given_of(known)) == known
     assert not {"ra", "dec"} & set(given_of(msgspec.structs.replace(known, orbit=COMET)))
 
 

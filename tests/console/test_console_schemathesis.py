@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from pyros.agents.scheduler import SchedulerAgent
 from pyros.console.roles import Role
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
-from tests.console.conftest import Running
+from tests.cli.conftest import copy_demo
+from tests.console.conftest import Running, running_console
 from tests.console.test_console_security import token_of
 from tests.views.test_lists import written_events
 
@@ -23,7 +25,17 @@ SECONDS = 600.0
 
 @pytest.mark.long
 @pytest.mark.skipif(importlib.util.find_spec("schemathesis") is None, reason="needs schemathesis (extra dev)")
-def test_nothing_that_schemathesis_asks_is_a_servers_error(console: Running, tmp_path: Path) -> None:
+def test_nothing_that_schemathesis_asks_is_a_servers_error(tmp_path: Path) -> None:
+    with running_console(copy_demo(tmp_path), ("\n; simbad = no", "\nsimbad = no")) as console:
+        scheduler = SchedulerAgent()
+        scheduler.start(console.config)
+        try:
+            ask_whatever_is_described(console, tmp_path)
+        finally:
+            scheduler.stop()
+
+
+def ask_whatever_is_described(console: Running, tmp_path: Path) -> None:
     written_events(console.config, 5)
     index = ImageIndex(index_file(console.config))
     index.add([ImageRecord(path=str(tmp_path / "one.fits"), night="2026-03-20", started=5.0, filter="r")])

@@ -10,7 +10,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from pyros.console.answers.doing import note
-from pyros.console.answers.requesting import keep
+from pyros.console.answers.request_desk import keep
 from pyros.console.answers.serving import base_of, detail, send_file
 from pyros.console.caller import caller_of
 from pyros.console.roles import Role

@@ -38,7 +38,7 @@ def _whole(low: int, high: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         try:
             number = int(value) if not isinstance(value, bool | float) else None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
         if number is None or not low <= number <= high:
             raise ValueError(f"must be a whole number from {low} to {high}; not {value!r}")
@@ -51,7 +51,7 @@ def _number(low: float, high: float, unit: str = "") -> Callable[[Any], float]:
     def read(value: Any) -> float:
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not low <= number <= high:
             what = f"a number of {unit}" if unit else "a number"
