@@ -21,7 +21,7 @@ from pyros.views.devices import devices
 from pyros.views.event import event
 from pyros.views.events import events
 from pyros.views.images import image, images
-from pyros.views.messages import messages
+from pyros.views.messages import messages, without_tracebacks
 from pyros.views.observations import observations
 from pyros.views.reports import report, reports
 from pyros.views.requests import request, requests
@@ -53,6 +53,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """
     data: str = ""
     """The same for what the console itself keeps: ``module:function``, which takes the request and the values."""
+    veil: Callable[[Any], Any] | None = None
+    """What makes of its answer that of everybody but admins; None where all see the same."""
     role: Role = Role.VIEWER
     """Who may see it."""
     menu: bool = True
@@ -166,6 +168,7 @@ PAGES = (
     Page(name="device", title="Device", path="device", template="device.html", menu=False, section="devices",
          data="pyros.console.answers.describing:device", query={"key": key}),
     Page(name="messages", title="Messages", path="messages", template="messages.html", view=messages,
+         veil=without_tracebacks,
          query={"after": key, "limit": limit, "agent": key, "failed": yes}),
     Page(name="sources", title="Sources", path="sources", template="sources.html", view=sources),
     Page(name="nights", title="Nights", path="nights", template="nights.html", view=reports),

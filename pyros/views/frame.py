@@ -12,7 +12,7 @@ import msgspec
 
 from pyros.views.devices import DeviceView, devices
 from pyros.views.events import EventLine, events
-from pyros.views.messages import MessageLine, messages
+from pyros.views.messages import MessageLine, messages, without_tracebacks
 from pyros.views.night import NightState, state
 from pyros.views.observed import Observed
 from pyros.views.plan import Tonight, tonight
@@ -91,7 +91,7 @@ def _frame(observed: Observed, number: int) -> ObservatoryFrame:
     return ObservatoryFrame(
         number=number, night=state(observed), plan=tonight(observed), weather=weather(observed, trend=False),
         devices=devices(observed), events=events(observed, limit=_EVENTS).events,
-        messages=messages(observed, limit=_MESSAGES).messages, last_image=_last_image(observed),
+        messages=without_tracebacks(messages(observed, limit=_MESSAGES)).messages, last_image=_last_image(observed),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from pyros.errors import UnknownAgent
 from pyros.journal import JournalReader
+from pyros.printable import last_line
 from pyros.views.observed import Observed
 
 Which = Literal["taken", "failed", "refused"]
@@ -83,6 +84,13 @@ def messages(
             number = reached[name]
             more[name] = number if number is not None else cursor.get(name, 1 << 62)
     return MessagePage(tuple(page), msgspec.json.encode(more).decode() if more else None)
+
+
+def without_tracebacks(page: MessagePage) -> MessagePage:
+    """Return a page in which the last line of each traceback is left, which says what went wrong but not where."""
+    return msgspec.structs.replace(page, messages=tuple(
+        msgspec.structs.replace(line, error=last_line(line.error)) if line.error else line for line in page.messages
+    ))  # fmt: skip
 
 
 def failure(observed: Observed, agent: str, number: int) -> str | None:

@@ -101,6 +101,9 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
     assert "cannot be read" in browser.get("/images/1").body
     failed = browser.get("/messages?failed=yes").body
     assert "ValueError: bad &lt;b&gt;" in failed
+    for path in ("/messages?failed=yes", "/messages.json", "/api/v1/messages", "/tonight.json", "/"):
+        assert "Traceback" not in browser.get(path).body, path
+    assert "Traceback" in console.browser(Role.ADMIN).get("/messages.json").body
     assert "/messages/retry" not in failed  # for operators
     operator = console.browser(Role.OPERATOR)
     assert "/messages/retry" in operator.get("/messages?failed=yes").body
@@ -146,6 +149,45 @@ def test_only_the_own_request_is_cancelled_by_an_observer(console: Running) -> N
     assert operator.post("/requests/cancel", {"key": "theirs"}, page="/requests").status == 503
     assert operator.post("/messages/retry", {"agent": "nobody", "number": "1"}, page="/messages").status == 404
     assert operator.post("/messages/retry", {"agent": "dome", "number": "1"}, page="/messages").status == 503
+
+
+class ForgetfulDome(Agent):
+    """Fails at *Close* until something is repaired."""
+
+    def __init__(self) -> None:
+        super().__init__(Agent.DOME)
+        self.repaired = False
+        self.closed: list[Message] = []
+        self.actions_by_message[messages.CLOSE] = self.close
+
+    def close(self, message: Message) -> None:
+        if not self.repaired:
+            raise ValueError("the motor's fuse is blown")
+        self.closed.append(message)
+
+
+def test_a_failed_message_is_retried_from_its_page(console: Running) -> None:
+    operator, dome, page = console.browser(Role.OPERATOR), ForgetfulDome(), "/messages?failed=yes"
+
+    def failed() -> list[str]:
+        lines = operator.get("/messages.json?failed=yes&agent=dome").json["messages"]
+        return [line["error"] for line in lines]
+
+    dome.start(console.config)
+    try:
+        assert operator.post("/devices/command", {"agent": "dome", "command": "Close"}, page="/devices").status == 303
+        wait_until(lambda: failed() == ["ValueError: the motor's fuse is blown"], what="the failure")
+        form = operator.get(page).body.partition('action="/messages/retry"')[2].partition("</form>")[0]
+        fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form))
+        assert operator.post("/messages/retry", fields, page=page).headers["location"] == page
+        assert failed() == ["ValueError: the motor's fuse is blown"]  # it has failed again
+        dome.repaired = True
+        assert operator.post("/messages/retry", fields, page=page).status == 303
+        wait_until(lambda: dome.closed, what="the message to be handled again")
+        wait_until(lambda: failed() == [], what="no failed message to be left")
+    finally:
+        dome.stop()
+    assert len(dome.closed) == 1
 
 
 class CommandedDome(Agent):

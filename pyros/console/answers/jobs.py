@@ -161,7 +161,7 @@ def job(request: HttpRequest, name: str) -> JobPage | None:
     ]
     return JobPage(
         _line(config, row), list(row.request.command) or [row.request.task], log_tail(config, row, _LOG_BYTES),
-        row.end.traceback if row.end is not None and caller.role >= Role.OPERATOR else "",
+        row.end.traceback if row.end is not None and caller.role >= Role.ADMIN else "",
         row.end.value if row.end is not None else None, left, row.ended is None,
         row.ended is None and caller.role >= Role.OBSERVER,
     )  # fmt: skip

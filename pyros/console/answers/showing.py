@@ -15,6 +15,7 @@ from pyros.console.answers.errors import problem, refuse
 from pyros.console.answers.naming import named
 from pyros.console.caller import caller_of
 from pyros.console.pages import Page
+from pyros.console.roles import Role
 from pyros.errors import PyrosError, UnknownAgent
 
 Answer = Callable[..., HttpResponse]
@@ -62,6 +63,8 @@ def _answer(request: HttpRequest, page: Page, values: Any, made: Callable[[Any],
         return problem(request, 503, "what the page shows cannot be read", str(error))
     if it is None:
         raise Http404
+    if page.veil is not None and caller_of(request).role < Role.ADMIN:
+        it = page.veil(it)
     return made(it)
 
 
