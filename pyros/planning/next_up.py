@@ -13,6 +13,7 @@ from pyros.planning.cadence import occurrences
 from pyros.planning.night_sky import NightSky, night_of
 from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, make_problem
 from pyros.planning.reasons import reason_never, reason_refused
+from pyros.planning.visibility import airmass
 from pyros.site import Site
 
 _STEP = 300.0
@@ -63,7 +64,11 @@ def next_up(request: Observation, site: Site, now: float, overheads: Overheads =
 
 def _is_always_low(request: Observation, site: Site) -> bool:
     """Whether it never comes as high as it must, on its meridian; one degree for precession, aberration, refraction."""
-    return request.orbit is None and 91.0 - abs(site.latitude - request.dec) < request.min_altitude
+    if request.orbit is not None:
+        return False
+    highest = min(90.0, 91.0 - abs(site.latitude - request.dec))
+    thickest = request.constraints.max_airmass or math.inf
+    return highest < request.min_altitude or thickest < (airmass(highest) if highest >= 0 else math.inf)
 
 
 def _first_in_night(request: Observation, site: Site, begin: float, end: float, overheads: Overheads) -> NextUp | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -41,9 +42,14 @@ def ask_whatever_is_described(console: Running, tmp_path: Path) -> None:
     index.add([ImageRecord(path=str(tmp_path / "one.fits"), night="2026-03-20", started=5.0, filter="r")])
     index.close()
     token = token_of(console.browser(Role.OPERATOR), "operator")
+    known = {"id": "0", "target": "M 31", "ra": 10.7, "dec": 41.3, "exposures": "r:60x3"}  # its id is asked for, too
+    headers = {"Authorization": f"Bearer {token}"}
+    made = console.browser().ask("POST", "/api/v1/requests/new", json.dumps(known).encode(), headers=headers)
+    assert made.status == 201
     done = subprocess.run(
         [sys.executable, Path(sys.executable).with_name("schemathesis"), "run", "--checks", CHECKS, "--seed", "1",
-         "--max-examples", "40", "--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--no-color",
+         "--max-examples", "25", "--phases", "examples,coverage,fuzzing", "--request-timeout", "60",
+         "--continue-on-failure", "--no-color",
          "--suppress-health-check", "all", "--header", f"Authorization: Bearer {token}",
          f"{console.section.url}api/v1/openapi.json"],
         capture_output=True, text=True, timeout=SECONDS, check=False, cwd=tmp_path,

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pyros.messages import Exposures, Observation
+from pyros.messages import Constraints, Exposures, Observation
 from pyros.planning import next_up as module
 from pyros.planning.next_up import next_up
 from pyros.site import Site
@@ -17,11 +17,17 @@ NOW = 1_795_994_754.0  # 2026-11-29 23:25 UTC
 REQUEST = Observation(id="x", target="x", ra=10.0, dec=41.0, exposures=(Exposures("r", 60.0, 3),))
 
 
-@pytest.mark.parametrize(("dec", "nights"), [(-80.0, 1), (-47.5, 1), (-36.0, 132)])
+@pytest.mark.parametrize(
+    ("dec", "airmass", "nights"),
+    [(-80.0, None, 1), (-47.5, None, 1), (-36.0, None, 132), (-20.0, 2.0, 1), (-20.0, 3.0, 132), (40.0, 1.0, 1)],
+)
 def test_what_never_rises_high_enough_is_told_by_its_first_night(
-    dec: float, nights: int, monkeypatch: pytest.MonkeyPatch
+    dec: float, airmass: float | None, nights: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At 43.93 degrees north -47.5 comes to -1.4 degrees, -36 to 10.07: that one has to be looked for in all nights."""
+    """At 43.93 degrees north -47.5 comes to -1.4 degrees, -36 to 10.07: that one has to be looked for in all nights.
+
+    -20 comes to 26 degrees, an airmass of 2.3; and nothing has one of 1.
+    """
     looked: list[Any] = []
 
     def low(*given: Any) -> str:
@@ -30,7 +36,8 @@ def test_what_never_rises_high_enough_is_told_by_its_first_night(
 
     monkeypatch.setattr(module, "_first_in_night", low)
     site = Site.load(SITE)
-    found = next_up(msgspec.structs.replace(REQUEST, dec=dec), site, NOW)
+    wanted = msgspec.structs.replace(REQUEST, dec=dec, constraints=Constraints(max_airmass=airmass))
+    found = next_up(wanted, site, NOW)
     assert (found.begin, found.reason, len(looked)) == (None, "it is too low", nights)
 
 
