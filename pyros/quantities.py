@@ -20,6 +20,17 @@ SIZES = {"B": 1.0, "kB": 2.0**10, "MB": 2.0**20, "GB": 2.0**30, "TB": 2.0**40}
 _QUANTITY = re.compile(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(.*?)\s*")
 
 
+def positive(text: str) -> float:
+    """Read a finite number above 0. Raises ValueError that says so."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError("is not a positive number")
+    return value
+
+
 def quantity(units: dict[str, float], low: float, high: float) -> ValueReader:
     """Make a reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
 

@@ -6,8 +6,8 @@ An observation never fails for it: what cannot be guided is exposed unguided, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from pyros.agents._observing import ObservationManagerState
 from pyros.agents.agent import Agent
 from pyros.errors import AgentError
 from pyros.messages import Exposures, Failure, Message, Observation, Order
@@ -40,7 +40,7 @@ class ObservationGuiding:
         self, manager: Agent, expect_within: Callable[[float | None], None], go_on: Callable[[], None]
     ) -> None:
         """``expect_within`` sets how long the guider may take, ``go_on`` begins the next exposure."""
-        self._manager: Any = manager
+        self._manager = manager
         self._expect_within, self._go_on = expect_within, go_on
         manager.actions_by_message |= {
             **dict.fromkeys(FINISHED.values(), self.steady),
@@ -57,18 +57,23 @@ class ObservationGuiding:
             key = f"{manager.config.path}: [{manager.section.name}] option_guide_from"
             raise AgentError(f"{key}: must be a number of seconds")
 
+    @property
+    def _state(self) -> ObservationManagerState:
+        state: ObservationManagerState = self._manager.state
+        return state
+
     # What the observation does.
 
     def observes(self) -> None:
         """Try it again, for a new observation."""
-        self._manager.state.guide_after = 0.0
+        self._state.guide_after = 0.0
 
     def begins(self, current: Observation, exposure: Exposures) -> bool:
         """Have the guider guide before an exposure that wants it; whether that is to be waited for.
 
         Not before the first image of an alert's observation, which is worth more than it would gain.
         """
-        manager, state = self._manager, self._manager.state
+        manager, state = self._manager, self._state
         if manager.GUIDER not in manager.config.agents or state.guiding == "on":
             return False
         if state.guiding == "off" and (
@@ -84,7 +89,7 @@ class ObservationGuiding:
 
     def gives_up_a_lost_star(self) -> bool:
         """Stop a guider that has lost its star; whether it had, so that the field may have gone since."""
-        if self._manager.state.guiding != "lost":
+        if self._state.guiding != "lost":
             return False
         self.stop()
         return True
@@ -92,7 +97,7 @@ class ObservationGuiding:
     def dithers(self, current: Observation, exposure: Exposures) -> bool:
         """Have the guider move its star between two images; not while it doesn't guide, then the telescope slews."""
         manager = self._manager
-        if manager.state.guiding != "on":
+        if self._state.guiding != "on":
             return False
         manager.send_to(manager.GUIDER, DITHER, Dither(observation=current.id, arcsec=exposure.dither))
         self._waits()
@@ -101,15 +106,15 @@ class ObservationGuiding:
     def pause(self) -> None:
         """Correct nothing while the focus moves."""
         manager = self._manager
-        if manager.state.guiding == "on":
-            manager.state.guiding = "paused"
+        if self._state.guiding == "on":
+            self._state.guiding = "paused"
             manager.send_to(manager.GUIDER, PAUSE_GUIDING, Order("the focus moves"))
 
     def stop(self) -> None:
         """Stop guiding: the telescope is going to move, or the observation has ended."""
         manager = self._manager
-        if manager.state.guiding != "off" or manager.state.phase == "guiding":
-            manager.state.guiding = "off"
+        if self._state.guiding != "off" or self._state.phase == "guiding":
+            self._state.guiding = "off"
             manager.send_to(manager.GUIDER, STOP_GUIDING, Order("the telescope moves, or the observation has ended"))
 
     def overdue(self) -> None:
@@ -119,8 +124,8 @@ class ObservationGuiding:
 
     def away(self) -> None:
         """Note that the guider is not connected."""
-        if self._manager.state.guiding != "off":
-            self._manager.state.guiding = "lost"
+        if self._state.guiding != "off":
+            self._state.guiding = "lost"
 
     # What the guider says.
 
@@ -129,7 +134,7 @@ class ObservationGuiding:
         if not self._waited_for(end):
             return
         manager.log.info("{id} is guided, to {error:.1f} arcseconds", id=end.observation, error=end.error)
-        manager.state.guiding = "on"
+        self._state.guiding = "on"
         self._go_on()
 
     def failed(self, message: Message) -> None:
@@ -140,15 +145,15 @@ class ObservationGuiding:
     def lost(self, message: Message) -> None:
         """Let the exposure go on: the star may come back, and is looked for before the next one."""
         manager, failure = self._manager, message.payload
-        if manager.state.guiding != "off" and manager.state.phase != "guiding" and self._is_of_current(failure):
+        if self._state.guiding != "off" and self._state.phase != "guiding" and self._is_of_current(failure):
             manager.log.warn("{id} is not guided: {reason}", id=failure.observation, reason=failure.reason)
-            manager.state.guiding = "lost"
+            self._state.guiding = "lost"
 
     def again(self, message: Message) -> None:
         manager = self._manager
-        if manager.state.guiding == "lost" and self._is_of_current(message.payload):
+        if self._state.guiding == "lost" and self._is_of_current(message.payload):
             manager.log.info("{id} is guided again", id=message.payload.observation)
-            manager.state.guiding = "on"
+            self._state.guiding = "on"
 
     def _unguided(self, reason: str) -> None:
         """Go on without guiding, for some minutes."""
@@ -156,17 +161,17 @@ class ObservationGuiding:
         manager.log.warn(
             "the next {minutes:.0f} minutes are exposed unguided: {reason}", minutes=RETRY_SECONDS / 60, reason=reason
         )
-        manager.state.guiding = "off"
-        manager.state.guide_after = manager.clock.time() + RETRY_SECONDS
+        self._state.guiding = "off"
+        self._state.guide_after = manager.clock.time() + RETRY_SECONDS
         self._go_on()
 
     def _waits(self) -> None:
-        self._manager.state.phase = "guiding"
+        self._state.phase = "guiding"
         self._expect_within(LIMIT_SECONDS)
 
     def _waited_for(self, end: Guiding | Failure) -> bool:
-        return self._manager.state.phase == "guiding" and self._is_of_current(end)
+        return self._state.phase == "guiding" and self._is_of_current(end)
 
     def _is_of_current(self, end: Guiding | Failure) -> bool:
-        current = self._manager.state.current
+        current = self._state.current
         return current is not None and end.observation == current.id

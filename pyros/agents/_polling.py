@@ -10,8 +10,9 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.instrument import CommandEnded, InstrumentAgent, InstrumentState, in_words
-from pyros.errors import AgentError, InstrumentError
+from pyros.errors import InstrumentError
 from pyros.messages import Message
+from pyros.quantities import positive
 from pyros.reactor import Reactor
 
 HAS_READ = messages.register("Device read", CommandEnded, guarded=True, fleeting=True)
@@ -52,11 +53,7 @@ class PollingAgent(InstrumentAgent):
 
     def attach(self, reactor: Reactor) -> None:
         super().attach(reactor)
-        self._pace = self.option("interval", float, _INTERVAL)
-        if not 0 < self._pace < float("inf"):
-            raise AgentError(
-                f"{self.config.path}: [{self.section.name}] option_interval: must be a positive number of seconds"
-            )
+        self._pace = self.option("interval", positive, _INTERVAL)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.clock.call_later(0, self._measure)

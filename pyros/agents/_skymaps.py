@@ -116,7 +116,7 @@ class SkyMapsAgent(Agent):
         def size(text: str) -> FieldOfView:
             match = _FIELD.fullmatch(text)
             if match is None:
-                raise ValueError("it must be degrees, such as 1.5 or 2x1.5")
+                raise ValueError("is not a field in degrees, such as 1.5 or 2x1.5")
             return FieldOfView(float(match[1]), float(match[2] or match[1]), overlap)
 
         overlap = self.option("overlap", float, 0.0)

@@ -49,6 +49,8 @@ from pyros.site import Site
 Handler = Callable[..., Any]
 _SERVICE_SECONDS = 60.0  # an order of service that is older begins none
 _T = TypeVar("_T")
+_NOT_CONVERTED: dict[Any, str] = {float: "is not a number", int: "is not a whole number"}
+"""What to say of an option's text, where Python's own words are for programmers."""
 
 
 class RetryFailed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -210,14 +212,17 @@ class Agent(StandardAgents):
         return self._settled.section
 
     def option(self, key: str, convert: Callable[[str], _T], default: _T) -> _T:
-        """Convert ``option_<key>`` of the agent's section; raises AgentError naming file and key."""
+        """Convert ``option_<key>`` of the agent's section; raises AgentError naming file and key.
+
+        ``convert`` raises ValueError with what follows the text in a sentence, such as "is not a positive number".
+        """
         text = self.section.options.get(key)
         if text is None:
             return default
         try:
             return convert(text)
         except ValueError as error:
-            problem = f"is not a {convert.__name__}" if isinstance(convert, type) else f"cannot be used: {error}"
+            problem = _NOT_CONVERTED.get(convert, str(error))
             raise AgentError(f"{self.config.path}: [{self.section.name}] option_{key}: {text!r} {problem}") from None
 
     @property

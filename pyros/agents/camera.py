@@ -320,7 +320,7 @@ class CameraAgent(FiltersAgent):
         try:
             if expose.measure == "level":
                 return await self._worker.run(measure_level, name, pixels, seconds=_MEASURE_SECONDS)
-            size = SizeJob(job.height, job.width, self.saturation)
+            size = SizeJob(*job.shape, self.saturation)
             return await self._worker.run(measure_sizes, size, pixels, seconds=_MEASURE_SECONDS)
         except (WorkerError, ValueError) as error:
             self.log.warn("{name} was not measured: {reason}", name=name, reason=error)

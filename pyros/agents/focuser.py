@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +195,7 @@ def offsets(text: str) -> dict[str, int]:
     found = {}
     for word in text.split():
         name, _, steps = word.rpartition(":")
-        if not name:
-            raise ValueError(f"{word} is not like r:120")
+        if not name or not re.fullmatch(r"[-+]?\d+", steps):
+            raise ValueError(f"has {word}, which is not like r:120")
         found[name] = int(steps)
     return found

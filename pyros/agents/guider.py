@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
-from pyros.errors import AgentError
 from pyros.hold import Hold
 from pyros.instruments.guider import GUIDING_STOPPED, STAR_FOUND, STAR_LOST, Guider, Settle
 from pyros.messages import ABORT, Failure, Message, Payload
@@ -24,6 +23,7 @@ from pyros.messages.guider import (
     STOP_GUIDING,
     Guiding,
 )
+from pyros.quantities import positive
 from pyros.reactor import Reactor
 
 GUIDER_SAID = "Guider said"
@@ -79,14 +79,11 @@ class GuiderAgent(InstrumentAgent):
         self.device.on_event = self._on_event
 
     def work(self) -> None:
-        numbers = []
-        for name, default in (("arcsec", _ARCSEC), ("seconds", _SECONDS), ("timeout", _TIMEOUT)):
-            value = self.option(f"settle_{name}", float, default)
-            if not 0 < value < float("inf"):
-                key = f"{self.config.path}: [{self.section.name}] option_settle_{name}"
-                raise AgentError(f"{key}: must be a positive number")
-            numbers.append(value)
-        self._steady = Settle(*numbers)
+        self._steady = Settle(
+            self.option("settle_arcsec", positive, _ARCSEC),
+            self.option("settle_seconds", positive, _SECONDS),
+            self.option("settle_timeout", positive, _TIMEOUT),
+        )
         super().work()
 
     def guide(self, message: Message) -> None:

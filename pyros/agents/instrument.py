@@ -22,9 +22,10 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.clock import Timer
-from pyros.errors import AgentError, CommandAborted, ConnectionLost, InstrumentError, NoAnswer
+from pyros.errors import CommandAborted, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
 from pyros.messages import DeviceState, InstrumentConnection, Message, Payload, Telemetry
+from pyros.quantities import positive
 from pyros.reactor import Reactor
 
 STARTED = "Command started"
@@ -158,11 +159,7 @@ class InstrumentAgent(Agent):
     def attach(self, reactor: Reactor) -> None:
         self.reactor = reactor
         kind: Any = self.section.kind
-        self._pace = self.option("telemetry", float, _TELEMETRY)
-        if not 0 < self._pace < float("inf"):
-            raise AgentError(
-                f"{self.config.path}: [{self.section.name}] option_telemetry: must be a positive number of seconds"
-            )
+        self._pace = self.option("telemetry", positive, _TELEMETRY)
         self.device = connect(
             kind,
             self.section.driver,

@@ -290,10 +290,7 @@ _ROWS: dict[State, _NightRow] = {
 TABLE: dict[tuple[State, NightEvent], Cell] = {
     (state, event): cell for state, row in _ROWS.items() for event, cell in row.cells.items()
 } | {(state, event): Cell(state) for state, row in _ROWS.items() for event in row.ignores}
-"""The cells; the ones that change nothing, too."""
-
-IMPOSSIBLE = frozenset((state, event) for state in State for event in NightEvent) - TABLE.keys()
-"""What cannot happen: the agent makes no such event in that state."""
+"""The cells; the ones that change nothing, too. The agent makes no event that a state has no cell for."""
 
 OPEN_STATES = frozenset((State.OPENING, State.FLATS, State.FOCUSING, State.OBSERVING))
 """Those in which the dome is wanted open, and *Keep open* is said."""

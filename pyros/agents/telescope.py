@@ -17,7 +17,7 @@ from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
 from pyros.angles import separation_arcsec
 from pyros.clock import Timer
-from pyros.errors import AgentError, DeviceRefused, InstrumentError
+from pyros.errors import DeviceRefused, InstrumentError
 from pyros.hold import Hold
 from pyros.messages import (
     Failure,
@@ -33,6 +33,7 @@ from pyros.messages import (
 from pyros.planning import Site
 from pyros.planning.pointing import reason_refused
 from pyros.planning.visibility import is_night
+from pyros.quantities import positive
 from pyros.reactor import Reactor
 
 LIMIT_REACHED = "Limit reached"
@@ -103,12 +104,8 @@ class TelescopeAgent(InstrumentAgent):
 
     def attach(self, reactor: Reactor) -> None:
         super().attach(reactor)
-        self._check_pace = self.option("tracking_check", float, _TRACKING_CHECK)
+        self._check_pace = self.option("tracking_check", positive, _TRACKING_CHECK)
         self._drift = self.option("tracking_drift", float, _TRACKING_DRIFT)
-        if not 0 < self._check_pace < float("inf"):
-            raise AgentError(
-                f"{self.config.path}: [{self.section.name}] option_tracking_check: must be a positive number of seconds"
-            )
         self._watch_tracking()
 
     def detach(self) -> Deferred[None] | None:

@@ -41,7 +41,6 @@ from pyros.config._words import (
     networks,
     number,
     port_number,
-    positive,
     remote,
     remotes,
     servers,
@@ -51,7 +50,7 @@ from pyros.config._words import (
     yes,
 )
 from pyros.errors import ConfigError
-from pyros.quantities import DURATIONS, SIZES, quantity
+from pyros.quantities import DURATIONS, SIZES, positive, quantity
 
 _KAFKA = re.compile(r"kafka\b")
 _REMOTE = re.compile(r"remote\s")

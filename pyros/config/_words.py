@@ -44,16 +44,6 @@ def networks(text: str) -> tuple[Network, ...]:
         raise ValueError(f"is not a list of networks, like 127.0.0.0/8 ::1 ({error})") from None
 
 
-def positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise ValueError("is not a positive number")
-    return value
-
-
 def number(low: int, high: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):

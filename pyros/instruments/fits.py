@@ -8,7 +8,7 @@ FITS Standard 4.0: section 4.4.2 (reserved keywords), 5.2.5 (unsigned integers b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from math import cos, radians, sin
 from pathlib import Path
@@ -266,42 +266,26 @@ def _world(image: Image, facts: ImageFacts) -> list[tuple[str, Any, str]]:
 
 @dataclass(frozen=True)
 class WriteJob:
-    """All of an `Image` but its pixels, what else is known about it, and where it goes."""
+    """An image without its pixels, what else is known about it, and where it goes."""
 
     path: str
     """The FITS file to be."""
     facts: ImageFacts
     """What the camera doesn't know about the image."""
-    height: int
-    """Pixels."""
-    width: int
-    """Pixels."""
-    started: float
-    """When the shutter opened, Unix seconds."""
-    seconds: float
-    """Exposure time, seconds."""
-    filter: str
-    """The filter's name; '' where the camera has none."""
-    temperature: float | None
-    """The detector's, degrees Celsius; None where the device doesn't tell."""
-    gain: float | None
-    """Electrons per ADU; None where the device doesn't tell."""
-    arcsec_per_pixel: float
-    """Side of a pixel on the sky, arcseconds."""
-    binning: int = 1
-    """Pixels of the detector in each direction that were read as one."""
+    shape: tuple[int, int]
+    """Height and width, pixels."""
+    image: dict[str, Any]
+    """All fields of the `Image` but its pixels, which are handed over beside this."""
     compress: bool = False
     """Whether the file is compressed (Rice)."""
 
 
 def write_job(path: Path, image: Image, facts: ImageFacts, *, compress: bool) -> tuple[WriteJob, memoryview]:
     """Return the job that is to write an image, and its pixels as they are in memory."""
-    height, width = image.pixels.shape
-    job = WriteJob(
-        str(path), facts, height, width, image.started, image.seconds, image.filter, image.temperature, image.gain,
-        image.arcsec_per_pixel, image.binning, compress,
-    )  # fmt: skip
-    return job, np.ascontiguousarray(image.pixels, dtype=np.uint16).data.cast("B")
+    pixels = np.ascontiguousarray(image.pixels, dtype=np.uint16)
+    height, width = pixels.shape
+    rest = {each.name: getattr(image, each.name) for each in fields(image) if each.name != "pixels"}
+    return WriteJob(str(path), facts, (height, width), rest, compress), pixels.data.cast("B")
 
 
 def write_pixels(job: WriteJob, block: memoryview) -> str:
@@ -309,11 +293,7 @@ def write_pixels(job: WriteJob, block: memoryview) -> str:
 
     Raises OSError.
     """
-    pixels = np.frombuffer(block, np.uint16).reshape(job.height, job.width)
-    image = Image(
-        pixels, job.started, job.seconds, job.filter, job.temperature, job.gain, job.arcsec_per_pixel,
-        binning=job.binning,
-    )  # fmt: skip
+    image = Image(pixels=np.frombuffer(block, np.uint16).reshape(job.shape), **job.image)
     path = Path(job.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return str(write_image(path, image, job.facts, compress=job.compress))

@@ -416,8 +416,3 @@ class RehearsedNight:
 
     def _alarm_of_guardian(self, name: str, payload: Any) -> None:
         post_alarm(self.processes, name, payload)
-
-
-def run_night(plan: NightPlan, folder: Path) -> NightResult:
-    """Rehearse a night in a folder. Raises ConfigError or SimulatorError."""
-    return RehearsedNight(plan, folder).run()

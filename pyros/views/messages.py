@@ -12,8 +12,6 @@ from pyros.journal import JournalReader
 from pyros.printable import last_line
 from pyros.views.observed import Observed
 
-Which = Literal["taken", "failed", "refused"]
-
 
 class MessageLine(msgspec.Struct, frozen=True, kw_only=True):
     """A message of a journal."""

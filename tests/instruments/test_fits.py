@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from pyros.errors import ImageError
-from pyros.instruments.fits import ImageFacts, read_image, write_image
+from pyros.instruments.fits import ImageFacts, read_image, write_image, write_job, write_pixels
 from pyros.instruments.interfaces import Image
 from pyros.instruments.preview import write_preview
 
@@ -304,6 +304,10 @@ def test_every_image_can_be_looked_at(tmp_path: Path, pixels: Any) -> None:
 
 @pytest.mark.parametrize("compress", [False, True])
 def test_the_pattern_of_a_bayer_mosaic_is_kept(tmp_path: Path, compress: bool) -> None:
-    path = write_image(tmp_path / "a.fits", exposure(bayer="GRBG"), FACTS, compress=compress)
+    """By the camera's agent, too, whose image is written by another process."""
+    image = exposure(bayer="GRBG")
+    path = write_image(tmp_path / "a.fits", image, FACTS, compress=compress)
     assert read_image(path).header["BAYERPAT"] == "GRBG"
+    written = write_pixels(*write_job(tmp_path / "job.fits", image, FACTS, compress=compress))
+    assert Path(written).read_bytes() == path.read_bytes()
     assert "BAYERPAT" not in read_image(write_image(tmp_path / "b.fits", exposure(), FACTS)).header

@@ -329,4 +329,4 @@ def test_a_user_that_cannot_be_is_told(observatory: Callable[..., Observatory]) 
     place = observatory(jobs={"app": "pyros.agents.jobs", "option_user": "no-such-user"})
     program = place.run("-c", RUN, "jobs")
     assert program.wait() != 0
-    assert "[jobs] option_user: 'no-such-user' cannot be used: is no user of this computer" in program.errors
+    assert "[jobs] option_user: 'no-such-user' is no user of this computer" in program.errors

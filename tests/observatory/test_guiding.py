@@ -189,7 +189,7 @@ def test_guiding_survives_a_kill(rehearsal: Callable[..., Night], killed: str, w
 
 def test_the_agent_tells_options_that_are_no_seconds(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(optional=("guider",), options={"guider": {"option_settle_timeout": "0"}})
-    night.until(lambda: night.said("[guider] option_settle_timeout: must be a positive number"), 10)
+    night.until(lambda: night.said("[guider] option_settle_timeout: '0' is not a positive number"), 10)
 
 
 @pytest.mark.long

@@ -15,9 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pyros.errors import ConfigError
-from pyros.instruments.drivers.options import Option, positive, read_options
+from pyros.instruments.drivers.options import Option, read_options
 from pyros.instruments.interfaces import Kind
 from pyros.kinds import KINDS
+from pyros.quantities import positive
 
 TYPES: dict[Kind, str] = {kind.name: kind.alpaca_type for kind in KINDS.values() if "alpaca" in kind.drivers}
 """Alpaca's names of the kinds of instruments (Alpaca API reference, "device_type")."""

@@ -5,7 +5,6 @@ They have the same names for all drivers; each driver has defaults of its own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.plausible import ESSENTIAL
 from pyros.kinds import KINDS
+from pyros.quantities import positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,6 @@ class Option:
 
     read: Callable[[str], Any]
     what: str
-
-
-def positive(text: str) -> float:
-    """Read a finite number above 0. Raises ValueError."""
-    number = float(text)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError
-    return number
 
 
 def _sensors(text: str) -> tuple[str, ...]:

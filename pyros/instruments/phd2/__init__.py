@@ -10,9 +10,10 @@ Everything here runs in the reactor's thread; what the methods mean and raise st
 
 from __future__ import annotations
 
-from pyros.instruments.drivers.options import Option, positive, read_options, split_address
+from pyros.instruments.drivers.options import Option, read_options, split_address
 from pyros.instruments.drivers.reconnecting import host_and_port
 from pyros.instruments.interfaces import Kind
+from pyros.quantities import positive
 
 __all__ = ["OPTIONS", "check_address"]
 
