@@ -48,7 +48,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def start(agent: Hosted, config: configuration.Config | str | None, timeout: float) -> None:
     """See `Agent.start`."""
-    if os.environ.get("RUN_MAIN") == "true":
+    if _under_djangos_reloader():
         raise AgentError(
             f"agent {agent.name!r} cannot be started under Django's reloader, which runs AppConfig.ready in two"
             " processes and ends neither: use `runserver --noreload`, or start the agent in a process of its own"
@@ -87,6 +87,12 @@ def start(agent: Hosted, config: configuration.Config | str | None, timeout: flo
             while host.unsafe or (host.begun and not ended.wait(timeout) and host.unsafe):
                 ended.wait(_JOIN_SECONDS)  # so that nothing of it is left when this raises
         raise
+
+
+def _under_djangos_reloader() -> bool:
+    """Whether this is the process that watches Django's sources, or the one that it restarts when they change."""
+    watching = "django" in sys.modules and sys.argv[1:2] == ["runserver"] and "--noreload" not in sys.argv
+    return watching or os.environ.get("RUN_MAIN") == "true"
 
 
 def exit_as_failed() -> None:
