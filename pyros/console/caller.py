@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.http.cookie import parse_cookie
 
 from pyros.console.actions import ORDERS
+from pyros.console.feed import PublishedFrame
 from pyros.console.people.models import Token
 from pyros.console.roles import Role
 from pyros.console.sealed import Pass, unseal
@@ -77,6 +78,15 @@ def caller_of(request: HttpRequest) -> Caller:
     if found is None:
         found = _find(request)
         request.caller = found
+    return found
+
+
+def published_for(request: HttpRequest) -> PublishedFrame:
+    """Return the frame that all of an answer shows: the one of now, asked for once a request. Raises PyrosError."""
+    found: PublishedFrame | None = getattr(request, "published", None)
+    if found is None:
+        found = settings.CONSOLE.feed.latest
+        request.published = found
     return found
 
 

@@ -7,30 +7,26 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from pyros.console.caller import caller_of
+from pyros.console.caller import caller_of, published_for
 from pyros.console.console import Console
 from pyros.console.roles import Role
 from pyros.errors import PyrosError
 
 
-def _takes_requests(console: Console) -> bool:
-    switches = console.switches.read()
-    return switches.requests and not switches.read_only
-
-
 def everywhere(request: HttpRequest) -> dict[str, Any]:
     """Return the console's name and menu, who asks, and the newest frame with its panels."""
     console: Console = settings.CONSOLE
-    caller = caller_of(request)
+    caller, switches = caller_of(request), console.switches.read()
+    may_write = caller.role >= Role.OBSERVER and not switches.read_only
     known: dict[str, Any] = {
         "request": request,
         "observatory": console.config.name,
         "caller": caller,
         "operator": caller.role >= Role.OPERATOR,
-        "may_command": caller.role >= Role.OPERATOR and not console.switches.read().read_only,
-        "may_write": caller.role >= Role.OBSERVER and not console.switches.read().read_only,
-        "may_ask": caller.role >= Role.OBSERVER and _takes_requests(console),
-        "switches": console.switches.read(),
+        "may_command": caller.role >= Role.OPERATOR and not switches.read_only,
+        "may_write": may_write,
+        "may_ask": may_write and switches.requests,
+        "switches": switches,
         "names": {page.name for page in console.pages},
         "menu": [page for page in console.pages if page.menu and page.role <= caller.role],
         "published": None,
@@ -38,7 +34,7 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
     }
     if caller.role >= Role.VIEWER:
         try:
-            known["published"] = console.feed.latest
+            known["published"] = published_for(request)
         except PyrosError as error:
             known["problem"] = str(error) if caller.role >= Role.ADMIN else "its journals cannot be read"
     return known

@@ -8,7 +8,7 @@ News is pushed to who subscribes (`pyros.console.live`), in the reactor's thread
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -35,7 +35,7 @@ class FrameSource(Protocol):
         """Return the frame of now, with that number. Raises PyrosError."""
         ...
 
-    def panels(self, frame: Any) -> dict[str, str]:
+    def panels(self, frame: Any) -> Mapping[str, str]:
         """Return the HTML of the parts of pages that show it, by name."""
         ...
 
@@ -51,10 +51,10 @@ class PublishedFrame(msgspec.Struct, frozen=True):
     """Counts from 1 for each start of the console."""
     frame: Any
     """The frame."""
-    panels: dict[str, str]
+    panels: Mapping[str, str]
     """The HTML of the parts that show it."""
     made: float
-    """When it was made: monotonic seconds."""
+    """When it was begun to be made: monotonic seconds."""
 
 
 Listener = Callable[[str, bytes], None]
@@ -68,10 +68,12 @@ class Feed:
         """``in_reactor`` calls a function in the reactor's thread: its ``callFromThread``."""
         self._source, self._in_reactor = source, in_reactor
         self._listeners: set[Listener] = set()
-        self._ending = threading.Event()
+        self._ending, self._wanted = threading.Event(), threading.Event()
         self._making, self._looking = threading.Lock(), threading.Lock()
         self._published: PublishedFrame | None = None
-        self._outdated = False
+        self._told: PublishedFrame | None = None
+        self._changed = 0.0
+        """When news was seen last, monotonic seconds: a frame that was begun earlier may lack it."""
         self._heard = steady_seconds()
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
@@ -85,6 +87,7 @@ class Feed:
     def stop(self) -> None:
         """End both threads; returns when they have ended. In a thread but theirs."""
         self._ending.set()
+        self._wanted.set()
         for thread in (self._thread, self._pulse):
             if thread.is_alive():
                 thread.join()
@@ -94,14 +97,11 @@ class Feed:
         """The frame of now; made here where there is news. Raises PyrosError where none can be made."""
         self._look()
         published = self._published
-        return self._make() if published is None or self._is_old() else published
+        return self._make() if published is None or self._is_old(published) else published
 
     def refresh(self) -> None:
-        """Make a frame now and tell everybody, for something was done that must be seen. Blocks."""
-        try:
-            self._tell("frame", _news(self._make()))
-        except PyrosError as error:
-            self._failed(str(error))
+        """Have a frame made now and everybody told, for something was done that must be seen. Waits for nothing."""
+        self._wanted.set()
 
     @property
     def heard_ago(self) -> float:
@@ -122,13 +122,16 @@ class Feed:
         return lambda: self._listeners.discard(listener)
 
     def _run(self) -> None:
-        while not self._ending.wait(LOOK_SECONDS):
-            if not self._listeners:
+        while not self._ending.is_set():
+            self._wanted.wait(LOOK_SECONDS)
+            self._wanted.clear()
+            if self._ending.is_set() or not self._listeners:
                 continue
             try:
-                self._look()
-                if self._is_old():
-                    self._tell("frame", _news(self._make()))
+                published = self.latest
+                if published is not self._told:  # a page may have had it made
+                    self._tell("frame", _news(published))
+                    self._told = published
                 self._problem = ""
             except PyrosError as error:
                 self._failed(str(error))
@@ -138,11 +141,11 @@ class Feed:
 
     def _look(self) -> None:
         with self._looking:
-            self._outdated = self._source.changed() or self._outdated
+            if self._source.changed():
+                self._changed = steady_seconds()
 
-    def _is_old(self) -> bool:
-        old = self._published
-        return self._outdated or old is None or steady_seconds() - old.made > OLDEST_SECONDS
+    def _is_old(self, published: PublishedFrame) -> bool:
+        return published.made < self._changed or steady_seconds() - published.made > OLDEST_SECONDS
 
     def _failed(self, problem: str) -> None:
         if problem != self._problem:
@@ -158,11 +161,14 @@ class Feed:
                 return
 
     def _make(self) -> PublishedFrame:
+        """Return a frame with all that was seen to change: that of another thread, which has made it, or one's own."""
         with self._making:
-            self._outdated = False
+            if self._published is not None and not self._is_old(self._published):
+                return self._published
+            began = steady_seconds()
             number = 1 + (self._published.number if self._published else 0)
             frame = self._source.frame(number)
-            self._published = PublishedFrame(number, frame, self._source.panels(frame), steady_seconds())
+            self._published = PublishedFrame(number, frame, self._source.panels(frame), began)
             return self._published
 
     def _tell(self, event: str, data: bytes) -> None:
@@ -175,4 +181,4 @@ class Feed:
 
 
 def _news(published: PublishedFrame) -> bytes:
-    return msgspec.json.encode({"number": published.number, "frame": published.frame, "panels": published.panels})
+    return msgspec.json.encode({"number": published.number, "frame": published.frame, "panels": dict(published.panels)})

@@ -2,17 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from pathlib import Path
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
-from django.template.loader import render_to_string
+import msgspec
+from django.template.loader import get_template
 
 from pyros import views
 from pyros.journal import running
-from pyros.views import Observed
+from pyros.views import ObservatoryFrame, Observed
 
-_PANELS = Path(__file__).parent / "templates" / "panels"
+_Shown = Mapping[str, Any]
+PANELS: Mapping[str, Callable[[ObservatoryFrame], _Shown]] = {
+    "alarms": lambda frame: {"alarms": frame.night.alarms},
+    "chips": lambda frame: {"night": msgspec.structs.replace(frame.night, now=0.0, telescope=None, service_left=0.0)},
+    "clock": lambda frame: {"day": int(frame.night.now // 86400) * 86400.0},
+    "curve": lambda frame: {"event": frame.events[0] if frame.events else None},
+    "devices": lambda frame: {"devices": frame.devices},
+    "events": lambda frame: {"events": frame.events},
+    "hold": lambda frame: {"hold": frame.night.hold, "service": frame.night.service_left > 0},
+    "image": lambda frame: {"image": frame.last_image},
+    "imagesub": lambda frame: {"image": frame.last_image},
+    "lines": lambda frame: {"lines": frame.plan.lines[:_LINES]},
+    "messages": lambda frame: {"messages": frame.messages},
+    "plan": lambda frame: {"times": frame.plan.times},
+    "weather": lambda frame: {"quantities": frame.weather.quantities},
+    "weathersub": lambda frame: {
+        "time": frame.weather.time, "rain": frame.weather.rain, "reasons": [each.reason for each in frame.weather.rules]
+    },
+}  # fmt: skip
+"""By the templates in ``panels/``, what each shows of a frame: it gets nothing else, and so is as before if this is."""
+_LINES = 12
+"""Of tonight's plan."""
+
+
+class NightPanels(Mapping[str, str]):
+    """The parts of pages that show a frame, each made when it is asked for first. Any thread."""
+
+    def __init__(self, frame: ObservatoryFrame, before: dict[str, tuple[_Shown, str]]) -> None:
+        """``before`` has by name what was shown last, and as what; it is brought up to date."""
+        self._frame, self._before = frame, before
+        self._made: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        html = self._made.get(name)
+        if html is None:
+            shown = PANELS[name](self._frame)
+            known = self._before.get(name)
+            html = known[1] if known is not None and known[0] == shown else None
+            if html is None:
+                html = str(get_template(f"panels/{name}.html").render(dict(shown)))[
+                    :
+                ]  # no SafeString: JSON is made of it
+                self._before[name] = shown, html
+            self._made[name] = html
+        return html
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PANELS)
+
+    def __len__(self) -> int:
+        return len(PANELS)
 
 
 class NightFrames:
@@ -21,6 +71,7 @@ class NightFrames:
     def __init__(self, observed: Observed) -> None:
         self._observed = observed
         self._seen: Hashable = None
+        self._panels: dict[str, tuple[_Shown, str]] = {}
         self._up: Hashable = None
         """Which agents ran when `alive` was called last; asking the kernel costs too much for five times a second."""
 
@@ -34,18 +85,12 @@ class NightFrames:
         """Return the frame of now."""
         return views.frame(self._observed, number)
 
-    def panels(self, frame: Any) -> dict[str, str]:
-        """Return the HTML of each template in ``panels/``."""
-        known = {"frame": frame, "night": frame.night}
-        return {path.stem: _plain(render_to_string(f"panels/{path.name}", known)) for path in _PANELS.glob("*.html")}
+    def panels(self, frame: Any) -> Mapping[str, str]:
+        """Return the HTML of each template in ``panels/``; each is made when it is asked for, if it has changed."""
+        return NightPanels(frame, self._panels)
 
     def alive(self) -> bool:
         """Whether any agent runs, by the locks that go with their processes; True if nobody knows."""
         up = tuple(running(self._observed.path(name) for name in self._observed.names).values())
         self._up = up
         return any(each is not False for each in up)
-
-
-def _plain(text: str) -> str:
-    """Return Django's SafeString as a str, which JSON is made of."""
-    return text[:]

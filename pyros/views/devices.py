@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from pyros.config import INSTRUMENTS
-from pyros.journal import running
 from pyros.views.night import dome
 from pyros.views.observed import Observed
 from pyros.views.states import Monitoring, SeenInstrument
@@ -51,7 +50,7 @@ def devices(observed: Observed) -> tuple[DeviceView, ...]:
     """Return the instruments of the configuration, in its order; and the UPS where one is heard."""
     config = observed.config
     sections = [section for section in config.agents.values() if section.kind in INSTRUMENTS or section.driver]
-    alive = running(observed.path(section.name) for section in sections)
+    alive = observed.running()
     found = []
     shutter = dome(observed)
     for section in sections:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import NamedTuple
+
 import msgspec
 
 from pyros.alerts import events as table
@@ -88,23 +91,44 @@ def events(
     ``ra`` to ``moc`` are a part of the sky, as `part_of_sky` has it, in which an event's best position lies; a page
     of a large one may have fewer than ``limit`` though others follow. Raises ValueError for one that makes no sense.
     """
-    sky, further = part_of_sky(observed, ra, dec, radius, sky_map, share, moc), None
-    stored: list[StoredEvent] = []
-    decided: dict[str, tuple[float, DecisionRecord] | None] = {}
-    with observed.journal("alert_manager") as journal:
-        if journal is not None:
-            if sky.is_everywhere:
-                stored = table.page(journal, after, limit)
-                further = stored[-1].number if len(stored) == limit else None
-            else:
+    sky = part_of_sky(observed, ra, dec, radius, sky_map, share, moc)
+    listed = _ListedEvents([], {}, None)
+    if sky.is_everywhere:
+        listed = observed.kept(
+            "alert_manager", ("events", after, limit), partial(_listed, after=after, limit=limit), listed
+        )
+    else:
+        with observed.journal("alert_manager") as journal:
+            if journal is not None:
                 among = _heard_of_in(observed, journal, sky)
                 stored, further = table.page_within(journal, sky.are_within, after, limit, among)
-            decided = {each.name: decisions.first_and_last(journal, each) for each in stored}
+                listed = _ListedEvents(stored, _decided(journal, stored), further)
+    stored, decided, further = listed
     ids = {found[1].observation for found in decided.values() if found is not None and found[1].observation}
     fates = fates_of(observed, ids)
     standing = Standing(observed)
     lines = tuple(line_of(each, decided.get(each.name), fates, standing) for each in stored)
     return EventPage(lines, further)
+
+
+class _ListedEvents(NamedTuple):
+    """Events of the alert manager's journal."""
+
+    stored: list[StoredEvent]
+    """The newest first."""
+    decided: dict[str, tuple[float, DecisionRecord] | None]
+    """By their names, when each was decided about first, and the last decision."""
+    further: int | None
+    """What to ask the next ones after; None at the end."""
+
+
+def _listed(journal: JournalReader, after: int | None, limit: int) -> _ListedEvents:
+    stored = table.page(journal, after, limit)
+    return _ListedEvents(stored, _decided(journal, stored), stored[-1].number if len(stored) == limit else None)
+
+
+def _decided(journal: JournalReader, stored: list[StoredEvent]) -> dict[str, tuple[float, DecisionRecord] | None]:
+    return {each.name: decisions.first_and_last(journal, each) for each in stored}
 
 
 def _heard_of_in(observed: Observed, journal: JournalReader, sky: PartOfSky) -> list[int] | None:
@@ -151,13 +175,12 @@ class Standing:
 
 def fates_of(observed: Observed, observations: set[str]) -> dict[str, NightLine]:
     """Return what became of observations last, by their ids."""
-    found: dict[str, NightLine] = {}
-    with observed.journal("scheduler") as journal:
-        if journal is not None:
-            for each in observations:
-                if lines := night_log.of_observation(journal, each):
-                    found[each] = lines[0]
-    return found
+
+    def read(journal: JournalReader) -> dict[str, NightLine]:
+        found = {each: night_log.of_observation(journal, each) for each in observations}
+        return {each: lines[0] for each, lines in found.items() if lines}
+
+    return observed.kept("scheduler", ("fates", frozenset(observations)), read, {})
 
 
 def line_of(

@@ -71,10 +71,10 @@ def frame(observed: Observed, number: int = 0) -> ObservatoryFrame:
 
     It is read anew when an agent has committed meanwhile, up to three times: so as a rule all of it is of one instant.
     """
-    for look in range(_LOOKS):
-        before = changes(observed)
-        made = _frame(observed, number)
-        if look == _LOOKS - 1 or changes(observed) == before:
+    for _ in range(_LOOKS):
+        glance = observed.glance()
+        made = _frame(glance, number)
+        if glance.glanced is not None and changes(observed) == glance.glanced.all:
             break
     return made
 

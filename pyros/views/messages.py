@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from typing import Literal
+from collections import Counter
+from functools import partial
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,6 +13,9 @@ from pyros.errors import UnknownAgent
 from pyros.journal import JournalReader
 from pyros.printable import last_line
 from pyros.views.observed import Observed
+
+_MAX_KEPT = 50
+"""Messages of each journal that are kept in memory: they may be large."""
 
 
 class MessageLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,25 +67,25 @@ def messages(
         before = cursor.get(name) if after is not None else None
         if after is not None and before is None:
             continue  # that journal has ended
-        lines: list[MessageLine] = []
-        with observed.journal(name) as journal:
-            if journal is not None:
-                lines = _taken(journal, name, before, limit, failed)
-        found += lines
+        read = partial(_taken, agent=name, before=before, limit=limit, failed=failed)
+        if after is None and limit <= _MAX_KEPT:
+            found += observed.kept(name, ("messages", limit, failed), read, [])
+        else:
+            with observed.journal(name) as journal:
+                found += read(journal) if journal is not None else []
     if failed and after is None:
         found += _refused(observed, names)
     page = heapq.nlargest(limit, found, key=lambda line: (line.taken or line.sent, line.number))
-    left = {line.agent for line in found if line.direction == "in" and line not in page}
-    reached = {
-        name: min((line.number for line in page if line.agent == name and line.direction == "in"), default=None)
+    there, shown = (Counter(line.agent for line in lines if line.direction == "in") for lines in (found, page))
+    reached: dict[str, int] = {}
+    for line in page:
+        if line.direction == "in":
+            reached[line.agent] = min(line.number, reached.get(line.agent, line.number))
+    more = {
+        name: reached.get(name, cursor.get(name, 1 << 62))
         for name in names
+        if there[name] > shown[name] or there[name] >= limit
     }
-    more = {}
-    for name in names:
-        full = sum(line.agent == name and line.direction == "in" for line in found) >= limit
-        if name in left or full:
-            number = reached[name]
-            more[name] = number if number is not None else cursor.get(name, 1 << 62)
     return MessagePage(tuple(page), msgspec.json.encode(more).decode() if more else None)
 
 
@@ -120,9 +125,7 @@ def _taken(journal: JournalReader, agent: str, before: int | None, limit: int, f
 def _refused(observed: Observed, names: tuple[str, ...]) -> list[MessageLine]:
     found = []
     for name in names:
-        rows = []
-        with observed.journal(name) as journal:
-            rows = journal.refused() if journal is not None else []
+        rows: list[Any] = observed.kept(name, "refused", JournalReader.refused, [])
         found += [
             MessageLine(
                 agent=name, number=seq, direction="out", name=message, other=receiver, sent=sent,

@@ -9,7 +9,7 @@ import msgspec
 from pyros import messages
 from pyros.errors import PlanningError
 from pyros.hold import Hold
-from pyros.journal import JournalReader, running
+from pyros.journal import JournalFigures, JournalReader
 from pyros.messages import Observation, Plan, Telemetry
 from pyros.nights import diary
 from pyros.planning.visibility import altitude_azimuth
@@ -203,30 +203,22 @@ def state(observed: Observed) -> NightState:
 
 
 def _agents(observed: Observed) -> tuple[AgentView, ...]:
-    alive = running(observed.path(name) for name in observed.names)
+    alive = observed.running()
     return tuple(_agent(observed, name, alive[observed.path(name)]) for name in observed.names)
 
 
 def _agent(observed: Observed, name: str, up: bool | None) -> AgentView:
-    agent = AgentView(name, up)
-    with observed.journal(name) as journal:
-        if journal is not None:
-            agent = AgentView(name, up, *journal.figures())
-    problem = observed.problems.get(name, "")
-    return msgspec.structs.replace(agent, problem=problem) if problem else agent
+    figures = observed.kept(name, "figures", JournalReader.figures, JournalFigures(0, 0, 0, 0))
+    return AgentView(name, up, *figures, problem=observed.problems.get(name, ""))
 
 
 def _majordomes(observed: Observed) -> tuple[float | None, str, float | None, tuple[str, float] | None]:
     """Return from the majordome's journal: when its state began and why, when the weather turned, the dome's word."""
-    since, reason, weather, word = None, "", None, None
-    with observed.journal("majordome") as journal:
-        if journal is not None:
-            last = diary.last(journal, "state")
-            since, reason = (last.time, last.reason) if last is not None else (None, "")
-            turned = diary.last(journal, "weather")
-            weather = turned.time if turned is not None else None
-            word = _dome_word(journal)
-    return since, reason, weather, word
+    last = observed.kept("majordome", "last state", lambda journal: diary.last(journal, "state"), None)
+    since, reason = (last.time, last.reason) if last is not None else (None, "")
+    turned = observed.kept("majordome", "last weather", lambda journal: diary.last(journal, "weather"), None)
+    weather = turned.time if turned is not None else None
+    return since, reason, weather, observed.kept("majordome", "dome word", _dome_word, None)
 
 
 def _dome_word(journal: JournalReader) -> tuple[str, float] | None:
@@ -345,9 +337,7 @@ def dome(observed: Observed) -> DomeView | None:
     """Return the dome by its last word, which is newer than its telemetry where it has just moved; None without one."""
     if "dome" not in observed.config.agents:
         return None
-    word: tuple[str, float] | None = None
-    with observed.journal("majordome") as journal:
-        word = _dome_word(journal) if journal is not None else None
+    word = observed.kept("majordome", "dome word", _dome_word, None)
     return _dome(observed, observed.state("monitoring", Monitoring), word)
 
 

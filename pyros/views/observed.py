@@ -1,16 +1,18 @@
 """What views look at: one observatory's journals and archive, its clock and site, read only.
 
 An `Observed` is made once and asked from any thread. It keeps journals open, since opening fifteen of them takes longer
-than reading them; a journal that was put in another's place is opened anew. A journal that is missing, damaged or of
-an earlier version never raises here: its part of a view is empty, and `Observed.problems` says why.
+than reading them; a journal that was put in another's place is opened anew. What was read of a journal is kept until
+its agent has committed again (`Observed.kept`). A journal that is missing, damaged or of an earlier version never
+raises here: its part of a view is empty, and `Observed.problems` says why.
 """
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,17 +25,31 @@ from pyros.clock import Timer, steady_seconds, system_time
 from pyros.config import BROKER, Config
 from pyros.errors import ConfigError, JournalError
 from pyros.hold import Holds
-from pyros.journal import NOT_YOURS, JournalReader
+from pyros.journal import NOT_YOURS, JournalReader, running
 from pyros.journal.events import EventReader
 from pyros.prepared import prepared
 from pyros.site import Site
 
 _MAX_IDLE = 4
 """Connections to a journal that are kept for the next question."""
+_MAX_KEPT = 20
+"""Answers of a journal that are kept until it changes."""
 
 State = TypeVar("State")
+Answer = TypeVar("Answer")
 Reader = TypeVar("Reader", bound=JournalReader)
 _Place = tuple[int, int]
+
+
+class _Glance(msgspec.Struct):
+    """What one look at an observatory has seen."""
+
+    all: tuple[Hashable, ...]
+    """What `Observed.versions` said when it began."""
+    versions: dict[str, Hashable]
+    """The same of each journal."""
+    alive: dict[Path, bool | None] | None = None
+    """Which agents run; None before that was asked."""
 
 
 class Observed:
@@ -57,8 +73,12 @@ class Observed:
         self._lock = threading.Lock()
         self._idle: dict[str, list[tuple[_Place, JournalReader]]] = {}
         self._states: dict[tuple[str, type], tuple[bytes, Any]] = {}
-        self._watched: dict[str, tuple[_Place, JournalReader]] = {}
+        self._watched: dict[str, tuple[_Place, int, JournalReader]] = {}
+        self._watches = 0
         self._watching = threading.Lock()
+        self._kept: dict[str, tuple[Hashable, dict[Hashable, Any]]] = {}
+        self.glanced: _Glance | None = None
+        """In a `glance`, what it has seen; None for what isn't one."""
 
     def time(self) -> float:
         """Return the observatory's time, Unix seconds."""
@@ -115,9 +135,7 @@ class Observed:
 
         Fields that the agent's version does not know keep their defaults. Don't change it: it is kept for the next.
         """
-        stored: bytes | None = None
-        with self.journal(name) as journal:
-            stored = journal.state() if journal is not None else None
+        stored = self.kept(name, "state", JournalReader.state, None)
         if stored is None:
             return kind()
         known = self._states.get((name, kind))
@@ -132,6 +150,49 @@ class Observed:
         self._states[name, kind] = (stored, state)
         return state
 
+    def kept(self, name: str, what: Hashable, read: Callable[[JournalReader], Answer], otherwise: Answer) -> Answer:
+        """Return what ``read`` makes of an agent's journal, or has made since that was committed to last.
+
+        ``what`` names the answer among those of the journal; ``otherwise`` is returned where it cannot be read. Don't
+        change what it returns: it is kept for the next. ``read`` may raise JournalError, and nothing may depend on
+        anything but the journal and ``what``.
+        """
+        if name not in self._paths:
+            return otherwise
+        version = self.glanced.versions.get(name) if self.glanced is not None else None
+        if version is None:
+            with self._watching:
+                version = self._version(name)
+        known = self._kept.get(name)
+        if known is not None and known[0] == version and what in known[1]:
+            self._unreadable.pop(name, None)
+            return known[1][what]  # type: ignore[no-any-return]
+        made, sound = otherwise, False
+        with self.journal(name) as journal:
+            if journal is not None:
+                made, sound = read(journal), True
+        if sound and version is not None:  # it was asked before: what is kept is as new as it says, or newer
+            with self._lock:
+                known = self._kept.get(name)
+                if known is None or known[0] != version or len(known[1]) >= _MAX_KEPT:
+                    known = self._kept[name] = version, {}
+                known[1][what] = made
+        return made
+
+    def glance(self) -> Observed:
+        """Return the same observatory for one look: whether anything has changed is asked now, and once for all."""
+        looking, versions = copy.copy(self), self.versions()
+        looking.glanced = _Glance(versions, dict(zip(self.names, versions, strict=False)))
+        return looking
+
+    def running(self) -> dict[Path, bool | None]:
+        """Return of each journal whether its agent has it open (`pyros.journal.running`); in a glance asked once."""
+        if self.glanced is None:
+            return running(self._paths.values())
+        if self.glanced.alive is None:
+            self.glanced.alive = running(self._paths.values())
+        return self.glanced.alive
+
     def versions(self) -> tuple[Hashable, ...]:
         """Return what is another one after any commit of any agent, a hold, or a shift of the clock.
 
@@ -139,14 +200,14 @@ class Observed:
         """
         with self._watching:
             found: list[Hashable] = [self._version(name) for name in self.names]
-        return (*found, _stamp(self.holds.path), _stamp(self.config.clock_shift))
+        return (*found, (_stamp(self.holds.path), _stamp(self.config.clock_shift)))
 
     def _version(self, name: str) -> Hashable:
         path = self.path(name)
         place = place_of(path)
         known = self._watched.get(name)
         if known is not None and known[0] != place:
-            self._watched.pop(name)[1].close()
+            self._watched.pop(name)[2].close()
             known = None
         if place is None:
             return None
@@ -156,17 +217,18 @@ class Observed:
                 if reader.unchanging:  # nobody writes it now: it is looked at whether somebody has begun to
                     reader.close()
                     return place, _stamp(path)
-                known = self._watched[name] = (place, reader)
-            return place, known[1].data_version()
+                self._watches += 1  # a number of one connection says nothing of another's
+                known = self._watched[name] = (place, self._watches, reader)
+            return place, known[1], known[2].data_version()
         except JournalError:
             if name in self._watched:
-                self._watched.pop(name)[1].close()
+                self._watched.pop(name)[2].close()
             return place, _stamp(path)
 
     def close(self) -> None:
         """Close all journals that nobody reads at this moment."""
         with self._watching:
-            for _, watched in self._watched.values():
+            for _, _, watched in self._watched.values():
                 watched.close()
             self._watched.clear()
         with self._lock:
@@ -240,7 +302,7 @@ def site_of(seen: Observed) -> Site:
 def place_of(path: Path) -> _Place | None:
     """Return what tells a file from another one of its name; None for none."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -248,7 +310,7 @@ def place_of(path: Path) -> _Place | None:
 
 def _stamp(path: Path) -> Hashable:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size

@@ -52,12 +52,9 @@ def tonight(observed: Observed, night: str = "") -> Tonight:
         return Tonight(now=now)
     night = night or night_name_of(site, now)
     times = night_times(site, night)
-    lines: list[NightLine] = []
-    with observed.journal("scheduler") as journal:
-        lines = night_log.read(journal, night) if journal is not None else []
-    said: list[DiaryLine] = []
-    with observed.journal("majordome") as journal:
-        said = diary.read(journal, night) if journal is not None else []
+    nothing: tuple[list[NightLine], list[DiaryLine]] = [], []
+    lines = observed.kept("scheduler", ("lines", night), lambda journal: night_log.read(journal, night), nothing[0])
+    said = observed.kept("majordome", ("diary", night), lambda journal: diary.read(journal, night), nothing[1])
     end = max(times.noon, min(now, times.noon + _DAY))
     plan: Plan | None = observed.state("majordome", Majordome).plan
     weather = spans_of([line for line in said if line.what == "weather"], end)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ import pytest
 from pyros import messages
 from pyros.agents import Agent
 from pyros.agents.scheduler import SchedulerState
+from pyros.console import night
 from pyros.console.request_form import given_of
 from pyros.console.roles import Role
 from pyros.console.switches import SwitchFile
@@ -66,6 +68,11 @@ def test_an_event_is_where_it_is_on_the_whole_sky(ra: float, dec: float, x: floa
     assert float(mark.attrib["cx"]) == pytest.approx(x, abs=0.2)
     assert float(mark.attrib["cy"]) == pytest.approx(y, abs=0.2)
     assert mark.findtext("title") == "<b>&: rejected"
+
+
+def test_each_panels_template_is_in_the_table() -> None:
+    templates = Path(night.__file__).with_name("templates") / "panels"
+    assert {path.stem for path in templates.glob("*.html")} == set(night.PANELS)
 
 
 def test_lists_lead_to_what_they_list(console: Running) -> None:

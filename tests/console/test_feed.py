@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pytest
 
 from pyros.console.feed import Feed
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, wait_until
 
 
 class Look(msgspec.Struct):
@@ -23,9 +25,11 @@ class Sky:
 
     def __init__(self) -> None:
         self.shows = self.told = "clear"
+        self.looks = 0
 
     def changed(self) -> bool:
         before, self.told = self.told, self.shows
+        self.looks += 1
         return before != self.told
 
     def frame(self, number: int) -> Look:
@@ -66,3 +70,38 @@ def test_who_listens_is_told_every_change(feed: Feed, sky: Sky) -> None:
         while word.encode() not in said.get(timeout=PATIENCE)[1]:
             pass  # a pulse
     unsubscribe()
+
+
+def test_who_listens_is_told_a_frame_that_a_page_had_made(feed: Feed, sky: Sky) -> None:
+    said: queue.Queue[bytes] = queue.Queue()
+    feed.subscribe(lambda event, data: said.put(data))
+    for word in ("rain", "hail", "snow"):
+        sky.shows = word
+        assert feed.latest.frame.seen == word
+        if word == "rain":
+            feed.start()
+        feed.refresh()
+        while word.encode() not in said.get(timeout=PATIENCE):
+            pass
+
+
+def test_who_asks_while_a_frame_is_made_gets_what_has_changed_since(feed: Feed, sky: Sky) -> None:
+    begun, going_on = threading.Event(), threading.Event()
+    made = sky.frame
+
+    def frame(number: int) -> Look:
+        look = made(number)
+        begun.set()
+        assert going_on.wait(PATIENCE)
+        return look
+
+    sky.frame = frame  # type: ignore[method-assign]
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(lambda: feed.latest)
+        assert begun.wait(PATIENCE)
+        sky.shows = "rain"
+        others = [pool.submit(lambda: feed.latest) for _ in range(2)]
+        wait_until(lambda: sky.looks == 3)
+        going_on.set()
+        assert first.result().frame.seen == "clear"
+        assert [(each.result().frame.seen, each.result().number) for each in others] == [("rain", 2)] * 2

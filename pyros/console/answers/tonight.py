@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.http import HttpRequest
+
+from pyros.console.caller import published_for
 
 
 def tonight(request: HttpRequest) -> Any:
     """Return the newest frame, which the page's panels were made from. Raises PyrosError."""
-    return settings.CONSOLE.feed.latest.frame
+    return published_for(request).frame

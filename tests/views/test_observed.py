@@ -1,0 +1,108 @@
+"""What is kept of journals: never older than they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyros import views
+from pyros.config import Config
+from pyros.errors import JournalError
+from pyros.journal import Journal, JournalReader
+from pyros.views import Observed
+from tests.views.written import commit, configuration, received, write
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return configuration(tmp_path)
+
+
+@pytest.fixture
+def observed(config: Config) -> Iterator[Observed]:
+    made = views.observed(config)
+    yield made
+    made.close()
+
+
+class Reading:
+    """Reads the number of an agent's newest message, and counts how often."""
+
+    def __init__(self, agent: str = "dome") -> None:
+        self.agent, self.times = agent, 0
+
+    def __call__(self, journal: JournalReader) -> int:
+        self.times += 1
+        return journal.newest()
+
+    def ask(self, observed: Observed) -> int:
+        return observed.kept(self.agent, "newest", self, -1)
+
+
+def test_a_journal_is_read_once_for_each_commit(config: Config, observed: Observed) -> None:
+    journal, newest = Journal(config.journal("dome"), durable=False), Reading()
+    try:
+        for count in (1, 2, 3):
+            write(journal, None, [received("Close")])
+            assert [newest.ask(observed) for _ in range(3)] == [count] * 3
+            assert newest.times == count
+        commit(config, "telescope", None, [received("Park")])
+        assert (newest.ask(observed), newest.times) == (3, 3)  # another's journal is not its own
+    finally:
+        journal.close()
+
+
+def test_a_commit_while_it_is_read_is_seen_by_the_next(config: Config, observed: Observed) -> None:
+    journal = Journal(config.journal("dome"), durable=False)
+
+    def read(reader: JournalReader) -> int:
+        newest = reader.newest()
+        if newest == 1:
+            write(journal, None, [received("Close")])
+        return newest
+
+    try:
+        write(journal, None, [received("Open")])
+        assert [observed.kept("dome", "newest", read, -1) for _ in range(2)] == [1, 2]
+    finally:
+        journal.close()
+
+
+def test_a_journal_in_anothers_place_is_read_anew(config: Config, observed: Observed) -> None:
+    newest = Reading()
+    for count in (1, 2):
+        for end in ("", "-wal", "-shm"):
+            config.journal("dome").with_name(config.journal("dome").name + end).unlink(missing_ok=True)
+        assert newest.ask(observed) == -1
+        commit(config, "dome", None, [received("Close")] * count)
+        assert newest.ask(observed) == count
+
+
+def test_what_could_not_be_read_is_not_kept(config: Config, observed: Observed) -> None:
+    commit(config, "dome", None, [received("Close")])
+
+    def broken(journal: JournalReader) -> int:
+        raise JournalError("damaged")
+
+    assert observed.kept("dome", "newest", broken, -1) == -1
+    assert observed.problems == {"dome": "damaged"}
+    assert Reading().ask(observed) == 1
+    assert observed.problems == {}
+    assert observed.kept("nobody", "newest", broken, -1) == -1
+
+
+def test_a_glance_sees_the_journals_as_they_are_or_newer(config: Config, observed: Observed) -> None:
+    journal, newest = Journal(config.journal("dome"), durable=False), Reading()
+    try:
+        write(journal, None, [received("Close")])
+        first = observed.glance()
+        assert newest.ask(first) == 1
+        write(journal, None, [received("Close")])
+        assert newest.ask(first) == 1
+        assert newest.ask(observed.glance()) == 2
+        assert newest.ask(observed) == 2
+        assert newest.ask(first) == 2
+    finally:
+        journal.close()
