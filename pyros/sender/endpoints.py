@@ -8,6 +8,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 
 from pyros.config import Address
 from pyros.reactor import Reactor
+from pyros.sender.names import Remembering
 
 
 def client_endpoint(reactor: Reactor, there: Address, seconds: float) -> Any:
@@ -16,4 +17,4 @@ def client_endpoint(reactor: Reactor, there: Address, seconds: float) -> Any:
         return TCP6ClientEndpoint(reactor, there.host, there.port, seconds)
     if there.host.replace(".", "").isdigit():
         return TCP4ClientEndpoint(reactor, there.host, there.port, seconds)
-    return HostnameEndpoint(reactor, there.host, there.port, seconds)
+    return HostnameEndpoint(Remembering(reactor), there.host, there.port, seconds)
