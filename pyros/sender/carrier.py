@@ -25,7 +25,7 @@ from pyros.reactor import Reactor
 from pyros.sender.amqp import AmqpCaller
 from pyros.sender.endpoints import client_endpoint
 from pyros.sender.handshake import SenderHandshake
-from pyros.sender.liveness import MAX_PATIENCE_SECONDS, Path, SenderWatch
+from pyros.sender.liveness import Path, SenderWatch
 from pyros.sender.tcp import bound_silence, bound_unanswered
 from pyros.sender.tls import TlsSide
 from pyros.tls_words import of_failure
@@ -36,7 +36,9 @@ is for paths that need so long; and so on in turn. The kernel's own next attempt
 
 _CLOSE_SECONDS = 1.0
 RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
-"""Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon."""
+"""Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon.
+
+What an attempt has taken itself counts as a pause: in one that takes 10 s the kernel's own last one was 3 s ago."""
 
 _ATTEMPTS_UNTOLD = 3
 """The log says that an agent's messages wait after so many failed attempts."""
@@ -129,15 +131,16 @@ class StreamCarrier:
         self._retry_call: Any = None
         self._stopping = False
         self._opened = 0
+        self._begun = 0.0
+        """When the last attempt began, seconds of the reactor."""
         self._newest: StreamConnection | None = None
         self._stopped: Deferred[None] = Deferred()
 
     @property
     def patience(self) -> float:
         """How many seconds the present attempt may take."""
-        if self.path.is_alive(self.reactor.seconds()):
-            return MAX_PATIENCE_SECONDS
-        return _PATIENCE_SECONDS[self._backoff.failures % len(_PATIENCE_SECONDS)]
+        usual = _PATIENCE_SECONDS[self._backoff.failures % len(_PATIENCE_SECONDS)]
+        return max(usual, self.path.patience(self.reactor.seconds()))
 
     def start(self, link: Carried) -> None:
         self.link = link
@@ -167,6 +170,7 @@ class StreamCarrier:
 
     def _connect(self) -> None:
         """Connect; a name is looked up anew each time."""
+        self._begun = self.reactor.seconds()
         endpoint = self.endpoint()
         if self.encrypted:
             try:
@@ -209,7 +213,8 @@ class StreamCarrier:
         if self._stopping:
             self._ended()
             return
-        pause = self._backoff.next_pause()
+        taken = self.reactor.seconds() - self._begun
+        pause = max(RECONNECT_SECONDS[0], self._backoff.next_pause() - taken)
         if self._backoff.failures == _ATTEMPTS_UNTOLD:
             self.link.complain(self.trouble)
         self._retry_call = self.reactor.callLater(pause, self._connect)

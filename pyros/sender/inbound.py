@@ -6,7 +6,7 @@ What both sides say stands in `pyros.sender.handshake`.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any, Protocol
 
 from pyros import keys, wire
@@ -75,6 +75,8 @@ class InboundPort:
         self.name = name
         self.key = key
         self.reactor = reactor
+        self.heard_from: Callable[[str], None] = lambda name: None
+        """Is told the name of each agent from which bytes have come, again and again."""
         self._agents = agents
         self._connected: dict[str, InboundHandshake] = {}
 
@@ -124,6 +126,12 @@ class InboundHandshake:
     def on_bytes(self, count: int) -> None:
         """Note that so many bytes have come, of whatever."""
         self._bytes_heard += count
+        self.on_life()
+
+    def on_life(self) -> None:
+        """Note that something has come, perhaps no more than a piece of what is encrypted."""
+        if self.proved and self.peer is not None:
+            self._receiver.heard_from(self.peer[0])
         if self._watch is not None:
             self._watch.heard()
 

@@ -5,6 +5,7 @@ What comes from another computer must; what comes from this one may.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -54,8 +55,11 @@ class InboundTls:
         """Return whether whoever has connected is to begin with TLS, so that nothing may be said before."""
         return not self._port.dangerous and (self._port.encrypted or not _is_here(transport))
 
-    def takes(self, transport: Any, data: bytes) -> bool:
+    def takes(self, transport: Any, data: bytes, on_raw: Callable[[], None] = lambda: None) -> bool:
         """Look at what comes first; return whether it was the beginning of TLS, which has then been taken.
+
+        ``on_raw()`` is called whenever something comes from then on, be it no more than a piece of a record, of which
+        one is two seconds long at 64 kbit/s.
 
         Raises WireError: it is not, and comes from another computer; or we have no certificate.
         """
@@ -66,7 +70,14 @@ class InboundTls:
         if data[0] == FIRST_BYTE:
             self._side = self._port.tls.server(self._port.name)
             transport.startTLS(self._side)
-            transport.protocol.dataReceived(data)  # what has come belongs to the handshake
+            decrypt = transport.protocol.dataReceived
+
+            def take(raw: bytes) -> None:
+                on_raw()
+                decrypt(raw)
+
+            transport.protocol.dataReceived = take
+            take(data)  # what has come belongs to the handshake
             return True
         if not (self._port.dangerous or _is_here(transport)):
             raise WireError(

@@ -37,6 +37,10 @@ ANSWER_SECONDS = 1.0
 STALE_SECONDS = 45.0
 """After so long without a byte a receiver closes the connection of a sender that knows these rules."""
 
+INBOUND_PATIENCE_SECONDS = 12.0
+"""How long it waits while bytes come from the other agent's own connection: its answers may stand behind what that
+says on a narrow line. But then our connection may have died all the same, as where a router has forgotten it alone."""
+
 _DOUBT_SECONDS = 0.5
 """A process that was held up reads first what has come meanwhile, and judges then."""
 
@@ -49,11 +53,15 @@ class Path:
 
     def __init__(self) -> None:
         self.heard = -math.inf
-        """When bytes came last on any of its connections, seconds of the reactor."""
+        """When bytes came last on any of our connections, seconds of the reactor."""
+        self.heard_inbound = -math.inf
+        """The same of the connections that were made from there."""
 
-    def is_alive(self, now: float) -> bool:
-        """Whether something has come of late."""
-        return now - self.heard < PATIENCE_SECONDS
+    def patience(self, now: float) -> float:
+        """How many seconds a connection may be silent, as something has come on another one of late; 0: as ever."""
+        if now - self.heard < PATIENCE_SECONDS:
+            return MAX_PATIENCE_SECONDS
+        return INBOUND_PATIENCE_SECONDS if now - self.heard_inbound < PATIENCE_SECONDS else 0.0
 
 
 class SenderWatch:
@@ -62,7 +70,7 @@ class SenderWatch:
     def __init__(self, reactor: Reactor, path: Path, ping: Callable[[], None], give_up: Callable[[str], None]) -> None:
         """``ping()`` says that we are there; ``give_up(reason)`` ends the connection, and is called once.
 
-        While others on its ``path`` hear something, a connection is given up after `MAX_PATIENCE_SECONDS` only.
+        While others on its ``path`` hear something, a connection is given up later: after the path's patience.
         """
         self._reactor = reactor
         self._path = path
@@ -119,7 +127,7 @@ class SenderWatch:
         self._timer = None
         now = self._reactor.seconds()
         silent = 0.0 if self._spoke is None else now - self._spoke
-        waits = silent < MAX_PATIENCE_SECONDS and self._path.is_alive(now)
+        waits = silent < self._path.patience(now)
         if silent >= self._patience and self._doubted and not waits:
             self.watching = False
             self._give_up(f"no sign of life for {silent:.1f} s")

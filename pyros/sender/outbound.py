@@ -72,6 +72,8 @@ class Outbound:
         self._key: bytes | None = None
         self._run = new_name(8)
         self._paths: dict[str, Path] = {}
+        self._path_of: dict[str, Path] = {}
+        """The path to each agent."""
         self._tls = AgentTls(config.certificates)
         self._callers: dict[bool, AmqpCaller] = {}
         """The connections to RabbitMQ: one for what is bulk, one for all else."""
@@ -140,6 +142,12 @@ class Outbound:
         self._on_confirm(agent, last)
         return False
 
+    def heard_from(self, agent: str) -> None:
+        """Note that bytes have come on a connection which an agent has made."""
+        path = self._path_of.get(agent)
+        if path is not None:
+            path.heard_inbound = self._reactor.seconds()
+
     def connected(self) -> dict[str, bool]:
         """Which links stand."""
         return {agent: link.connected for agent, link in self._links.items()}
@@ -177,6 +185,7 @@ class Outbound:
         if section.amqp is None:
             there = section.destination
             path = self._paths.setdefault(str(there) if is_here(there.host) else there.host, Path())
+            self._path_of[section.name] = path
             return TcpCarrier(self._reactor, section, path, greet, encrypt)
         path = self._paths.setdefault(section.reached, Path())
         if is_bulk(lane) not in self._callers:

@@ -8,6 +8,7 @@ import pytest
 
 from pyros.sender.liveness import (
     ANSWER_SECONDS,
+    INBOUND_PATIENCE_SECONDS,
     MAX_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
     PING_SECONDS,
@@ -241,3 +242,18 @@ def test_a_connection_waits_longer_while_another_one_fills_the_path() -> None:
         clock.advance(1.0)
         bulk.heard(everything=False)
     assert ended, "this one is dead, though the path is not"
+
+
+def test_what_the_other_side_says_of_its_own_makes_patient_but_not_for_long(line: Wire) -> None:
+    """Its answers may stand behind that on a narrow line."""
+    path = Path()
+    ends: list[float] = []
+    watch = SenderWatch(line.clock, path, lambda: None, lambda _: ends.append(line.clock.seconds()))
+    watch.start(0.02)
+    watch.wrote()
+    begin = line.clock.seconds()
+    while not ends:
+        path.heard_inbound = line.clock.seconds()
+        line.clock.advance(0.1)
+        assert line.clock.seconds() < begin + MAX_PATIENCE_SECONDS
+    assert INBOUND_PATIENCE_SECONDS <= ends[0] - begin <= INBOUND_PATIENCE_SECONDS + 1.0

@@ -158,6 +158,7 @@ class Host:
                 self.section, self.reactor, self.clock, self.agent.log, self.receive, self._last_seq, self.status,
                 key, self.config.agents,
             )  # fmt: skip
+            self.port.receiver.heard_from = self.outbound.heard_from
             self._listening = self._listen()
         except BaseException as error:
             self.journal.close()

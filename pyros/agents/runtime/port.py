@@ -289,7 +289,7 @@ class AgentConnection(Protocol):
         if self._lost:
             return
         try:
-            if self._tls.takes(self.transport, data):
+            if self._tls.takes(self.transport, data, self._handshake.on_life):
                 return
             self._handshake.on_bytes(len(data))
             events = self._decoder.feed(data)
