@@ -139,6 +139,8 @@ def behind_bulk(sites: Sites, megabytes: int, rate: float, room: float) -> tuple
 def narrow(sites: Sites, seconds: float, room: float) -> tuple[int, int]:
     """Send pictures over 64 kbit/s for so long; returns how many came, and how many connections were made."""
     network = sites.network
+    sites.agents["west"].say("east", PICTURE)  # so that the pictures' connection is there
+    sites.take(1)
     network("rate 8000 west")
     network(f"room {room} west")
     before = int(network("count"))

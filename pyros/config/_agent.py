@@ -31,10 +31,8 @@ class Address(msgspec.Struct, frozen=True):
 class AmqpConfig(msgspec.Struct, frozen=True):
     """``[observatory] amqp``: the RabbitMQ by which agents are reached whose section says ``at = amqp``."""
 
-    host: str
-    """Name or address of the computer."""
-    port: int = 5672
-    """TCP port."""
+    nodes: tuple[Address, ...]
+    """Where it is: the nodes of a cluster, any of which will do."""
     vhost: str = "/"
     """The virtual host: one for each observatory."""
     user: str = "guest"
@@ -48,8 +46,8 @@ class AmqpConfig(msgspec.Struct, frozen=True):
 
     @property
     def where(self) -> str:
-        """``host:port``, for people."""
-        return str(Address(self.host, self.port))
+        """``host:port`` of each node, for people."""
+        return ", ".join(map(str, self.nodes))
 
 
 def is_here(host: str) -> bool:

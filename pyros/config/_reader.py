@@ -169,11 +169,11 @@ class Reader:
                 section.problem(key, "means something only with amqp = amqps://USER@HOST/VHOST")
         if server is None:
             return None
-        if "amqp_password" not in section.given and server.user != AmqpConfig("").user:
+        if "amqp_password" not in section.given and server.user != AmqpConfig(()).user:
             section.problem("amqp_password", f"missing; a file with the password of {server.user}")
         if files["amqp_ca"] and not server.tls:
             section.problem("amqp_ca", "means something only with amqps://")
-        if not (server.tls or dangerous or is_here(server.host)):
+        if not (server.tls or dangerous or all(is_here(node.host) for node in server.nodes)):
             section.problem("amqp", "would tell the password to who is on the network: amqps:// on another computer")
         return msgspec.structs.replace(server, password=files["amqp_password"], authority=files["amqp_ca"])
 

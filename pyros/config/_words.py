@@ -86,18 +86,26 @@ def address(text: str) -> Address:
 
 
 def amqp_url(text: str) -> AmqpConfig:
-    """``amqp[s]://[user@]host[:port][/vhost]``; never repeats what was given, for it may hold a password."""
-    told = Untold("is not like amqps://USER@HOST:PORT/VHOST; the password is in the file that amqp_password names")
+    """``amqp[s]://[user@]host[:port],...[/vhost]``; never repeats what was given, for it may hold a password."""
+    told = Untold("is not like amqps://USER@HOST:PORT,HOST:PORT/VHOST; the password is in the file of amqp_password")
     try:
         url = urlsplit(text)
-        port = url.port
+        user, _, hosts = url.netloc.rpartition("@")
+        tls = url.scheme == "amqps"
+        nodes = tuple(_node(host, 5671 if tls else 5672) for host in hosts.split(","))
     except ValueError:
         raise told from None
-    if url.scheme not in ("amqp", "amqps") or not url.hostname or url.password or url.query or url.fragment:
+    if url.scheme not in ("amqp", "amqps") or ":" in user or url.query or url.fragment:
         raise told
-    tls = url.scheme == "amqps"
     vhost = unquote(url.path.removeprefix("/")) or "/"
-    return AmqpConfig(url.hostname, port or (5671 if tls else 5672), vhost, unquote(url.username or "guest"), tls)
+    return AmqpConfig(nodes, vhost, unquote(user) or "guest", tls)
+
+
+def _node(text: str, port: int) -> Address:
+    there = address(text)
+    if there.tls:
+        raise ValueError("says tls: twice")
+    return Address(there.host, there.port or port)
 
 
 def remotes(text: str) -> tuple[RemoteConfig, ...]:

@@ -17,19 +17,21 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as NotInTime
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.backoff import Backoff
-from pyros.config import AmqpConfig, Config
+from pyros.config import Address, AmqpConfig, Config
 from pyros.errors import ConfigError
 from pyros.files import read_secret
 from pyros.reactor import Reactor
 from pyros.sender.amqp_stream import AmqpTransport, Piece, RabbitAddress
+from pyros.sender.endpoints import client_endpoint
 from pyros.sender.lanes import bulk_lane
+from pyros.sender.liveness import PATIENCE_SECONDS, PING_SECONDS
 from pyros.sender.tcp import bound_silence
 from pyros.unique import new_name
 
@@ -37,7 +39,13 @@ _HEARTBEAT_SECONDS = 5
 """Half as often each side says to the other that it is there; RabbitMQ lets go of a consumer that has been silent for
 about twice as long, and another process of the agent takes its place."""
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = (4.0, 4.0, 10.0)
+"""How long the first, second and third attempt in a row may take for each step; the third is for slow paths."""
+
+_SILENT_SECONDS = PING_SECONDS + PATIENCE_SECONDS
+"""A node from which nothing has come for so long, though something should have, is left for another one: it may be cut
+off from those that have the queues."""
+
 _CLOSE_SECONDS = 1.0
 _ATTEMPTS_UNTOLD = 3
 _UNREAD_PIECES = 1000
@@ -48,6 +56,8 @@ _KEPT_MILLISECONDS = 60_000
 
 _QUEUE = {"x-queue-type": "quorum", "x-single-active-consumer": True, "x-message-ttl": _KEPT_MILLISECONDS}
 _ENDS = "end"
+_ECHO = "echo"
+"""The stream of what an agent says to itself: nobody answers it."""
 
 logging.getLogger("pika").addHandler(logging.NullHandler())
 logging.getLogger("pika").propagate = False  # what matters is told by us
@@ -74,7 +84,7 @@ def _password(server: AmqpConfig) -> str:
 
 
 class AmqpLine:
-    """One connection to RabbitMQ, made again whenever it ends."""
+    """One connection to RabbitMQ, made again whenever it ends: to the next node, where it is a cluster."""
 
     def __init__(
         self,
@@ -94,6 +104,9 @@ class AmqpLine:
         self._log = log
         self._begin = begin
         self._end = end
+        self._node = 0
+        self._connection: Any = None
+        self._heard = 0.0
         self._backoff = Backoff(0.2, 0.5, 1.0, 2.0)
         self._waiting: list[Deferred[None]] = []
         self._told = False
@@ -108,6 +121,21 @@ class AmqpLine:
         else:
             self._waiting.append(waiting)
         return waiting
+
+    def heard(self) -> None:
+        """Note that something has come through it."""
+        self._heard = self._reactor.seconds()
+
+    def silence(self) -> float:
+        """Since how many seconds nothing has come; 0 where there is no connection, or no other node."""
+        several = len(self._server.nodes) > 1
+        return self._reactor.seconds() - self._heard if several and self.channel is not None else 0.0
+
+    def leave_silent_node(self) -> None:
+        """Go to another node, if nothing has come from this one although something should have."""
+        if self.silence() >= _SILENT_SECONDS:
+            self._log.debug("nothing comes through RabbitMQ at {node}", node=self._server.nodes[self._node])
+            self._connection.transport.abortConnection()
 
     def publish(self, queue: str, piece: Piece, reply_to: str = "") -> None:
         """Hand a piece to RabbitMQ, if there is a connection."""
@@ -137,6 +165,7 @@ class AmqpLine:
             if self._stopping:
                 return
             self.trouble = trouble
+            self._node = (self._node + 1) % len(self._server.nodes)
             pause = self._backoff.next_pause()
             if self._backoff.failures == _ATTEMPTS_UNTOLD and not self._told:
                 self._told = True
@@ -147,20 +176,24 @@ class AmqpLine:
         """Keep one connection until it ends."""
         from pika.adapters.twisted_connection import TwistedProtocolConnection  # noqa: PLC0415  the extra [amqp]
 
-        endpoint: Any = HostnameEndpoint(self._reactor, self._server.host, self._server.port, _CONNECT_SECONDS)
+        node, patience = self._server.nodes[self._node], _CONNECT_SECONDS[self._backoff.failures % 3]
+        endpoint: Any = client_endpoint(self._reactor, node, patience)
         if self._server.tls:
-            endpoint = wrapClientTLS(self._trust(), endpoint)
-        parameters = self._parameters()
-        connection = await endpoint.connect(
+            endpoint = wrapClientTLS(self._trust(node), endpoint)
+        parameters = self._parameters(node)
+        connecting = endpoint.connect(
             Factory.forProtocol(partial(TwistedProtocolConnection, parameters, custom_reactor=self._reactor))
         )
+        # A name that is being looked up has no time-out of its own.
+        connection = self._connection = await connecting.addTimeout(patience + 1.0, self._reactor)
         try:
             bound_silence(connection.transport)
-            await connection.ready.addTimeout(_CONNECT_SECONDS, self._reactor)
+            await connection.ready.addTimeout(patience, self._reactor)
             closed = connection.closed
             channel = await connection.channel()
-            await Deferred.fromCoroutine(self._begin(channel)).addTimeout(_CONNECT_SECONDS, self._reactor)
+            await Deferred.fromCoroutine(self._begin(channel)).addTimeout(patience, self._reactor)
             self.channel, self.trouble = channel, ""
+            self.heard()
             self._backoff.reset()
             if self._told:
                 self._told = False
@@ -172,30 +205,30 @@ class AmqpLine:
             if isinstance(reason, Exception):
                 raise reason
         finally:
-            self.channel = None
+            self.channel = self._connection = None
             self._end()
             if connection.is_open:
                 connection.close()
                 await closed.addTimeout(_CLOSE_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
             connection.transport.abortConnection()
 
-    def _parameters(self) -> Any:
+    def _parameters(self, node: Address) -> Any:
         from pika import ConnectionParameters, PlainCredentials  # noqa: PLC0415  the extra [amqp]
 
         server = self._server
         return ConnectionParameters(
-            server.host, server.port, server.vhost, PlainCredentials(server.user, _password(server)),
+            node.host, node.port, server.vhost, PlainCredentials(server.user, _password(server)),
             heartbeat=_HEARTBEAT_SECONDS, client_properties={"product": "PYROS"},
         )  # fmt: skip
 
-    def _trust(self) -> Any:
+    def _trust(self, node: Address) -> Any:
         from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates  # noqa: PLC0415
 
         authority = self._server.authority
         trusted = (
             None if authority is None else trustRootFromCertificates([Certificate.loadPEM(authority.read_bytes())])
         )
-        return optionsForClientTLS(self._server.host, trusted)
+        return optionsForClientTLS(node.host, trusted)
 
 
 def _in_words(error: Exception) -> str:
@@ -227,6 +260,10 @@ class AmqpCaller:
         """Begin a connection to an agent's lane, with one of ``factory``'s protocols, which is given."""
         return Deferred.fromCoroutine(self._connect(queue_of(lane), factory))
 
+    def doubt(self) -> None:
+        """Go to another node, if no agent has said anything through this one for long."""
+        self.line.leave_silent_node()
+
     def stop(self) -> Deferred[None]:
         return self.line.stop()
 
@@ -255,6 +292,7 @@ class AmqpCaller:
         _consume(channel, messages, self._take)
 
     def _take(self, message: Any) -> None:
+        self.line.heard()
         piece = _piece(message.properties, message.body)
         if piece is not None and piece.stream in self._streams:
             self._streams[piece.stream].take(piece, _nothing)
@@ -297,6 +335,7 @@ class _Lane:
         self._read: set[int] = set()
         """Those of them whose pieces were read."""
         self._settle_call: Any = None
+        self._look_call: Any = None
         self.line = AmqpLine(reactor, server, log, self._begin, self._lost)
 
     async def _begin(self, channel: Any) -> None:
@@ -305,8 +344,18 @@ class _Lane:
         channel.add_on_return_callback(self._returned)
         messages, _ = await channel.basic_consume(self._queue)
         _consume(channel, messages, self._take)
+        self._look_call = self._reactor.callLater(PING_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Where nothing comes, say something to oneself: whether the queue is reached by this node."""
+        self._look_call = self._reactor.callLater(PATIENCE_SECONDS, self._look)
+        if not self._unread:  # else it is we who take nothing
+            self.line.leave_silent_node()
+            if self.line.silence() >= PING_SECONDS:
+                self.line.publish(self._queue, Piece(_ECHO, 0))
 
     def _take(self, message: Any) -> None:
+        self.line.heard()
         tag = message.method.delivery_tag
         self._unread.append(tag)
         taken = partial(self._taken, message.channel, tag)
@@ -361,6 +410,8 @@ class _Lane:
         if self._settle_call is not None and self._settle_call.active():
             self._settle_call.cancel()
         self._settle_call = None
+        if self._look_call is not None and self._look_call.active():
+            self._look_call.cancel()
         for transport in list(self._streams.values()):
             transport.line_lost()
         self._unread.clear()

@@ -251,6 +251,11 @@ class AmqpCarrier(StreamCarrier):
     def trouble(self) -> str:
         return self._caller.line.trouble or "no answer"
 
+    def _again(self) -> None:
+        super()._again()
+        if not self._stopping and self._backoff.failures % _ATTEMPTS_UNTOLD == 0:
+            self._caller.doubt()
+
 
 class _ConnectionFactory(Factory):
     noisy = False

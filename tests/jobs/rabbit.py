@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.conftest import free_port, wait_until
+from bench._sites import Computers
+from tests.conftest import PATIENCE, free_port, wait_until
 
 RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
@@ -17,7 +18,9 @@ RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 class Node:
     """One node, which may be killed and started again."""
 
-    def __init__(self, folder: Path, port: int, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, port: int, environment: dict[str, str], *before: str) -> None:
+        """``before`` are the words before the command that starts it."""
+        self._command = (*before, str(RABBIT))
         self.port = port
         self.url = f"amqp://guest:guest@127.0.0.1:{port}//"
         self._folder, self._environment = folder, environment
@@ -28,7 +31,7 @@ class Node:
         log = self._folder / "node.log"
         with log.open("wb") as out:
             process = self._process = subprocess.Popen(
-                [str(RABBIT)], env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True,
             )  # fmt: skip
 
@@ -36,7 +39,12 @@ class Node:
             assert process.poll() is None, log.read_text()
             return "Starting broker... completed" in log.read_text()
 
-        wait_until(ready, what="RabbitMQ to be ready")
+        wait_until(ready, 3 * PATIENCE, what="RabbitMQ to be ready")
+
+    def send(self, number: int) -> None:
+        """Send the node's processes a signal that doesn't end them."""
+        assert self._process is not None
+        os.killpg(self._process.pid, number)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """Send the node's processes a signal, and wait for their end, for which they have half a minute."""
@@ -64,15 +72,11 @@ def rabbit_node(folder: Path, config: str = "") -> Iterator[Node]:
     """Run a node of RabbitMQ with everything of its own; ``config`` are lines of its configuration."""
     (folder / "rabbitmq.conf").write_text(config)
     port, distribution, mapper = free_port(), free_port(), free_port()
-    environment = os.environ | {
+    environment = _own_files(folder) | {
         "HOME": str(folder), "RABBITMQ_NODENAME": f"pyros{port}@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODE_PORT": str(port), "RABBITMQ_DIST_PORT": str(distribution), "ERL_EPMD_PORT": str(mapper),
-        "ERL_EPMD_ADDRESS": "127.0.0.1", "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"), "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
-        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "generated"), "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
     }  # fmt: skip
-    (folder / "plugins").write_text("[].\n")
     names = subprocess.Popen(["epmd", "-address", "127.0.0.1", "-port", str(mapper)], env=environment)
     node = Node(folder, port, environment)
     try:
@@ -82,3 +86,43 @@ def rabbit_node(folder: Path, config: str = "") -> Iterator[Node]:
         node.kill(signal.SIGTERM)
         names.kill()
         names.wait()
+
+
+def _own_files(folder: Path) -> dict[str, str]:
+    """Return an environment in which a node's files are in a folder, and it has no plugins."""
+    (folder / "plugins").write_text("[].\n")
+    return os.environ | {
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"), "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+        "RABBITMQ_GENERATED_CONFIG_DIR": str(folder / "generated"), "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+    }  # fmt: skip
+
+
+@contextmanager
+def rabbit_cluster(computers: Computers, *places: str, config: str = "") -> Iterator[dict[str, Node]]:
+    """Run a cluster with a node on each of these computers; ``config`` are more lines of its configuration."""
+    home = computers.folder / "rabbit"
+    home.mkdir()
+    cookie = home / ".erlang.cookie"
+    cookie.write_text("PYROSTESTS")
+    cookie.chmod(0o400)
+    names = {place: f"rabbit@{computers.places[place].inside}" for place in places}
+    lines = ["loopback_users = none", "cluster_formation.peer_discovery_backend = classic_config", config]
+    lines += [f"cluster_formation.classic_config.nodes.{at} = {name}" for at, name in enumerate(names.values(), 1)]
+    nodes: dict[str, Node] = {}
+    try:
+        for place, name in names.items():
+            folder = home / place
+            folder.mkdir()
+            (folder / "rabbitmq.conf").write_text("\n".join([*lines, ""]))
+            computers.run(place, "epmd")
+            environment = _own_files(folder) | {
+                "HOME": str(home), "RABBITMQ_NODENAME": name, "RABBITMQ_USE_LONGNAME": "true",
+            }  # fmt: skip
+            nodes[place] = Node(folder, 5672, environment, *computers.entering(place))
+            nodes[place].start()
+        yield nodes
+    finally:
+        for node in nodes.values():
+            node.kill()

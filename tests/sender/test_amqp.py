@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 import trustme
+from twisted.internet.error import ConnectionRefusedError as RefusedError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from pyros.authority import make_authority, make_certificate
-from pyros.config import AmqpConfig, load
+from pyros.config import Address, AgentConfig, AmqpConfig, load
 from pyros.errors import ConfigError
-from pyros.sender.amqp import amqp_ready
+from pyros.sender.amqp import AmqpLine, amqp_ready
 from pyros.sender.amqp_stream import PIECE_BYTES, AmqpTransport, Piece
 from pyros.sender.certificates import examine
+from pyros.sender.inbound_tls import InboundTls, PortTls
 from pyros.sender.tls import AgentTls
 from tests.builders import InlineReactor
 from tests.conftest import Observatory, free_port, wait_until
@@ -157,6 +160,41 @@ def test_it_may_be_encrypted_from_end_to_end(tmp_path: Path) -> None:
     assert (stream.far.heard, stream.near.heard) == (b"secret question", b"secret answer")
 
 
+def test_a_piece_of_what_is_encrypted_is_a_sign_of_life(tmp_path: Path) -> None:
+    """On a line of 64 kbit/s it is two seconds until all of a record is there."""
+    make_authority(tmp_path, "test", datetime.now(UTC))
+    for name in ("telling", "hearing"):
+        make_certificate(tmp_path, name, datetime.now(UTC))
+    stream, signs = Stream(), 0
+    inbound = InboundTls(PortTls(AgentConfig("hearing", "127.0.0.1", 1, "", certificates=tmp_path)))
+
+    def sign() -> None:
+        nonlocal signs
+        signs += 1
+
+    class Port(Noting):
+        def dataReceived(self, data: bytes) -> None:
+            if not inbound.takes(self.transport, data, sign):
+                super().dataReceived(data)
+
+    stream.far = Port()
+    stream.called.begin(stream.far)
+    factory: Any = Factory.forProtocol(lambda: stream.near)
+    side = AgentTls(tmp_path).client("telling", "hearing")
+    stream.caller.begin(TLSMemoryBIOFactory(side, True, factory, stream.reactor).buildProtocol(None))
+    stream.carry()
+    assert inbound.certified == "telling"
+    assert stream.near.transport is not None
+    stream.near.transport.write(b"x" * 10_000)
+    stream.reactor.advance(0)
+    (piece,) = stream.there
+    before = signs
+    stream.called.take(Piece("one", piece.number, piece.data[:100]), stream.take)
+    assert (stream.far.heard, signs) == (b"", before + 1)
+    stream.called.take(Piece("one", piece.number + 1, piece.data[100:]), stream.take)
+    assert stream.far.heard == b"x" * 10_000
+
+
 def configured(tmp_path: Path, observatory: str, agent: str = "at = amqp") -> Path:
     path = tmp_path / "pyros_agent_config.ini"
     path.write_text(f"[observatory]\n{observatory}\n[hearing]\nport = 5001\napp = tests.hearing\n{agent}\n")
@@ -168,23 +206,37 @@ def test_where_rabbitmq_is(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("")
     keys = "amqp = amqps://pyros@rabbit.example.org/north%2Fone\namqp_password = secret\namqp_ca = ca.pem"
     config = load(configured(tmp_path, keys))
-    assert config.amqp == AmqpConfig(
-        "rabbit.example.org", 5671, "north/one", "pyros", True, tmp_path / "secret", tmp_path / "ca.pem"
-    )
+    node = Address("rabbit.example.org", 5671)
+    assert config.amqp == AmqpConfig((node,), "north/one", "pyros", True, tmp_path / "secret", tmp_path / "ca.pem")
     hearing = config.agent("hearing")
     assert (hearing.amqp, hearing.at) == (config.amqp, None)
     assert hearing.reached == "RabbitMQ at rabbit.example.org:5671"
     assert str(hearing.destination) == "127.0.0.1:5001"
-    assert load(configured(tmp_path, "amqp = amqp://localhost")).amqp == AmqpConfig("localhost")
+    here = AmqpConfig((Address("localhost", 5672),))
+    assert load(configured(tmp_path, "amqp = amqp://localhost")).amqp == here
     assert load(configured(tmp_path, keys, "")).agent("hearing").amqp is None
+
+
+def test_a_cluster_of_rabbitmqs_has_several_nodes(tmp_path: Path) -> None:
+    config = load(configured(tmp_path, "amqp = amqp://localhost,127.0.0.1:5673,[::1]/north"))
+    assert config.amqp == AmqpConfig(
+        (Address("localhost", 5672), Address("127.0.0.1", 5673), Address("::1", 5672)), "north"
+    )
+    assert config.agent("hearing").reached == "RabbitMQ at localhost:5672, 127.0.0.1:5673, [::1]:5672"
 
 
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
         ("name = x", r"\[hearing\] at: amqp needs \[observatory\] amqp = amqps://USER@HOST/VHOST"),
-        ("amqp = http://localhost", r"\[observatory\] amqp: is not like amqps://USER@HOST:PORT/VHOST"),
-        ("amqp = amqp://pyros:hunter2@localhost", r"\[observatory\] amqp: is not like .* the password is in the file"),
+        ("amqp = http://localhost", r"\[observatory\] amqp: is not like amqps://USER@HOST:PORT,HOST:PORT/VHOST"),
+        (
+            "amqp = amqp://pyros:hunter2@localhost",
+            r"\[observatory\] amqp: is not like .* the password is in",
+        ),
+        ("amqp = amqp://localhost,/north", r"\[observatory\] amqp: is not like"),
+        ("amqp = amqp://localhost,tls:localhost", r"\[observatory\] amqp: is not like"),
+        ("amqp = amqp://localhost,rabbit.example.org", r"\[observatory\] amqp: would tell the password"),
         ("amqp = amqp://localhost:port", r"\[observatory\] amqp: is not like"),
         ("amqp = amqp://pyros@localhost", r"\[observatory\] amqp_password: missing; a file with the password of pyros"),
         ("amqp = amqp://localhost\namqp_password = hunter2", r"\[observatory\] amqp_password: names no file"),
@@ -213,6 +265,25 @@ def test_what_goes_through_it_unprotected_is_told_before(tmp_path: Path) -> None
     config = load(configured(tmp_path, "amqp = amqp://localhost"))
     (problem,) = examine(config, datetime.now(UTC)).problems
     assert "[hearing] at: is reached through RabbitMQ; that needs TLS: [observatory] tls = FOLDER" in problem
+
+
+def test_the_nodes_of_a_cluster_are_tried_in_turn() -> None:
+    pytest.importorskip("pika")
+    reactor: Any = InlineReactor()
+    nodes = tuple(Address(f"192.0.2.{at}", 5672) for at in (1, 2, 3))
+
+    async def never(_: object) -> None:
+        raise AssertionError("nothing was connected")
+
+    line = AmqpLine(reactor, AmqpConfig(nodes), Logger("test"), never, lambda: None)
+    tried = []
+    for _ in range(4):
+        reactor.advance(2.0)
+        host, _, factory, *_ = reactor.tcpClients.pop()
+        tried.append(host)
+        factory.clientConnectionFailed(None, Failure(RefusedError()))
+    assert tried == ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"]
+    line.stop()
 
 
 # With a RabbitMQ ------------------------------------------------------------------------------------------------------
