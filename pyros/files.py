@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 
 LARGEST_YAML = 1_000_000
 """Bytes; what people write has a few thousand."""
+_QUICK_YAML = 16_384  # bytes, of which libyaml can nest no more than the stack of a thread bears
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
         with path.open("rb") as file:
             content = file.read(LARGEST_YAML + 1)
         if len(content) <= LARGEST_YAML:
-            return yaml.load(content.decode("utf-8"), loader)
+            return _parsed(content.decode("utf-8"), loader)
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -111,6 +113,20 @@ def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from None
     raise ValueError(f"is larger than {LARGEST_YAML} bytes")
+
+
+def _parsed(text: str, loader: type[UniqueKeys]) -> Any:
+    """Parse by libyaml, ten times as fast, where it is there; what is wrong is told by PyYAML's own parser."""
+    if yaml.__with_libyaml__ and len(text) <= _QUICK_YAML:
+        with suppress(yaml.YAMLError):
+            return yaml.load(text, quick_loader(loader))  # type: ignore[arg-type]  # the hash of a class is its own
+    return yaml.load(text, loader)
+
+
+@cache
+def quick_loader(loader: type[UniqueKeys]) -> type[UniqueKeys]:
+    """Return the same loader on libyaml's parser."""
+    return type(loader.__name__, (yaml.CSafeLoader, loader), {})
 
 
 class LinedReader:

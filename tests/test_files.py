@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from pyros.files import LARGEST_YAML, atomic_write, read_yaml
+from pyros.files import LARGEST_YAML, LinedMappings, atomic_write, quick_loader, read_yaml
 
 
 def test_it_is_there_when_all_is_written(tmp_path: Path) -> None:
@@ -75,6 +76,19 @@ def test_what_is_no_yaml_is_told_in_one_line(tmp_path: Path, content: bytes, tol
     with pytest.raises(ValueError, match="^" + re.escape(told)) as raised:
         read_yaml(path)
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML is without libyaml")
+def test_both_parsers_of_yaml_read_the_same() -> None:
+    texts = [path.read_text("utf-8") for path in (Path(__file__).parents[1] / "observatory").rglob("*.yaml")]
+    assert len(texts) > 10
+    for text in [*texts, "a: {b: [1, 2.5, 2026-01-02]}\n'5': yes\n"]:
+        ours = yaml.load(text, LinedMappings)
+        quick = yaml.load(text, quick_loader(LinedMappings))
+        assert quick == ours
+        assert quick.lines == ours.lines
+    with pytest.raises(yaml.MarkedYAMLError, match="key 'a' twice"):
+        yaml.load("a: 1\na: 2\n", quick_loader(LinedMappings))
 
 
 def test_yaml_that_is_not_there(tmp_path: Path) -> None:
