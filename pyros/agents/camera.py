@@ -19,7 +19,7 @@ from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE,
 from pyros.agents._filters import FiltersAgent
 from pyros.agents._options import yes_or_no
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command, InstrumentState
+from pyros.agents.instrument import Command, InstrumentState, asked_ahead
 from pyros.calibration import cooling, levels, starsizes
 from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
@@ -224,12 +224,13 @@ class CameraAgent(FiltersAgent):
         self._max_binning = self._readout_modes = None
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
-        state = await self.device.state()
-        if self._max_binning is None:
-            with suppress(DeviceFailed, NoAnswer):  # it is asked again
-                self._readout_modes = await self.device.readout_modes()
-                self._max_binning = await self.device.max_binning()
-        cooling = await self.device.cooling()
+        with asked_ahead(self.device.cooling()) as asked:
+            state = await self.device.state()
+            if self._max_binning is None:
+                with suppress(DeviceFailed, NoAnswer):  # it is asked again
+                    self._readout_modes = await self.device.readout_modes()
+                    self._max_binning = await self.device.max_binning()
+            cooling = await asked
         return state, {"temperature": cooling.temperature, "target": cooling.target, "power": cooling.power}
 
     def started(self, command: Command, seconds: float) -> None:

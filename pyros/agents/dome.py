@@ -33,7 +33,7 @@ from pyros.agents._beat import BeatSender
 from pyros.agents._shutter import ShutterGuard
 from pyros.agents._shutter_control import OPEN_LEASE_SECONDS, ShutterControl, ShutterReport
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
+from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState, asked_ahead
 from pyros.agents.runtime.batches import NotTaken
 from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
@@ -203,9 +203,10 @@ class DomeAgent(InstrumentAgent):
         self.control.look()
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
-        state = await self.device.state()
-        self.control.saw(state)
-        return state, {"azimuth": await self.device.azimuth()}
+        with asked_ahead(self.device.azimuth()) as azimuth:
+            state = await self.device.state()
+            self.control.saw(state)
+            return state, {"azimuth": await azimuth}
 
     def at_rest(self) -> bool:
         """Whether the dome is closed, nothing else is wanted, and the guardian sees it, too."""

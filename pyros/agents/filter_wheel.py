@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from pyros import instruments, messages
 from pyros.agents._filters import FiltersAgent
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command
+from pyros.agents.instrument import Command, asked_ahead
 from pyros.messages import Failure, FilterSelected, Message, SelectFilter
 
 
@@ -42,7 +42,8 @@ class FilterWheelAgent(FiltersAgent):
             self.again(interrupted)
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
-        return await self.device.state(), {"filter": await self.device.filter()}
+        with asked_ahead(self.device.filter()) as filter_:
+            return await self.device.state(), {"filter": await filter_}
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
         observation, wanted = command.payload.get("observation", ""), command.payload["filter"]

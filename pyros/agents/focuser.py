@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from pyros import instruments, messages
 from pyros.agents._motor import MotorAgent
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command, InstrumentState
+from pyros.agents.instrument import Command, InstrumentState, asked_ahead
 from pyros.calibration import temperature
 from pyros.calibration.temperature import MAX_CURVES
 from pyros.messages import Failure, FocuserTemperature, FocusMoved, Message, MoveFocus, Telemetry
@@ -127,8 +127,8 @@ class FocuserAgent(MotorAgent):
         return self.state.offsets.get(filter, self._offsets.get(filter, 0))
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
-        state, position = await self.device.state(), await self.device.position()
-        return state, {"position": position, "temperature": await self.device.temperature()}
+        with asked_ahead(self.device.position()) as position, asked_ahead(self.device.temperature()) as temperature:
+            return await self.device.state(), {"position": await position, "temperature": await temperature}
 
     def measured(self, telemetry: Telemetry) -> None:
         """Tell the majordome how warm it is, who may have the focus looked for again."""

@@ -12,8 +12,9 @@ the device is connected again, the agent first asks it what it is doing, and `re
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -43,6 +44,8 @@ _TOLD_AGAIN = 25.0
 """What is measured as it was before is told again after so long, seconds: each third time by default."""
 _MOST_ASIDE = 100
 _KEPT_ENDS = 20
+
+T = TypeVar("T")
 
 Run = Callable[[Callable[[float], None]], Deferred[dict[str, Any]]]
 """Gives the device a command: called with ``started``, in the reactor's thread; returns what will be measured."""
@@ -475,6 +478,20 @@ class InstrumentAgent(Agent):
     def _measured(self, message: Message) -> None:
         self.send_if_there(self.MONITORING, messages.TELEMETRY, message.payload)
         self.measured(message.payload)
+
+
+@contextmanager
+def asked_ahead(asked: Deferred[T]) -> Iterator[Deferred[T]]:
+    """Give what a device was asked, to be awaited in the block after something else: both go out together.
+
+    It is taken back where the block fails before.
+    """
+    try:
+        yield asked
+    except BaseException:
+        asked.addErrback(lambda _: None)
+        asked.cancel()
+        raise
 
 
 def in_words(failure: Failure) -> str:

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from pyros import instruments, messages
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
+from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState, asked_ahead
 from pyros.angles import separation_arcsec
 from pyros.clock import Timer
 from pyros.errors import DeviceRefused, InstrumentError
@@ -261,12 +261,14 @@ class TelescopeAgent(InstrumentAgent):
 
     async def _reason_lost(self) -> str:
         """Why it is not on its target any more; '' while it is."""
-        state = await self.device.state()
-        if state != "tracking":
-            return f"it is {state}, and does not track"
         if self._arrived is None or not self._drift:
-            return ""
-        here = await self.device.position()
+            state = await self.device.state()
+            return f"it is {state}, and does not track" if state != "tracking" else ""
+        with asked_ahead(self.device.position()) as position:
+            state = await self.device.state()
+            if state != "tracking":
+                return f"it is {state}, and does not track"
+            here = await position
         moved = separation_arcsec(self._arrived.ra, self._arrived.dec, here.ra, here.dec)
         return f"it has moved by {moved:.0f} arcseconds since the slew" if moved > self._drift else ""
 
@@ -362,8 +364,9 @@ class TelescopeAgent(InstrumentAgent):
             raise DeviceRefused("LIMIT", f"not pointed at: {reason}")
 
     async def measure(self) -> tuple[str, dict[str, float | str | None]]:
-        state = await self.device.state()
-        here = await self.device.position()
+        with asked_ahead(self.device.position()) as position:
+            state = await self.device.state()
+            here = await position
         if state == "tracking":
             await self._stop_before_limit(here)
         return state, {"ra": here.ra, "dec": here.dec}

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 MAX_LINE = 4096
 """Bytes of one line, without its newline."""
 
 _NUMBER = re.compile(r"#([0-9]{1,9})(?= |\Z)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_GET = re.compile(r"GET ([a-z][a-z0-9_]*)")
 _VALUE = re.compile(r'(?:([a-z][a-z0-9_]*)=)?(?:"((?:[^"\\]|\\["\\])*)"|([^\s"=]+))(?= |\Z)')
 _BARE = re.compile(r'[^\s"=]+')
 _NAMED = {"GET": "a property", "SET": "a property", "DO": "an action", "FAULT": "a kind of fault"}
@@ -118,8 +120,11 @@ def parse(line: str) -> DeviceRequest | BadRequest:
     number, at = "", 0
     if found := _NUMBER.match(line):
         number, at = found[1], found.end()
+    text = line[at:].strip(" ")
+    if name := _plain_name(text):
+        return DeviceRequest(line, number, "GET", name)
     try:
-        return _request(line, number, line[at:].strip(" "))
+        return _request(line, number, text)
     except _Wrong as wrong:
         return BadRequest(line, number, str(wrong))
 
@@ -147,6 +152,13 @@ def event(name: str, *values: object, **named: object) -> DeviceAnswer:
 def shown(text: str) -> str:
     """Return a client's own text as an error may repeat it: quoted, short, on one line."""
     return f"'{_printable(text[:40])}{'...' if len(text) > 40 else ''}'"
+
+
+@lru_cache(1000)
+def _plain_name(text: str) -> str:
+    """Return what ``GET name`` asks for, by far the most frequent request; '' for anything else."""
+    found = _GET.fullmatch(text)
+    return found[1] if found else ""
 
 
 class _Wrong(Exception):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.resources import files
 from typing import TypeAlias
 
@@ -92,6 +93,8 @@ def request(number: int, verb: str, name: str, *values: Value, **named: Value) -
 
     Raises DeviceRefused where that would not be a request that a device can read.
     """
+    if verb == "GET" and not values and not named and 0 < number < 1_000_000_000:
+        return b"#%d %b\n" % (number, _get_request(name))
     words = [f"#{number}", verb, name, *map(quote, values)]
     words += [f"{key}={quote(value)}" for key, value in named.items()]
     line = " ".join(words)
@@ -104,6 +107,12 @@ def request(number: int, verb: str, name: str, *values: Value, **named: Value) -
     if len(data) > MAX_LINE_BYTES:
         raise DeviceRefused("SYNTAX", f"a request of {len(data)} bytes is longer than {MAX_LINE_BYTES}")
     return data + b"\n"
+
+
+@lru_cache(1000)
+def _get_request(name: str) -> bytes:
+    """Return ``GET name`` as it is sent. Raises DeviceRefused as `request` does."""
+    return request(0, "GET", name)[3:-1]
 
 
 def parse(line: str) -> NativeAnswer | NativeEvent:
