@@ -37,6 +37,8 @@ class NightLog:
         self._folder = folder.encode()
         self._hash = hashlib.blake2b(digest_size=16)
         self._entries: list[tuple[str, float, str, bytes | str]] = []
+        self.add_soon = self._entries.append
+        """Take ``(kind, time, who, data)`` as `add` does, of what is followed by others: it looks at no length."""
         self.entries = 0
         """How many entries the hash is of."""
         self.lines: deque[NightLogLine] = deque(maxlen=_LINES)

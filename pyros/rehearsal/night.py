@@ -302,14 +302,14 @@ class RehearsedNight:
         self.invariants.delivered(sender, receiver, data)
 
     def on_call(self, node: str, call: Call) -> None:
-        self.log.add(self.timeline.now, "C", node, getattr(call.function, "__qualname__", ""))
+        self.log.add_soon(("C", self.timeline.now, node, getattr(call.function, "__qualname__", "")))
 
     def on_error(self, node: str, error: Exception) -> None:
         self.report("error", f"{node}: {type(error).__name__}: {error}")
 
     def on_step(self, node: str, step: str) -> None:
         self._turns += step == "taken"
-        self.log.add(self.timeline.now, "T", node, step)
+        self.log.add_soon(("T", self.timeline.now, node, step))
 
     def on_commit(self, node: str, epoch: str, effects: Effects) -> None:
         self.log.add(self.now, "J", node, bytes_of_commit(effects))
