@@ -240,7 +240,7 @@ def test_a_timer_that_cannot_be_stored_is_tried_again_after_a_pause(
 
     monkeypatch.setattr(rig.journal, "commit", full)
     rig.reactor.pump([12] + [0.1] * 100)
-    assert 5 < len(attempts) < 15
+    assert len(attempts) == 4  # after 1, 2 and 4 s
     monkeypatch.undo()
-    rig.reactor.pump([0.1] * 20)
+    rig.reactor.pump([0.1] * 41)
     assert rig.agent.said[-1] == "tick"

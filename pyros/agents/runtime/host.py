@@ -27,6 +27,7 @@ from pyros.agents.runtime.making_safe import MakingSafe
 from pyros.agents.runtime.port import AgentPort
 from pyros.agents.runtime.turns import Turns, no_step
 from pyros.alarms import Alarms
+from pyros.backoff import Backoff
 from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
@@ -46,7 +47,7 @@ _TURN_MESSAGES = 4096
 _MAX_MAILBOX = 1000  # beyond that the agent's own fleeting messages are dropped
 _UNSTORED_SECONDS = 30.0  # so long the journal's state may lack what fleeting messages have changed
 _LONGEST_WAIT = 5.0
-_RETRY_STORING = 1.0
+_RETRY_STORING = (1.0, 2.0, 4.0)  # seconds; until then no message begins a turn
 _PRUNE_SECONDS = 10.0
 _STOP_GRACE = 4.0
 _HOLD_LOOK_SECONDS = 10.0
@@ -125,6 +126,8 @@ class Host:
         self._journal_gone = False
         self._not_stored = False
         """The last turn could not be stored: the next attempt comes after a pause, also where only a timer was due."""
+        self._store_retry = Backoff(*_RETRY_STORING)
+        self._store_pause = 0.0
         self._pruned = -math.inf
         self._timer_due = math.inf
         """When a rehearsal's turn comes though no message does, monotonic seconds."""
@@ -406,7 +409,7 @@ class Host:
 
     def _put(self, batch: Batch) -> None:
         self._mailbox.put(batch)
-        if not self._threaded and not self._turn_is_next():
+        if not (self._threaded or self._not_stored or self._turn_is_next()):
             self._call("turn", 0, self._inline_turn)
 
     def _turn_is_next(self) -> bool:
@@ -466,7 +469,7 @@ class Host:
                     self._heard = self.clock.monotonic()
                     self._take_turn(*self._gather())
                     if self._not_stored:
-                        self._stop_wanted.wait(_RETRY_STORING)
+                        self._stop_wanted.wait(self._store_pause)
                 self._shut_down()
         except BaseException as error:
             self._cannot_go_on(error)
@@ -504,7 +507,7 @@ class Host:
             self._shut_down()
             self._thread_ended()
         elif self._not_stored:
-            self._call("turn", _RETRY_STORING, self._inline_turn)
+            self._call("turn", self._store_pause, self._inline_turn)
         elif (due := self._next_due()) < math.inf and not (due == self._timer_due and self._calls["timer"].active()):
             self._timer_due = due
             self._call("timer", max(0.0, due - self.clock.monotonic()), self._inline_turn)
@@ -595,6 +598,7 @@ class Host:
             outcome = self.turns.run(batches, answers, hurry=hurry)
         except JournalError as error:
             self._not_stored = True
+            self._store_pause = self._store_retry.next_pause()
             self.agent.log.error("{error}", error=error)
             self._answers.put_back(answers, due)
             for batch in batches:
@@ -602,6 +606,7 @@ class Host:
                     self._keep(batch, str(error))
         else:
             self._not_stored = False
+            self._store_retry.reset()
             if not outcome.stored:
                 self._answers.put_back(answers, due)
             if not self.turns.unstored:
