@@ -20,6 +20,7 @@ from pyros.console.feed import PublishedFrame
 from pyros.console.people.models import Token
 from pyros.console.roles import Role
 from pyros.console.sealed import Pass, unseal
+from pyros.console.sessions import KnownSessions
 
 PASS_SECONDS = 12 * 3600.0
 PASS_RENEWED_SECONDS = 600.0
@@ -70,6 +71,7 @@ class _Database:
 
 
 _database = _Database()
+_sessions = KnownSessions()
 
 
 def caller_of(request: HttpRequest) -> Caller:
@@ -128,15 +130,10 @@ def _find(request: HttpRequest) -> Caller:
         return _program(request, address)
     patience = _ORDER_PATIENCE if request.path in ORDERS else _PATIENCE
     try:
-        user = _database.ask(lambda: _signed_in(request), patience)
+        user = _database.ask(lambda: _sessions.user(request), patience)
     except (DatabaseError, TimeoutError):
         return _by_pass(request, address)
     return Caller(address=address) if user is None else Caller(user.name, user.rank, address, user=user)
-
-
-def _signed_in(request: HttpRequest) -> Any:
-    user: Any = request.user
-    return user if user.is_authenticated else None
 
 
 def _program(request: HttpRequest, address: str) -> Caller:

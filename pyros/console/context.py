@@ -28,7 +28,6 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
         "may_ask": may_write and switches.requests,
         "switches": switches,
         "names": {page.name for page in console.pages},
-        "menu": [page for page in console.pages if page.menu and page.role <= caller.role],
         "published": None,
         "problem": "",
     }

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from django import template
 from django.conf import settings
 from django.db import DatabaseError
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from pyros.console import charts
 from pyros.console.answers.commanding import COMMANDS
 from pyros.console.answers.looking_up import about_of
+from pyros.console.kept_rows import KeptRows
 from pyros.console.outside import SERVICES
 from pyros.console.request_form import exposures_text, given_of, may_be_changed
 from pyros.console.roles import Role
 from pyros.printable import last_line
 
 register = template.Library()
+_rows = KeptRows()
 
 
 @register.simple_tag(takes_context=True)
@@ -30,6 +33,27 @@ def panel(context: Any, name: str, tag: str = "div") -> SafeString:
     published = context.get("published")
     content = mark_safe(published.panels.get(name, "") if published else "")  # made by a template
     return format_html('<{} data-panel="{}">{}</{}>', tag, name, content, tag)
+
+
+@register.simple_tag(takes_context=True)
+def rows(context: Any, values: Any, row: str, **given: Any) -> SafeString:
+    """Return the rows of a list, made by a template in ``rows/`` with the value as ``it``, ``given``, and no more."""
+    return mark_safe(_rows.html(f"rows/{row}.html", values, given, context.get("csrf_token", "")))
+
+
+@register.simple_tag(takes_context=True)
+def menu(context: Any) -> SafeString:
+    """Return the menu's links for who asks."""
+    page = context.get("page")
+    return _menu(context["caller"].role, page.name if page else "")
+
+
+@lru_cache(maxsize=200)
+def _menu(role: Role, name: str) -> SafeString:
+    return format_html_join("", '<a href="/{}"{}>{}</a>', (
+        (page.path, mark_safe(' aria-current="page"') if page.name == name else "", page.title)
+        for page in settings.CONSOLE.pages if page.menu and page.role <= role
+    ))  # fmt: skip
 
 
 @register.simple_tag

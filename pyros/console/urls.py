@@ -44,6 +44,7 @@ def _of_images(console: Console) -> list[Any]:
 
 _NAMES = {page.name for page in settings.CONSOLE.pages}
 urlpatterns = [
+    *[each for page in settings.CONSOLE.pages if "<" not in page.path for each in _of_page(page)],  # asked for most
     path("sign-in", signing.sign_in, name="sign in"),
     path("enter/<str:sealed>", signing.enter, name="enter"),
     path("invitation/<str:sealed>", signing.accept, name="invitation"),
@@ -58,7 +59,7 @@ urlpatterns = [
     *([path("event/chart", pictures.chart, name="chart")] if "event" in _NAMES else []),
     *([path("event/packet", pictures.alert_packet, name="packet")] if "event" in _NAMES else []),
     *[_of_action(action) for action in ACTIONS if _shown(settings.CONSOLE, action)],
-    *[each for page in settings.CONSOLE.pages for each in _of_page(page)],
+    *[each for page in settings.CONSOLE.pages if "<" in page.path for each in _of_page(page)],
 ]
 handler400 = errors.bad
 handler403 = errors.forbidden

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from pyros.console.roles import Role
 from pyros.console.server import MAX_BODY
 from pyros.console.switches import SwitchFile
 from tests.cli.conftest import copy_demo
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, wait_until
 from tests.console.conftest import Browser, Running, running_console
 
 PASSWORD = "Kepler-22b-is-warm"
@@ -99,6 +100,40 @@ def test_an_invitation_is_used_once_and_its_person_signs_in(console: Running) ->
         assert again.get("/").status == 200
     finally:
         SwitchFile(console.section.folder).set("sign_in", on=True)
+
+
+def test_what_ends_a_session_counts_at_the_next_request(console: Running) -> None:
+    guest, admin = console.browser(Role.OPERATOR, "leaving"), console.browser(Role.ADMIN)
+    stolen = Browser(guest.port)
+    stolen.cookies = dict(guest.cookies)
+    assert [stolen.get("/tonight.json").status for _ in range(2)] == [200, 200]
+    assert guest.post("/sign-out", page="/you").status == 303
+    assert stolen.get("/tonight.json").status == 401
+    dismissed = console.browser(Role.OPERATOR, "leaving")
+    for active, status in (("no", 401), ("yes", 200)):
+        assert admin.post("/users/leaving/change", {"active": active}, page="/users").status == 303
+        assert dismissed.get("/tonight.json").status == status
+
+
+def test_a_session_ends_at_its_time_though_nothing_has_changed(console: Running) -> None:
+    browser = console.browser(Role.VIEWER, "brief")
+    assert browser.get("/tonight.json").status == 200
+    key = next(value for name, value in browser.cookies.items() if name.endswith("session"))
+    with closing(sqlite3.connect(console.section.folder / DATABASE_FILE)) as db, db:
+        ends = f"{datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%d %H:%M:%S.%f}"
+        db.execute("UPDATE django_session SET expire_date = ? WHERE session_key = ?", (ends, key))
+    wait_until(lambda: browser.get("/tonight.json").status == 401, what="the end of the session")
+
+
+def test_every_form_of_a_page_has_the_browsers_own_token(console: Running) -> None:
+    found = []
+    for name in ("one", "two"):
+        page = console.browser(Role.OPERATOR, name).get("/devices").body
+        tokens = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+        assert page.count("<form") == len(tokens) > page.count('action="/devices/command"') > 1
+        found.append({*tokens})
+    assert [len(tokens) for tokens in found] == [1, 1]
+    assert found[0] != found[1]
 
 
 def test_a_forgotten_password_is_replaced_once_by_an_admins_link(console: Running) -> None:
