@@ -34,11 +34,19 @@ def visible_in_night(site: Site, when: float, altitude: float, until: float = ma
     begin, end = max(when, night[0].timestamp()), min(night[1].timestamp(), until)
     if end <= begin:
         return lambda ra, dec: np.zeros(len(ra), dtype=bool)
-    sky = NightSky(site, begin, end, min(_STEP, end - begin))
+    sky = NightSky(site, begin, end, (end - begin) / math.ceil((end - begin) / _STEP))
+    horizon = [degrees for _, degrees in site.horizon] or [0.0]
     least = math.sin(math.radians(altitude))
+    enough = max(least, math.sin(math.radians(max(horizon))))
+    possible = max(least, math.sin(math.radians(min(horizon))))
 
     def visible(ra: Floats, dec: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        tracks = sky.fixed_tracks(list(zip(ra.tolist(), dec.tolist(), strict=True)))
-        return np.asarray((tracks.above & (tracks.sin_altitude >= least)).any(axis=1))
+        best = sky.highest(ra, dec)
+        seen = np.asarray(best >= enough)
+        unsure = np.flatnonzero(~seen & (best >= possible))
+        if len(unsure):  # it depends on where it stands, when it does
+            tracks = sky.fixed_tracks(list(zip(ra[unsure].tolist(), dec[unsure].tolist(), strict=True)))
+            seen[unsure] = (tracks.above & (tracks.sin_altitude >= least)).any(axis=1)
+        return seen
 
     return visible

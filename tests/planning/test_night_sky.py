@@ -75,6 +75,15 @@ def test_the_moons_light_is_the_almanacs() -> None:
     assert sky(when=full, hours=0.5, step=1800.0).moon_illumination[0] > 0.999
 
 
+def test_the_highest_altitude_is_that_of_the_track() -> None:
+    rng = np.random.default_rng(2)
+    ra, dec = rng.uniform(0, 360, 300), rng.uniform(-90, 90, 300)
+    for site in (PIC, PARANAL):
+        night = sky(site, step=20.0)
+        tracks = night.fixed_tracks(list(zip(ra.tolist(), dec.tolist(), strict=True)))
+        assert night.highest(ra, dec) == pytest.approx(tracks.sin_altitude.max(axis=1), abs=1e-6)
+
+
 def test_the_horizons_profile_is_looked_at_by_azimuth() -> None:
     rng = np.random.default_rng(1)
     positions = list(zip(rng.uniform(0, 360, 50).tolist(), rng.uniform(-40, 90, 50).tolist(), strict=True))
