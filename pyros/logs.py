@@ -30,8 +30,8 @@ from pyros.printable import printable
 
 _EVERYTHING = "debug"
 _chosen = ("-", False)
-_ROTATE_BYTES = 10_000_000
-_MAX_ROTATED = 9
+ROTATE_BYTES = 10_000_000
+MAX_ROTATED = 9
 
 
 class _ErrorStandIn(Exception):
@@ -92,7 +92,7 @@ def open_log(path: str) -> Any:
     return (
         sys.stdout
         if path == "-"
-        else LogFile.fromFullPath(path, rotateLength=_ROTATE_BYTES, maxRotatedFiles=_MAX_ROTATED)
+        else LogFile.fromFullPath(path, rotateLength=ROTATE_BYTES, maxRotatedFiles=MAX_ROTATED)
     )
 
 

@@ -1,11 +1,12 @@
-"""Build what tests and benches feed to PYROS: VOEvents, and an in-memory connection."""
+"""Build what tests and benches feed to PYROS: VOEvents, spoiled certificates, and an in-memory connection."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -54,6 +55,22 @@ def voevent(
         ivorn=ivorn, role=role, author=author, date=date, params=params, text=text, where=where,
         citations=f"<Citations>{cited}</Citations>" if cited else "",
     ).encode()  # fmt: skip
+
+
+def spoil_certificate(folder: Path, name: str, how: str, now: datetime) -> None:
+    """Give an agent a certificate that is of another authority (strange), over (ended), or another agent's; or none."""
+    from pyros.authority import make_authority, make_certificate  # an extra's, which benches don't need
+
+    own = folder / f"{name}.pem"
+    if how == "none":
+        own.unlink()
+    elif how == "strange":
+        make_authority(folder / "strange", "strangers", now)
+        own.write_bytes(make_certificate(folder / "strange", name, now).read_bytes())
+    elif how == "ended":
+        make_certificate(folder, name, now - timedelta(days=4 * 365))
+    else:
+        own.write_bytes((folder / f"{how}.pem").read_bytes())
 
 
 @implementer(Reactor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pyros.clock import RealClock
 from pyros.guardian import Guardian
 from pyros.health.asking import of_guardian
 from pyros.sender.certificates import examine, names
+from tests.builders import spoil_certificate
 from tests.conftest import PATIENCE, free_port, wait_until
 
 NOW = datetime.now(UTC)
@@ -109,7 +110,7 @@ def test_a_beat_with_a_wrong_certificate_counts_for_nothing(
 ) -> None:
     monkeypatch.setattr("pyros.agents._beat.START_SECONDS", 0)
     place = Place(tmp_path, reactor)
-    spoil(place.config.certificates, "dome east", certificate)
+    spoil_certificate(tmp_path / "tls", "dome east", certificate, NOW)
     with place.running() as guardian:
         wait_until(lambda: place.said(reason), what=reason)
         assert guardian.beats == 0
@@ -127,25 +128,10 @@ def test_another_one_in_the_guardians_place_is_no_guardian(
 ) -> None:
     monkeypatch.setattr("pyros.agents._beat.START_SECONDS", 0)
     place = Place(tmp_path, reactor)
-    spoil(place.config.certificates, "guardian east", certificate)
+    spoil_certificate(tmp_path / "tls", "guardian east", certificate, NOW)
     with place.running() as guardian:
         wait_until(lambda: place.said(reason), what=reason)
         assert guardian.beats == 0
-
-
-def spoil(folder: Path | None, name: str, how: str) -> None:
-    """Give a name a certificate that is another's, of another authority, or over; or none."""
-    assert folder is not None
-    own = folder / f"{name}.pem"
-    if how == "none":
-        own.unlink()
-    elif how == "strange":
-        make_authority(folder / "strange", "strangers", NOW)
-        own.write_bytes(make_certificate(folder / "strange", name, NOW).read_bytes())
-    elif how == "ended":
-        make_certificate(folder, name, NOW - timedelta(days=4 * 365))
-    else:
-        own.write_bytes((folder / f"{how}.pem").read_bytes())
 
 
 def test_a_program_on_its_own_computer_asks_without_tls(tmp_path: Path, reactor: Any) -> None:

@@ -303,7 +303,7 @@ def test_messages_are_read_as_they_came(journal: Journal) -> None:
 
 def test_pruning_keeps_failed_messages_and_living_senders(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_writer, "HISTORY", 100)
-    monkeypatch.setattr(_writer, "_PRUNE_CHUNK", 150)
+    monkeypatch.setattr(_writer, "PRUNE_CHUNK", 150)
     day = 86_400.0
     old, new = ("program:nc-1", "a"), ("program:nc-2", "b")
     journal.commit(effects(seen={old: 1, PEER: 1}, seen_at=0.0))
@@ -352,7 +352,7 @@ def test_the_oldest_failed_messages_go_when_there_are_too_many(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_writer, "MAX_FAILED", 10)
-    monkeypatch.setattr(_writer, "_FORGET_CHUNK", 4)
+    monkeypatch.setattr(_writer, "FORGET_CHUNK", 4)
     journal.commit(effects(received=[received(n, error="E") for n in range(1, 18)]))
     assert [journal.prune(0.0) for _ in range(3)] == [True, True, False]
     assert (journal.failed, journal.forgotten) == (10, {"failed messages": 7})

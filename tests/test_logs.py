@@ -135,8 +135,8 @@ def test_a_log_in_json_is_an_object_a_line(tmp_path: Path) -> None:
 
 
 def test_a_file_of_the_log_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyros.logs._ROTATE_BYTES", 200)
-    monkeypatch.setattr("pyros.logs._MAX_ROTATED", 2)
+    monkeypatch.setattr("pyros.logs.ROTATE_BYTES", 200)
+    monkeypatch.setattr("pyros.logs.MAX_ROTATED", 2)
     file = open_log(str(tmp_path / "log"))
     logger = Logger("dome", observer=log_observer(file, as_json=False))
     for number in range(20):

@@ -21,7 +21,7 @@ from pyros.console.pages import Page
 from pyros.files import atomic_write
 from pyros.prepared import prepared
 
-_MAX_KEPT = 500
+MAX_KEPT = 500
 """Answers in memory, and of one page in the folder."""
 _MAX_NAME = 200
 
@@ -52,7 +52,7 @@ class Cache:
         with self._lock:
             self._kept[name] = steady_seconds() + seconds, made
             self._kept.move_to_end(name)
-            while len(self._kept) > _MAX_KEPT:
+            while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return made
 
@@ -71,8 +71,8 @@ class Cache:
 
 
 def _forget_oldest(folder: Path, page: Page) -> None:
-    """Delete a page's oldest answers beyond `_MAX_KEPT`; other files in the folder are somebody's. Raises OSError."""
+    """Delete a page's oldest answers beyond `MAX_KEPT`; other files in the folder are somebody's. Raises OSError."""
     kept = list(folder.glob(f"{page.name} *.json"))
-    if len(kept) > _MAX_KEPT:
-        for _, file in sorted((file.stat().st_mtime_ns, file) for file in kept)[: len(kept) - _MAX_KEPT]:
+    if len(kept) > MAX_KEPT:
+        for _, file in sorted((file.stat().st_mtime_ns, file) for file in kept)[: len(kept) - MAX_KEPT]:
             file.unlink(missing_ok=True)

@@ -36,13 +36,13 @@ MAX_FAILED_BYTES = 256 * 1024 * 1024
 MAX_REFUSED = 1_000
 MAX_SENDERS = 1_000
 """Of agents that the observatory knows, and as many of other names."""
-_FORGET_CHUNK = 500
+FORGET_CHUNK = 500
 _SYNCHRONOUS_FULL = 2  # below it the WAL is synced only when it is moved into the file: a power cut takes turns along
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
 _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
 _MAX_PAGES = 1_073_741_823  # the most that every version of SQLite allows
-_PRUNE_CHUNK = 5_000
+PRUNE_CHUNK = 5_000
 PROGRAM_MEMORY = 86_400.0
 
 _DISK_TROUBLES = {
@@ -346,9 +346,9 @@ class Journal:
         db, before = self._open_db, self.received_number - HISTORY
         try:
             old = db.execute(
-                "SELECT first, last FROM turns WHERE last <= ? ORDER BY last LIMIT ?", (before, _PRUNE_CHUNK)
+                "SELECT first, last FROM turns WHERE last <= ? ORDER BY last LIMIT ?", (before, PRUNE_CHUNK)
             ).fetchall()
-            some = [last for first, last in old if first < old[0][0] + _PRUNE_CHUNK]
+            some = [last for first, last in old if first < old[0][0] + PRUNE_CHUNK]
             if some:
                 db.execute("DELETE FROM turns WHERE last <= ?", (some[-1],))
             retried = db.execute(
@@ -363,11 +363,11 @@ class Journal:
             crowded = [self._forget_failed(db), self._forget_refused(db), self._forget_senders(db, known)]
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot prune: {error}") from None
-        return len(old) == _PRUNE_CHUNK or len(some) < len(old) or any(crowded)
+        return len(old) == PRUNE_CHUNK or len(some) < len(old) or any(crowded)
 
     def _forget_failed(self, db: sqlite3.Connection) -> bool:
         """Forget the oldest failed messages beyond their number and bytes; whether there may be more to forget."""
-        excess = min(_FORGET_CHUNK, self.failed - MAX_FAILED)
+        excess = min(FORGET_CHUNK, self.failed - MAX_FAILED)
         if excess <= 0 and self.failed_bytes <= MAX_FAILED_BYTES:
             return False
         gone = db.execute(
@@ -381,7 +381,7 @@ class Journal:
 
     def _forget_refused(self, db: sqlite3.Connection) -> bool:
         """Forget the oldest refused messages beyond their number; whether there may be more to forget."""
-        excess = min(_FORGET_CHUNK, self.kept_refused - MAX_REFUSED)
+        excess = min(FORGET_CHUNK, self.kept_refused - MAX_REFUSED)
         if excess <= 0:
             return False
         gone = db.execute(
@@ -398,14 +398,14 @@ class Journal:
             return False
         oldest = db.execute("SELECT name, epoch FROM peers ORDER BY seen").fetchall()
         groups = [[peer for peer in oldest if (peer[0] in known) is which] for which in (True, False)]
-        gone = [peer for group in groups for peer in group[: max(0, len(group) - MAX_SENDERS)]][:_FORGET_CHUNK]
+        gone = [peer for group in groups for peer in group[: max(0, len(group) - MAX_SENDERS)]][:FORGET_CHUNK]
         db.execute("BEGIN IMMEDIATE")
         db.executemany("DELETE FROM peers WHERE name = ? AND epoch = ?", gone)
         db.execute("COMMIT")
         for peer in gone:
             self.seen.pop(peer, None)
         self.forgotten["senders"] += len(gone)
-        return len(gone) == _FORGET_CHUNK
+        return len(gone) == FORGET_CHUNK
 
     def limit_growth(self, pages: int | None) -> None:
         """Let the file grow by so many pages of 4 KiB at most, as a disk does that is about to be full; None: no limit.

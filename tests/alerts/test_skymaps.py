@@ -108,7 +108,7 @@ def test_a_part_of_the_sky_is_a_map_too() -> None:
 
 
 def test_a_finer_flat_map_is_read_coarser(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyros.alerts.skymaps.reading._FINEST_FLAT", 4)
+    monkeypatch.setattr("pyros.alerts.skymaps.reading.FINEST_FLAT", 4)
     skymap = read_skymap(flat())
     assert skymap.level.max() == 4
     assert skymap.area(0.9) == pytest.approx(read_skymap(multi_order()).area(0.9), rel=0.05)

@@ -141,7 +141,7 @@ def test_a_process_that_is_killed_is_replaced(make: Callable[..., Place]) -> Non
 
 
 def test_without_a_process_everything_passes(make: Callable[..., Place], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filtering_module, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(filtering_module, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     place = make()
     place.ask("one", "//b")

@@ -34,7 +34,7 @@ REAL = (
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "ask_devices", lambda *_: list(REAL))
-    monkeypatch.setattr(questions, "_listens", lambda _: False)
+    monkeypatch.setattr(questions, "listens_there", lambda _: False)
     monkeypatch.setattr(questions, "ask_properties", lambda _: DeviceProperties())
 
 

@@ -70,7 +70,7 @@ def test_a_folder_has_names_that_people_can_read_and_another_console_knows_them(
 
 
 def test_whoever_asks_for_ever_other_things_fills_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_KEPT", 5)
+    monkeypatch.setattr(module, "MAX_KEPT", 5)
     (tmp_path / "mine.json").write_text("{}")
     cache, counter = Cache(section(str(tmp_path), 60.0)), Counter()
     for number in range(12):

@@ -319,7 +319,7 @@ def _no_table(patch: pytest.MonkeyPatch) -> None:
         ("clock.sane", "fail", lambda patch: patch.setattr(computer, "system_time", lambda: 86400.0)),
         ("clock.synchronised", "warn", lambda patch: patch.setattr(computer, "clock_synchronised", lambda: False)),
         ("clock.offset", "warn", lambda patch: patch.setattr(computer, "clock_offset", lambda: ClockOffset(-2.5, "x"))),
-        ("journals.size", "warn", lambda patch: patch.setattr(agents, "_MAX_WAL_GB", -1.0)),
+        ("journals.size", "warn", lambda patch: patch.setattr(agents, "MAX_WAL_GB", -1.0)),
         ("earth.table", "warn", _no_table),
     ],
 )

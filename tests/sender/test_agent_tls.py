@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from pyros.config import Address, AgentConfig, load
 from pyros.errors import AgentUnreachable, MessageRefused, WireError
 from pyros.sender import Sender, ask
 from pyros.sender.inbound_tls import InboundTls, PortTls
+from tests.builders import spoil_certificate
 from tests.conftest import free_port, wait_until
 from tests.sender.test_outbound import HearingAgent, TellingAgent, tell
 
@@ -66,7 +67,7 @@ def test_large_messages_go_too(place: Any, running: Callable[..., Any]) -> None:
 def test_an_agent_with_a_wrong_certificate_is_refused(
     place: Any, running: Callable[..., Any], logged: Callable[[], str], certificate: str, reason: str
 ) -> None:
-    spoil(place.config.certificates, "telling", certificate)
+    spoil_certificate(place.config.certificates, "telling", certificate, NOW)
     hearing = HearingAgent()
     running(place, TellingAgent(), hearing)
     tell(place, 0, 1)
@@ -87,7 +88,8 @@ def test_an_agent_with_a_wrong_certificate_is_refused(
 def test_a_receiver_with_a_wrong_certificate_is_told_nothing(
     place: Any, running: Callable[..., Any], logged: Callable[[], str], certificate: str, reason: str
 ) -> None:
-    spoil(place.config.certificates, "hearing", "telling" if certificate == "hearing" else certificate)
+    how = "telling" if certificate == "hearing" else certificate
+    spoil_certificate(place.config.certificates, "hearing", how, NOW)
     hearing = HearingAgent()
     running(place, TellingAgent(), hearing)
     tell(place, 0, 1)
@@ -95,20 +97,6 @@ def test_a_receiver_with_a_wrong_certificate_is_told_nothing(
     assert not hearing.heard
     with pytest.raises(MessageRefused, match="certificate"):
         ask(place.config.agent("hearing"), "status")
-
-
-def spoil(folder: Path, name: str, how: str) -> None:
-    """Give an agent a certificate that is another's, of another authority, or over; or none."""
-    own = folder / f"{name}.pem"
-    if how == "none":
-        own.unlink()
-    elif how == "strange":
-        make_authority(folder / "strange", "strangers", NOW)
-        own.write_bytes(make_certificate(folder / "strange", name, NOW).read_bytes())
-    elif how == "ended":
-        make_certificate(folder, name, NOW - timedelta(days=4 * 365))
-    else:
-        own.write_bytes((folder / f"{how}.pem").read_bytes())
 
 
 def test_a_program_needs_a_certificate(place: Any, running: Callable[..., Any]) -> None:

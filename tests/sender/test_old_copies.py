@@ -151,7 +151,7 @@ def test_a_new_journal_is_told_by_who_knew_the_old_one(place: Any, running: Call
 def test_a_journal_removed_under_its_agent_is_saved_and_the_agent_ends(
     place: Any, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host, "_HOLD_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(host, "HOLD_LOOK_SECONDS", 0.05)
     telling = TellingAgent()
     telling.start(place.config)
     tell(place, 0, 3)

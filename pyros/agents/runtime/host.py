@@ -50,7 +50,7 @@ _LONGEST_WAIT = 5.0
 _RETRY_STORING = (1.0, 2.0, 4.0)  # seconds; until then no message begins a turn
 _PRUNE_SECONDS = 10.0
 _STOP_GRACE = 4.0
-_HOLD_LOOK_SECONDS = 10.0
+HOLD_LOOK_SECONDS = 10.0
 _CLOSING = 2.0
 _WAKE = Batch([], "")
 
@@ -326,7 +326,7 @@ class Host:
             if hold is not None and self.ready.is_set():
                 self._obey(hold)
             self.post(self.agent.HOLD_CHANGED, b"{}")
-        self._call("hold", _HOLD_LOOK_SECONDS, self._look_around)
+        self._call("hold", HOLD_LOOK_SECONDS, self._look_around)
 
     def _look_around(self) -> None:
         """Look every few seconds for what happens to the agent's files without a word."""

@@ -20,7 +20,7 @@ MAX_BYTES = 512 * 1024 * 1024
 MAX_LEVEL = 29
 MAX_CELLS = 12 * 4**10
 """Of a multi-order map."""
-_FINEST_FLAT = 10
+FINEST_FLAT = 10
 """The level (3.4 arcminutes) to which finer flat maps are made coarser while they are read."""
 _MERGED = 1e-6
 """Four cells that have less probability together become one."""
@@ -87,7 +87,7 @@ def _read(table: Any) -> SkyMap:
         level, cell = _of_nside(table, names, len(values))
         order = np.argsort(cell, kind="stable")
         cell, values = cell[order], values[order]
-        if along is not None and level[0] <= _FINEST_FLAT:
+        if along is not None and level[0] <= FINEST_FLAT:
             along = along[0][order], along[1][order], along[2][order]
         else:
             level, cell, values = _merged(int(level[0]), cell, values, is_density=name.upper() == "PROBDENSITY")
@@ -157,7 +157,7 @@ def _merged(level: int, cell: Integers, values: Floats, is_density: bool) -> tup
         starts = np.flatnonzero(np.append(True, first[1:] != first[:-1]))
         sizes = np.diff(np.append(starts, len(cell)))
         sums = np.add.reduceat(values, starts)
-        merges = (sizes == 4) & ((sums * unit < _MERGED) | (level > _FINEST_FLAT))
+        merges = (sizes == 4) & ((sums * unit < _MERGED) | (level > FINEST_FLAT))
         stays = ~np.repeat(merges, sizes)
         kept.append((np.full(int(stays.sum()), level, dtype=np.int64), cell[stays], values[stays]))
         cell = first[starts[merges]]

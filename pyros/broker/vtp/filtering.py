@@ -36,7 +36,7 @@ ANSWER_SECONDS = 30.0
 MAX_CONDEMNED = 1_000
 """Filters that are remembered for what they cost."""
 _STARTS = 3  # in vain, one after the other
-_RETRY_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 _HALF_LIFE = 60.0  # of what a computer's filters have cost
 _AT_ONCE = 64  # jobs of one question
 
@@ -260,7 +260,7 @@ class ProcessFiltering:
         """Try again, and at last let everything pass: too much is better than an alert missed."""
         self._starts += 1
         if self._starts < _STARTS:
-            self._call("start", _RETRY_SECONDS, self._put)
+            self._call("start", RETRY_SECONDS, self._put)
             return
         self._starts = 0
         log.critical("subscribers' filters cannot be evaluated, all events pass: {reason}", reason=reason)

@@ -80,7 +80,7 @@ class Questions:
         named and doesn't answer.
         """
         here = f"tcp:127.0.0.1:{INDI_PORT}"
-        if not servers and _listens(INDI_PORT):
+        if not servers and listens_there(INDI_PORT):
             servers = [here]
         by_kind: dict[str, list[FoundDevice]] = {}
         found = ask_devices(seconds, servers, alpaca_port)
@@ -156,7 +156,7 @@ def _words(kind: str) -> str:
     return kind.replace("_", " ")
 
 
-def _listens(port: int) -> bool:
+def listens_there(port: int) -> bool:
     try:
         with closing(socket.create_connection(("127.0.0.1", port), _PROBE_SECONDS)):
             return True

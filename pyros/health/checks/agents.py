@@ -10,7 +10,7 @@ from pyros.journal import MAX_COUNTED
 _MAX_WAITING = 200
 _MAX_BEAT_SECONDS = 30.0
 _MAX_JOURNAL_GB = 4.0
-_MAX_WAL_GB = 0.5
+MAX_WAL_GB = 0.5
 
 
 class AgentsCheck(HealthCheck):
@@ -169,7 +169,7 @@ class JournalsCheck(HealthCheck):
         large = []
         for name in self.observatory.observed.names:
             path = self.observatory.observed.path(name)
-            for each, most in ((path, _MAX_JOURNAL_GB), (path.with_name(f"{path.name}-wal"), _MAX_WAL_GB)):
+            for each, most in ((path, _MAX_JOURNAL_GB), (path.with_name(f"{path.name}-wal"), MAX_WAL_GB)):
                 if each.exists() and (size := each.stat().st_size / 1e9) > most:
                     large.append(f"{each} has {size:.1f} GB")
         if large:

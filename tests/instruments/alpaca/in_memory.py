@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 from tests.instruments.alpaca.conftest import Server, Wrong
 from tests.instruments.conftest import World
 
-SECONDS = 3.0
-"""How long a movement takes."""
+SECONDS = 1.0
+"""How long a movement takes: the driver asks some five times, and after each of them it is interrupted."""
 Parameters = dict[str, str]
 
 
