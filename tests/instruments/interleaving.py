@@ -16,8 +16,11 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from pyros.clock import Clock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
-from tests.instruments.conftest import World
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
+from tests.instruments.conftest import OBSERVATORY, World
 
 How = Literal["newer", "cancel", "drop", "away"]
 HOWS: tuple[How, ...] = ("newer", "cancel", "drop", "away")
@@ -109,6 +112,23 @@ def telescope_commands(
         "stop and park": lambda: state_is(mount, "parked"),
         "park and slew": lambda: points_at("slew elsewhere"),
     }
+
+
+def simulated_telescope_commands(
+    made: Backend, simulated: Any, clock: Clock, stopped: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    """Add what PYROS' own simulated mount can do; return the slews' targets, which are up over the demo's site."""
+    site = Site.load(OBSERVATORY / "site.yaml")
+    targets = {name: place_overhead(site, clock.now(), altitude, azimuth)
+               for name, altitude, azimuth in (("slew", 60, 120), ("slew elsewhere", 50, 250))}  # fmt: skip
+
+    def points_at(name: str) -> str:
+        here, (ra, dec) = simulated.pointing(), targets[name]
+        off = max(abs(here.ra - ra), abs(here.dec - dec)) * 3600
+        return state_is(simulated, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
+
+    telescope_commands(made, simulated, targets, points_at, stopped)
+    return targets
 
 
 def dome_commands(made: Backend, simulated: Any, slit_at: Callable[[float], str]) -> None:

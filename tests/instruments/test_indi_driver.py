@@ -34,6 +34,7 @@ from pyros.instruments.indi.image import decode
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth
 from tests.instruments.conftest import World
+from tests.instruments.indi_in_memory import Camera
 from tests.instruments.indi_script import ADDRESS, Members, Rig, vector
 
 Make = Callable[..., Rig]
@@ -492,15 +493,7 @@ def test_the_address_tells_how_exact_a_slew_is(rig: Make, world: World) -> None:
 
 # The camera --------------------------------------------------------------------------------------------------------
 
-CAMERA = {
-    "CCD_EXPOSURE": ("Number", {"CCD_EXPOSURE_VALUE": (0.0, 0.01, 3600)}, "Idle"),
-    "CCD1": ("BLOB", {"CCD1": ""}, "Idle"),
-    "CCD_INFO": ("Number", {"CCD_MAX_X": 3, "CCD_MAX_Y": 2, "CCD_PIXEL_SIZE": 5.0, "CCD_BITSPERPIXEL": 16}, "Idle"),
-    "SCOPE_INFO": ("Number", {"FOCAL_LENGTH": 1000.0}, "Idle"),
-    "FITS_HEADER": ("Text", {"FITS_OBJECT": ""}, "Idle"),
-    "CCD_ABORT_EXPOSURE": ("Switch", {"ABORT": False}, "Idle"),
-    "UPLOAD_MODE": ("Switch", {"UPLOAD_CLIENT": False, "UPLOAD_LOCAL": True}, "Idle"),
-}
+CAMERA = Camera.VECTORS
 
 
 def fits_of(pixels: Any, **header: Any) -> bytes:

@@ -9,11 +9,9 @@ import pytest
 
 from pyros import instruments
 from pyros.clock import VirtualClock
-from pyros.planning import Site
-from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
-from tests.instruments.interleaving import Backend, Case, How, state_is, telescope_commands
+from tests.instruments.interleaving import Backend, Case, How, simulated_telescope_commands
 
 described = cache(load)
 
@@ -27,15 +25,6 @@ def backend(before: str) -> Backend:
     world.result(simulator.start())
     telescope: Any = instruments.connect("telescope", "lx200", "tcp:127.0.0.1:6020", world, clock)
     world.run(5)
-    simulated: Any = simulator.device
-    site = Site.load(OBSERVATORY / "site.yaml")
-    targets = {name: place_overhead(site, clock.now(), altitude, azimuth)
-               for name, altitude, azimuth in (("slew", 60, 120), ("slew elsewhere", 50, 250))}  # fmt: skip
-
-    def points_at(name: str) -> str:
-        here, (ra, dec) = simulated.pointing(), targets[name]
-        off = max(abs(here.ra - ra), abs(here.dec - dec)) * 3600
-        return state_is(simulated, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
 
     def close() -> None:
         world.result(telescope.disconnect())
@@ -43,7 +32,7 @@ def backend(before: str) -> Backend:
         assert not world.getDelayedCalls()
 
     made = Backend(world, telescope, {}, {}, close, before=before, settle=20.0)
-    telescope_commands(made, simulated, targets, points_at, ("idle", "parked", "tracking"))
+    targets = simulated_telescope_commands(made, simulator.device, clock, ("idle", "parked", "tracking"))
     made.commands["sync"] = lambda: telescope.sync(*targets["slew"])
     return made
 

@@ -10,8 +10,6 @@ from twisted.internet.defer import Deferred
 
 from pyros import instruments
 from pyros.clock import VirtualClock
-from pyros.planning import Site
-from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
 from tests.instruments.interleaving import (
@@ -24,9 +22,9 @@ from tests.instruments.interleaving import (
     dome_commands,
     filter_wheel_commands,
     focuser_commands,
+    simulated_telescope_commands,
     state_is,
     switch_commands,
-    telescope_commands,
 )
 
 PORTS = {"telescope": 6010, "camera": 6011, "dome": 6012, "filter_wheel": 6014, "focuser": 6015, "switch": 6017}
@@ -60,16 +58,7 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
 
 
 def _telescope(made: Backend, simulated: Any, clock: VirtualClock) -> None:
-    site = Site.load(OBSERVATORY / "site.yaml")
-    targets = {name: place_overhead(site, clock.now(), altitude, azimuth)
-               for name, altitude, azimuth in (("slew", 60, 120), ("slew elsewhere", 50, 250))}  # fmt: skip
-
-    def points_at(name: str) -> str:
-        here, (ra, dec) = simulated.pointing(), targets[name]
-        off = max(abs(here.ra - ra), abs(here.dec - dec)) * 3600
-        return state_is(simulated, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
-
-    telescope_commands(made, simulated, targets, points_at, ("idle", "parked"))
+    simulated_telescope_commands(made, simulated, clock, ("idle", "parked"))
 
 
 def _camera(made: Backend, simulated: Any, clock: VirtualClock) -> None:
