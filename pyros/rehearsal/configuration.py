@@ -115,6 +115,8 @@ def _device(
     changes |= dict.fromkeys(SECOND_LANGUAGES.keys() & set(keys), "")
     if "faults" in keys:
         changes["faults"] = ()
+    if "stars" in keys and images == "none":
+        changes["stars"] = "synthetic"  # nobody sees them, and the real ones take a while to read
     if name == "camera" and images != "full":
         changes |= {"width": 64, "height": 64} if images == "small" else {"width": 16, "height": 16}
     place = SkySite(site.latitude, site.longitude) if found.site is not None else None

@@ -24,6 +24,7 @@ class SmoothNoise:
         """Its value so many seconds after the start."""
         if not self._deviation:
             return 0.0
-        waves = zip(_PERIODS, self._phases, strict=True)
-        wave = sum(math.sin(2 * math.pi * elapsed / period + phase) for period, phase in waves)
+        turn, (one, two, three) = 2 * math.pi * elapsed, self._phases
+        slow, middle, quick = _PERIODS
+        wave = math.sin(turn / slow + one) + math.sin(turn / middle + two) + math.sin(turn / quick + three)
         return self._deviation * wave / math.sqrt(len(_PERIODS) / 2)
