@@ -132,7 +132,7 @@ class AlertManagerAgent(PublishingAgent):
             return
         stored = known[0] if known else StoredEvent(0, self._new_name(new, namesake), Followed())
         before = self.events.coincident(stored) if known else []
-        had_been_retracted = stored.retracted
+        had_been_retracted = bool(known) and stored.retracted
         for other in known[1:]:
             self._join(stored.followed, other.followed)
             self.join_maps(stored.followed, other)
@@ -168,6 +168,9 @@ class AlertManagerAgent(PublishingAgent):
         had_been_retracted: bool,
     ) -> list[RequestNotice]:
         """Ask for one observation of what coincides, and again for one of its own of what coincides no more."""
+        followed = stored.followed
+        if not before and not agrees and followed.asked is None and followed.observation is None:
+            return []
         groups = [self._group(stored) if agrees else [stored]]
         for other, _ in before:
             if not any(other.number == each.number for group in groups for each in group):

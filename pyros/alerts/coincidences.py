@@ -144,8 +144,10 @@ def moment_of(event: Event, place: MapPlace | None = None) -> Occurrence | None:
     """
     real = _said(event)
     mission = _mission(real)
+    if not mission:
+        return None
     time = next((each.time for each in real if each.time is not None), None)
-    if not mission or time is None or any("/counterpart:" in each.key for each in real):
+    if time is None or any("/counterpart:" in each.key for each in real):
         return None
     best = identity.believe(event).best or _most_precise(real)
     if best is None:
@@ -159,8 +161,11 @@ def mission_of(event: Event) -> str:
 
 
 def _mission(packets: Iterable[PacketRecord]) -> str:
-    missions = (each.key.partition(":")[0] for each in packets)
-    return next((name for name in missions if name in MISSIONS), "")
+    for each in packets:
+        name = each.key.partition(":")[0]
+        if name in MISSIONS:
+            return name
+    return ""
 
 
 def _said(event: Event) -> list[PacketRecord]:

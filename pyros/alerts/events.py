@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -53,6 +54,12 @@ MAX_LOOKED_AT = 20_000
 """Events that are looked at for one page of a part of the sky: some tenths of a second."""
 
 _LINKED = "FROM alert_links WHERE link IN"
+
+
+@lru_cache(maxsize=16)
+def _select_linked(count: int) -> str:
+    return f"SELECT event, test {_LINKED} ({','.join('?' * count)})"
+
 
 Rows = Callable[..., Sequence[Any]]
 """Runs a SELECT with its values over what is committed."""
@@ -215,6 +222,8 @@ class EventTable:
         """
         test = new.role == "test"
         linked = self._linked({new.id, new.key, *new.links})
+        if not linked:
+            return [], None
         about = {number for number, of_tests in linked if of_tests == test}
         others = () if about else self._events({number for number, _ in linked})
         return self._events(about), next((each for each in others if each.name == new.key), None)
@@ -295,15 +304,16 @@ class EventTable:
 
     def _linked(self, links: set[str]) -> set[tuple[int, bool]]:
         """Return the numbers of the rows with one of those links, and whether they have it as tests."""
-        pending = self._look_at_writes()
+        pending = self._look_at_writes().links
         found: set[tuple[int, bool]] = set()
         wanted = list(map(as_stored, links))
         for start in range(0, len(wanted), _MAX_NAMES):
             part = wanted[start : start + _MAX_NAMES]
-            rows = self._rows(f"SELECT event, test {_LINKED} ({','.join('?' * len(part))})", *part)
-            found.update((number, bool(test)) for number, test in rows)
+            for number, test in self._rows(_select_linked(len(part)), *part):
+                found.add((number, bool(test)))
         for link in wanted:
-            found |= pending.links.get(link, set())
+            if link in pending:
+                found |= pending[link]
         return found
 
     def _events_linked(self, link: str) -> list[StoredEvent]:
@@ -387,10 +397,17 @@ def prepare(db: sqlite3.Connection) -> None:
 
 def links_of(stored: StoredEvent, packets: Iterable[PacketRecord]) -> list[tuple[str, bool]]:
     """Return what an event is found by: its name, and what its packets are linked by; and whether as a test."""
-    links = {(link, each.role == "test") for each in packets for link in (each.id, each.key, *each.links)}
-    if all(link != stored.name for link, _ in links):
-        links.add((stored.name, any(each.role == "test" for each in stored.followed.event.packets)))
-    return sorted((as_stored(link), test) for link, test in links)
+    links: set[tuple[str, bool]] = set()
+    named = False
+    for each in packets:
+        test = each.role == "test"
+        for link in (each.id, each.key, *each.links):
+            links.add((as_stored(link), test))
+            named = named or link == stored.name
+    if not named:
+        of_tests = any(each.role == "test" for each in stored.followed.event.packets)
+        links.add((as_stored(stored.name), of_tests))
+    return sorted(links)
 
 
 def as_stored(link: str) -> str:

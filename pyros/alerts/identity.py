@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -45,6 +46,7 @@ FACTS = (
     "measured",
 )
 """Fields of `Alert` of which an event has the value that was said last."""
+_said_facts = attrgetter(*FACTS)
 
 
 class PacketRecord(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -220,8 +222,11 @@ def alert_of(packet: PacketRecord) -> Alert:
 
 
 def _facts(alert: Alert) -> dict[str, Any]:
-    said = {name: getattr(alert, name) for name in FACTS}
-    return {name: value for name, value in said.items() if value or (value == 0 and name != "known_source")}
+    return {
+        name: value
+        for name, value in zip(FACTS, _said_facts(alert), strict=True)
+        if value or (value == 0 and name != "known_source")
+    }
 
 
 def said_together(event: Event) -> dict[str, Any]:
@@ -243,7 +248,7 @@ def said_together(event: Event) -> dict[str, Any]:
 
 def missions(event: Event) -> tuple[str, ...]:
     """Return the missions whose packets an event has, in their order: the part of each key before the colon."""
-    return tuple(dict.fromkeys(each.key.partition(":")[0] for each in event.packets))
+    return tuple(dict.fromkeys([each.key.partition(":")[0] for each in event.packets]))
 
 
 def join(*events: Event) -> Event:
@@ -260,7 +265,7 @@ def join(*events: Event) -> Event:
 
 def add(event: Event, new: PacketRecord) -> Event:
     """Return the event with one more packet; an equal event when it had that packet."""
-    return join(event, Event((new,)))
+    return join(event, Event((new,))) if event.packets else Event((new,))
 
 
 def is_same_event(event: Event, new: PacketRecord) -> bool:
@@ -277,6 +282,11 @@ def is_same_event(event: Event, new: PacketRecord) -> bool:
 
 def believe(event: Event) -> Belief:
     """Return what the packets of an event say together."""
+    if len(event.packets) == 1:  # as of nearly all that surveys find
+        (only,) = event.packets
+        if only.kind == "retraction":
+            return Belief(retracted=only.takes_back)
+        return Belief(best=only if only.real and only.ra is not None else None)
     dead = retracted_ids(event)
     said = [each for each in event.packets if each.real and each.kind != "retraction"]
     alive = [each for each in said if each.id not in dead]

@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Container, Sequence
 from contextlib import closing, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,14 @@ def insert(db: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]]) -
     """
     for start in range(0, len(rows), _ROWS):
         some = rows[start : start + _ROWS]
-        marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
-        db.execute(f"{into} VALUES {marks}", [value for row in some for value in row])
+        db.execute(_insertion(into, len(some), len(some[0])), [value for row in some for value in row])
+
+
+@lru_cache(maxsize=256)
+def _insertion(into: str, rows: int, columns: int) -> str:
+    """Return the statement that inserts so many rows of so many values."""
+    marks = ", ".join([f"({', '.join('?' * columns)})"] * rows)
+    return f"{into} VALUES {marks}"
 
 
 def is_trouble_with_the_disk(error: sqlite3.Error) -> bool:

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pyros.angles import SECONDS_PER_DAY
-from pyros.planning.visibility import altitude_in_brief, moon_light, moon_separation, sun_altitude, up_until
+from pyros.planning.visibility import (
+    altitude_in_brief,
+    moon_light,
+    moon_separation,
+    sun_altitude,
+    up_until,
+    whole_second,
+)
 from pyros.site import Site
 
 
@@ -21,7 +28,7 @@ class SiteSky:
 
         That is at most 0.005 degrees off, and the Earth is computed once for all packets of a second.
         """
-        return altitude_in_brief(self.site, ra, dec, when.replace(microsecond=0))
+        return altitude_in_brief(self.site, ra, dec, whole_second(when))
 
     def time_up(self, ra: float, dec: float, when: datetime, min_altitude: float) -> float:
         """Return seconds until a position sinks below that altitude: 0 if it isn't up, a day if it never sinks."""
@@ -34,7 +41,7 @@ class SiteSky:
 
     def moon_light(self, when: datetime) -> float:
         """Return how much of the Moon's disc is lit, 0 to 1; 0 while the Moon is below the horizon."""
-        return moon_light(self.site, when.replace(microsecond=0))
+        return moon_light(self.site, whole_second(when))
 
     def sun_altitude(self, when: datetime) -> float:
         """Return the Sun's degrees above the horizon, negative at night."""

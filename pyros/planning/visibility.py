@@ -215,8 +215,17 @@ def sun_altitude(site: Site, when: datetime) -> float:
     That is at most 0.006 degrees off (`altitude_in_brief`). Each agent that an alert passes asks for it within
     milliseconds: it is computed once.
     """
-    when = when.replace(microsecond=0)
-    return altitude_in_brief(site, *_sun_of_minute(when.replace(second=0)), when)
+    return _sun_altitude_of_second(site, whole_second(when))
+
+
+@lru_cache(maxsize=16)
+def _sun_altitude_of_second(site: Site, second: datetime) -> float:
+    return altitude_in_brief(site, *_sun_of_minute(second.replace(second=0)), second)
+
+
+def whole_second(when: datetime) -> datetime:
+    """Return the whole second before a moment: the moment itself where it is one."""
+    return when.replace(microsecond=0) if when.microsecond else when
 
 
 @lru_cache(maxsize=16)

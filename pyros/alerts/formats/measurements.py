@@ -47,10 +47,10 @@ PARAMS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
     ("dispersion", 1.0, ("event parameters/dm", "*/dm")),
 )
 """(what, factor to its unit, Params of a VOEvent, the first that there is before the others)."""
-_MOST_LIKELY = ("Most_Likely", "Sec_Most_Likely")
-"""How the Params of GBM's two most likely classes begin."""
+_MOST_LIKELY = (("Most_Likely_Index", "Most_Likely_Prob"), ("Sec_Most_Likely_Index", "Sec_Most_Likely_Prob"))
+"""The Params of GBM's two most likely classes, and of how probable they are."""
 _PARAM_NAMES = frozenset(name for _, _, names in PARAMS for name in names)
-ASKED_PARAMS = _PARAM_NAMES | {f"{prefix}_{what}" for prefix in _MOST_LIKELY for what in ("Index", "Prob")}
+ASKED_PARAMS = _PARAM_NAMES | {name for names in _MOST_LIKELY for name in names}
 """The Params of a VOEvent that are asked for here."""
 
 FIELDS: tuple[tuple[str, float, tuple[str, ...]], ...] = (
@@ -159,8 +159,8 @@ def of_candidate(candidate: dict[str, Any]) -> dict[str, float]:
 def gbm_classes(get: Callable[[str], Any | None]) -> dict[str, float]:
     """Read the two most likely classes that GBM gives, whose probabilities are in percent."""
     found: dict[str, float] = {}
-    for prefix in _MOST_LIKELY:
-        index, percent = get(f"{prefix}_Index"), get(f"{prefix}_Prob")
+    for names in _MOST_LIKELY:
+        index, percent = map(get, names)
         if index is None or percent is None or not index.value.isdecimal() or len(index.value) > 3:
             continue
         probability = values.number(percent.value)
@@ -176,6 +176,8 @@ def gbm_class(written: str) -> str:
 
 def words(value: object) -> tuple[str, ...]:
     """Read the names of instruments: a list of them, or ``H1,L1,V1``."""
+    if not value:
+        return ()
     parts = value if isinstance(value, list) else value.split(",") if isinstance(value, str) else []
     return tuple(
         dict.fromkeys(part.strip()[:50] for part in parts[:50] if isinstance(part, str) and not values.is_nothing(part))

@@ -374,9 +374,10 @@ _BY_IVORN = sorted(((prefix, row) for row in (GCN, *STREAMS) for prefix in row.i
 _PREFIXES = tuple(prefix for prefix, _ in _BY_IVORN)
 _BY_SCHEMA = {folder: row for row in STREAMS for folder in row.schemas}
 BY_NAME = {row.name: row for row in STREAMS}
+_MAX_AUTHORS = 256
+_authors: dict[tuple[tuple[str, ...], str], Stream] = {}
 
 
-@lru_cache(maxsize=256)
 def of_ivorn(ivorn: str) -> Stream:
     """Return the stream's row by an ivorn; `GCN` or `UNKNOWN` with the author's name where the table has none."""
     lower = ivorn[:200].lower()
@@ -385,10 +386,21 @@ def of_ivorn(ivorn: str) -> Stream:
             if row.name:
                 return row
             path = lower.removeprefix(prefix)
-            return msgspec.structs.replace(row, name=path.partition("#")[0] or "gcn")
+            return _named(row, path.partition("#")[0] or "gcn")
     author = lower.removeprefix("ivo:").lstrip("/")
     author = (author.partition("#")[0] if "#" in author else author.rpartition("/")[0]).strip("/")
-    return msgspec.structs.replace(UNKNOWN, name=author or "unknown")
+    return _named(UNKNOWN, author or "unknown")
+
+
+def _named(row: Stream, name: str) -> Stream:
+    """Return a row without a name of its own under an author's; few come, and they come again and again."""
+    found = _authors.get((row.ivorns, name))
+    if found is None:
+        found = msgspec.structs.replace(row, name=name)
+        if len(_authors) >= _MAX_AUTHORS:
+            _authors.clear()
+        _authors[row.ivorns, name] = found
+    return found
 
 
 def of_schema(folder: str) -> Stream:

@@ -16,9 +16,10 @@ import msgspec
 from pyros.alerts.alert import Alert
 from pyros.alerts.formats import measurements, streams, values
 from pyros.alerts.formats.notices import NOTICES
+from pyros.alerts.formats.params import Param
 from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import from_tjd, parse_iso
-from pyros.alerts.formats.voevent import Param, VOEvent, interpret
+from pyros.alerts.formats.voevent import VOEvent, interpret
 from pyros.errors import AlertError
 
 BEGIN = b"TITLE:"

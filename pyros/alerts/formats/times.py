@@ -39,6 +39,8 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
         scale: UTC, TAI, TT, TDB, TCB or GPS. TDB is taken as TT (they differ by 2 ms). A barycentric time stays one:
             it may differ by 8.3 minutes from the arrival on Earth.
     """
+    if text and (moment := _from_plain(text)) is not None:
+        return moment if scale == "UTC" or text.endswith("Z") else _in_utc(moment, scale)
     match = _ISO.fullmatch(text) if text and len(text) < 64 else None
     if match is None:
         return _from_julian(text, scale) if text and len(text) < 64 else None
@@ -62,6 +64,36 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment
+
+
+def _from_plain(text: str) -> datetime | None:
+    """Read ``2026-01-02T03:04:05``, perhaps with a fraction of up to six digits and a Z; None for all else."""
+    rest = text[19:].removesuffix("Z")
+    if (
+        text[4:5] != "-"
+        or text[7:8] != "-"
+        or text[13:14] != ":"
+        or text[16:17] != ":"
+        or text[10:11] not in {"T", " "}
+    ):
+        return None
+    try:
+        moment = datetime.fromisoformat(text[:19])
+    except ValueError:
+        return None
+    if not rest:
+        return moment.replace(tzinfo=UTC)
+    digits = rest[1:]
+    if rest[0] != "." or len(digits) > 6 or not (digits.isascii() and digits.isdigit()):
+        return None
+    return moment.replace(microsecond=int(f"{digits:0<6}"), tzinfo=UTC)
+
+
+def _in_utc(moment: datetime, scale: str) -> datetime | None:
+    try:
+        return _TO_UTC[scale](moment) if scale in _TO_UTC else moment
+    except (ValueError, OverflowError):
+        return None
 
 
 def _from_julian(text: str, scale: str) -> datetime | None:

@@ -20,6 +20,8 @@ _NOTHING = re.compile(
     r"(?i)[-+]?0*(?:\.0*)?|-1(?:\.0*)?|-99+(?:\.0*)?|none|null|[-+]?(?:nan|inf(?:inity)?)|n/?a|unknown|tb[ad]"
     r"|[-?]+|-1_-1|0+_0+"
 )
+_POLE_RA = 192.85948
+_POLE_SINE, _POLE_COSINE = math.sin(math.radians(27.12825)), math.cos(math.radians(27.12825))
 WHOLE_SKY = 180.0
 """A circle of this radius in degrees is the whole sky: it says nothing about where the source is."""
 _SPANS = {
@@ -37,10 +39,11 @@ def number(value: object) -> float | None:
     """Read a finite float from a number, its text, or a list of one; None for everything else, booleans included."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, str):
+        if len(value) > 64 or not value.isascii() or "_" in value:
+            return None  # Python would take 1_2 for 12, and any script's digits
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    if isinstance(value, str) and (len(value) > 64 or not value.isascii() or "_" in value):
-        return None  # Python would take 1_2 for 12, and any script's digits
     try:
         result = float(value)
     except (ValueError, OverflowError):
@@ -103,7 +106,6 @@ def galactic_latitude(ra: float, dec: float) -> float:
 
     The pole (192.85948, 27.12825) is that of the Hipparcos Catalogue, ESA SP-1200, vol. 1, section 1.5.3.
     """
-    pole_ra, pole_dec = math.radians(192.85948), math.radians(27.12825)
-    sine = math.sin(math.radians(dec)) * math.sin(pole_dec)
-    sine += math.cos(math.radians(dec)) * math.cos(pole_dec) * math.cos(math.radians(ra) - pole_ra)
+    phi = math.radians(dec)
+    sine = math.sin(phi) * _POLE_SINE + math.cos(phi) * _POLE_COSINE * math.cos(math.radians(ra - _POLE_RA))
     return math.degrees(math.asin(max(-1.0, min(1.0, sine))))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Set
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
@@ -15,10 +16,18 @@ import msgspec
 from pyros.alerts.alert import Alert, Kind, Role
 from pyros.alerts.formats import event_keys, measurements, streams, values
 from pyros.alerts.formats.notices import NOTICES, TRANSPORT
+from pyros.alerts.formats.params import (
+    ALERT_TYPES,
+    COORDS_NAMES,
+    PACKET_TYPE,
+    Param,
+    read_params,
+    read_plain,
+)
 from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import from_tjd, parse_iso
 from pyros.alerts.formats.wherewhen import source_coords
-from pyros.alerts.formats.xml import child, element_from_json, local_name, read_xml, text
+from pyros.alerts.formats.xml import MAX_BYTES, child, element_from_json, local_name, read_xml, text
 from pyros.errors import AlertError
 
 NAMESPACES = tuple(f"http://www.ivoa.net/xml/VOEvent/v{version}" for version in ("2.0", "1.1", "2.1"))
@@ -30,7 +39,6 @@ _CITES = {"followup": "followup", "supersedes": "supersedes", "supercedes": "sup
 _TRUE = frozenset({"true", "1", "yes"})
 _LONGEST_TRUE = max(map(len, _TRUE))
 MAX_IVORN_CHARACTERS = 1000
-_MAX_PARAMS = 10_000
 MAX_OFFSET_SECONDS = 1e9
 """Seconds; 32 years."""
 _TJD_TOLERANCE = timedelta(days=90)
@@ -39,21 +47,6 @@ _FITS = re.compile(r"\.fits?(?:\.gz|\.fz)?(?:,\d+)?$", re.IGNORECASE)
 _COORDS_TYPES = {"0": "unavailable", "2": "pointing_direction"}
 """What the Param Coords_Type means where no words do; 1 is the source."""
 _COORDS_TYPE = re.compile(r"coordinates are of the type:?\s*(\w+)", re.IGNORECASE)
-
-
-_PACKET_TYPE, _ALERT_TYPES = "Packet_Type", ("*/AlertType", "*/Alert_Type", "*/event_type")
-_COORDS_NAMES = ("Coords_String", "Coords_Type")
-_OWN_NAMES = (_PACKET_TYPE, *_ALERT_TYPES, *_COORDS_NAMES, *measurements.ASKED_PARAMS)
-_ASKED = streams.PARAM_NAMES | streams.bare_names(_OWN_NAMES)
-
-
-class Param(msgspec.Struct, frozen=True, gc=False):
-    """One Param of What."""
-
-    group: str
-    name: str
-    value: str
-    unit: str
 
 
 class VOEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +78,27 @@ def parse_voevent(packet: bytes) -> Alert:
     Raises:
         AlertError: not well-formed, not a VOEvent, or without what identifies one.
     """
+    plain = read_plain(packet) if len(packet) <= MAX_BYTES else None
+    if plain is not None:
+        try:
+            root = _voevent(plain.rest)
+        except AlertError:
+            return interpret(read(_voevent(packet)))  # its words name the place in the packet as it came
+        what = child(root, "What")
+        if what is not None and what.prefix is None:
+            return interpret(read(root, plain.params))
+    return interpret(read(_voevent(packet)))
+
+
+def _voevent(packet: bytes) -> Any:
+    """Return the root of a VOEvent."""
     root = read_xml(packet)
     if not isinstance(root.tag, str) or local_name(root) != "VOEvent":
         raise AlertError(f"not a VOEvent: its root element is {str(root.tag)[:100]}")
     namespace = root.tag[1:].rpartition("}")[0] or None
     if namespace is not None and namespace not in NAMESPACES and namespace not in _SECURE:
         raise AlertError(f"VOEvent in namespace {str(namespace)[:100]}; known are {', '.join(NAMESPACES)}")
-    return interpret(read(root))
+    return root
 
 
 def parse_voevent_json(document: dict[str, Any]) -> Alert:
@@ -103,11 +110,12 @@ def parse_voevent_json(document: dict[str, Any]) -> Alert:
     return interpret(read(element_from_json("VOEvent", document)))
 
 
-def read(root: Any) -> VOEvent:
+def read(root: Any, params: tuple[Param, ...] | None = None) -> VOEvent:
     """Read what the document says.
 
     Args:
         root: the lxml element VOEvent.
+        params: its Params, where they have been read already.
 
     Raises:
         AlertError: without an ivorn, with one that is no IVOA identifier, or with a role the standard doesn't know.
@@ -126,7 +134,7 @@ def read(root: Any) -> VOEvent:
         ivorn=ivorn,
         role=role,  # type: ignore[arg-type]
         date=parse_iso(text(child(sections.get("Who"), "Date"))),
-        params=_params(sections.get("What")),
+        params=read_params(sections.get("What")) if params is None else params,
         system=coords.system,
         isotime=coords.isotime,
         offset=coords.offset,
@@ -174,7 +182,8 @@ def interpret(event: VOEvent, row: Stream | None = None) -> Alert:
         far=values.hertz(far.value, row.far_unit or far.unit) if far else None,
         significant=_flag(params.get(row.significant)) if row.significant else None,
         known_source=notice in row.known_types or params.marked(row.known) or params.matches(row.known_values),
-        classification=_classification(event.params, row) or measurements.gbm_classes(params.get),
+        classification=_classification(event.params, row)
+        or (measurements.gbm_classes(params.get) if params.names else {}),
         instruments=measurements.words(params.text(row.instruments)),
         group=params.text(row.group)[:100],
         pipeline=params.text(row.pipeline)[:100],
@@ -182,7 +191,7 @@ def interpret(event: VOEvent, row: Stream | None = None) -> Alert:
         measured=measurements.of_params(params.names, params.get),
         citations=event.citations,
         names=(event_keys.by_day(row, time),) if row.event_by_day and time is not None else (),
-        related=_related(row, params),
+        related=_related(row, params) if row.related or row.others else (),
     )
 
 
@@ -208,10 +217,11 @@ class _Params:
         return self._by_name.get(name)
 
     def first(self, names: tuple[str, ...]) -> Param | None:
-        for name in names:
-            param = self._by_name.get(name)
-            if param is not None and param.value:
-                return param
+        if not self._by_name.keys().isdisjoint(names):
+            for name in names:
+                param = self._by_name.get(name)
+                if param is not None and param.value:
+                    return param
         return None
 
     def text(self, names: tuple[str, ...]) -> str:
@@ -222,37 +232,11 @@ class _Params:
         return not self._true.isdisjoint(names)
 
     def matches(self, marks: tuple[tuple[str, str], ...]) -> bool:
-        for name, expression in marks:
+        for name, expression in marks if self._by_name else ():
             param = self._by_name.get(name)
             if param and streams.pattern(expression).fullmatch(param.value[:200]):
                 return True
         return False
-
-
-def _params(what: Any | None) -> tuple[Param, ...]:
-    """Read the Params that somebody asks for: of forty in a packet they are ten, or none."""
-    params: list[Param] = []
-    count = 0
-    for element in what.iterchildren("{*}Param", "{*}Group") if what is not None else ():
-        group, members = "", (element,)
-        if element.tag.endswith("Group"):
-            group = (element.get("name") or element.get("type") or "").strip()
-            members = element.iter("{*}Param")  # groups in groups occur
-        for member in members:
-            count += 1
-            name = member.get("name", "").strip()
-            if name.lower() in _ASKED or group in streams.CLASS_GROUPS:
-                params.append(_param(group, name, member))
-        if count > _MAX_PARAMS:
-            raise AlertError(f"the VOEvent has over {_MAX_PARAMS} Params")
-    return tuple(params)
-
-
-def _param(group: str, name: str, element: Any) -> Param:
-    value = element.get("value")
-    if value is None:  # VOEvent 2.0 allows <Value> as well as the attribute
-        value = text(child(element, "Value"))
-    return Param(group, name, value.strip(), element.get("unit", ""))
 
 
 def _attribute(element: Any | None, name: str) -> float | None:
@@ -279,9 +263,9 @@ def _notice_type(params: _Params) -> str:
     Raises:
         AlertError: a message of the transport.
     """
-    packet_type = params.get(_PACKET_TYPE)
+    packet_type = params.get(PACKET_TYPE)
     if packet_type is None:
-        word = params.first(_ALERT_TYPES)
+        word = params.first(ALERT_TYPES)
         return word.value[:100] if word else ""
     number = int(packet_type.value) if packet_type.value.isdecimal() and len(packet_type.value) < 6 else -1
     if number in TRANSPORT:
@@ -293,7 +277,8 @@ def _role(event: VOEvent, row: Stream, params: _Params, notice: str) -> Role:
     """Return the role, or ``test`` where anything says so: a test sent as an observation must move nothing."""
     if event.role == "utility":
         return "utility"
-    test = params.marked(row.test) or params.matches(row.test_values) or "TEST" in notice.upper().split("_")
+    test = params.marked(row.test) or params.matches(row.test_values)
+    test = test or (notice != "" and "TEST" in notice.upper().split("_"))
     return "test" if test else event.role
 
 
@@ -328,6 +313,8 @@ def _event(event: VOEvent, row: Stream, params: _Params, notice: str) -> str:
 
 def _named_event(event: VOEvent, row: Stream, params: _Params) -> str:
     for names in row.event:
+        if params.get(names[0]) is None:
+            continue
         found = [params.get(name) for name in names]
         if None in found:
             continue
@@ -356,7 +343,7 @@ def _related(row: Stream, params: _Params) -> tuple[str, ...]:
 
 def _position(event: VOEvent, row: Stream, params: _Params) -> tuple[tuple[float, float] | None, bool]:
     """Return the position, and whether it is only where something pointed."""
-    text_name, number_name = _COORDS_NAMES
+    text_name, number_name = COORDS_NAMES
     word = params.get(text_name)
     match = _COORDS_TYPE.search(event.where[:1000]) if word is None else None
     number = params.get(number_name) if word is None and match is None else None
@@ -383,8 +370,7 @@ def _error(event: VOEvent, row: Stream, params: _Params, notice: str) -> tuple[f
 
 def _time(event: VOEvent, row: Stream, params: _Params) -> datetime | None:
     """Read ISOTime in its time scale; where that is no date, the truncated Julian day if it is near Who/Date."""
-    scale = next((word for word in event.system.split("-") if word in {"TDB", "TT", "TCB", "TAI", "GPS"}), "UTC")
-    moment = parse_iso(event.isotime, scale)
+    moment = parse_iso(event.isotime, _scale(event.system))
     if moment is not None and event.offset:
         return moment + timedelta(seconds=event.offset) if abs(event.offset) < MAX_OFFSET_SECONDS else None
     if moment is not None or not event.isotime or event.date is None:
@@ -396,6 +382,12 @@ def _time(event: VOEvent, row: Stream, params: _Params) -> datetime | None:
             if moment is not None and abs(moment - event.date) <= _TJD_TOLERANCE:
                 return moment
     return None
+
+
+@lru_cache(maxsize=64)
+def _scale(system: str) -> str:
+    """Return the time scale that a coordinate system's id names, UTC where it names none."""
+    return next((word for word in system.split("-") if word in {"TDB", "TT", "TCB", "TAI", "GPS"}), "UTC")
 
 
 def _skymap(params: _Params, row: Stream) -> str | None:
@@ -410,7 +402,9 @@ def _flag(param: Param | None) -> bool | None:
 
 def _classification(params: tuple[Param, ...], row: Stream) -> dict[str, float]:
     found = {}
-    for param in params if row.classes else ():
+    if not row.classes:
+        return {}
+    for param in params:
         if param.group in row.classes and (probability := values.fraction(param.value)) is not None:
             found[param.name[:100]] = probability
     return found

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from pyros.alerts.formats import values
-from pyros.alerts.formats.xml import child, descendant, local_name, text
+from pyros.alerts.formats.xml import child, descendant, text
 
 _UNITS = {"deg": 1.0, "degree": 1.0, "rad": math.degrees(1.0), "radian": math.degrees(1.0)}
 """Units of a position in degrees; those of its axes are written ``deg-deg``. One in hours is not understood."""
@@ -28,7 +28,7 @@ _SIZES = {
 """Units of an error radius in degrees; a radius in another one says nothing."""
 _SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 _MOMENTS = ("ISOTime", "MJDTime", "JDTime", "ISOTimeStart")
-"""A date, a Julian day (STC), or when an interval begins (VOEvent 2.1)."""
+"""A date, a Julian day (STC), or when an interval begins (VOEvent 2.1): the first that there is."""
 _RIGHT_ASCENSION, _DECLINATION = ("ra", "r.a", "right", "alpha"), ("de", "delta")
 """How the names of the axes begin, lower case."""
 
@@ -54,16 +54,17 @@ def source_coords(where: Any | None) -> Coords:
     for element in where.iter("{*}AstroCoords"):
         if next(element.iterancestors("{*}ObservatoryLocation"), None) is not None:
             continue
-        time = child(element, "Time")
+        parts = _parts(element)
+        time = parts.get("Time")
         said = _descendants(time)
         system = _system(element)
-        if scale := text(said.get("TimeScale")):
+        if "TimeScale" in said and (scale := text(said["TimeScale"])):
             system = f"{scale.upper()}-{system}"
-        isotime = next((moment for name in _MOMENTS if (moment := text(said.get(name)))), "")
-        offset = _offset(time, said)
-        position = child(element, "Position2D")
-        if position is None:
-            position = child(element, "Position3D")
+        isotime = text(said.get("ISOTime")) or next(
+            (moment for name in _MOMENTS if (moment := text(said.get(name)))), ""
+        )
+        offset = _offset(time, said) if "TimeOffset" in said else 0.0
+        position = parts.get("Position2D", parts.get("Position3D"))
         if position is not None and _is_j2000(system):
             ra, dec, error = _read(position)
             return Coords(system, isotime or found.isotime, offset, ra, dec, error)
@@ -92,15 +93,14 @@ def _system(coords: Any) -> str:
 def _descendants(element: Any | None) -> dict[str, Any]:
     """Return an element's descendants by their names; of several with one name the first."""
     found: dict[str, Any] = {}
-    for each in element.iter() if element is not None else ():
-        found.setdefault(local_name(each), each)
+    for each in element.iter("*") if element is not None else ():
+        found.setdefault(each.tag.rpartition("}")[2], each)
     return found
 
 
 def _offset(time: Any | None, said: dict[str, Any]) -> float:
     """Return the seconds that a TimeInstant lies after its ISOTime (VOEvent 2.1)."""
-    element = said.get("TimeOffset")
-    size = values.number(text(element)) if element is not None else None
+    size = values.number(text(said["TimeOffset"]))
     return size * _SECONDS.get((time.get("unit") or "s").strip().lower(), 0.0) if size and time is not None else 0.0
 
 
@@ -112,21 +112,27 @@ def _read(position: Any) -> tuple[float | None, float | None, float | None]:
     unit = _degrees(_said_unit(pair.get("C1"), value, position) or "deg")
     if unit is None:
         return None, None, None
-    first, second = (values.number(text(pair.get(name))) for name in ("C1", "C2"))
-    words = text(value).replace(",", " ").split()
-    if first is None and second is None and len(words) == 2:
-        first, second = values.number(words[0]), values.number(words[1])
-    names = [text(parts.get(name)).lower() for name in ("Name1", "Name2")]
-    if names[0].startswith(_DECLINATION) and names[1].startswith(_RIGHT_ASCENSION):
+    first, second = values.number(text(pair.get("C1"))), values.number(text(pair.get("C2")))
+    if first is None and second is None:
+        words = text(value).replace(",", " ").split()
+        if len(words) == 2:
+            first, second = values.number(words[0]), values.number(words[1])
+    name1, name2 = text(parts.get("Name1")).lower(), text(parts.get("Name2")).lower()
+    if name1.startswith(_DECLINATION) and name2.startswith(_RIGHT_ASCENSION):
         first, second = second, first
-    elif not ((names[0] or "ra").startswith(_RIGHT_ASCENSION) and (names[1] or "dec").startswith(_DECLINATION)):
+    elif not ((name1 or "ra").startswith(_RIGHT_ASCENSION) and (name2 or "dec").startswith(_DECLINATION)):
         return None, None, None
     return _times(first, unit), _times(second, unit), _error(parts, unit)
 
 
 def _parts(element: Any) -> dict[str, Any]:
     """Return an element's children by their names; of several with one name the first."""
-    return {local_name(each): each for each in reversed(element)}
+    found: dict[str, Any] = {}
+    for each in element:
+        tag = each.tag
+        if isinstance(tag, str) and (name := tag.rpartition("}")[2]) not in found:
+            found[name] = each
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -59,11 +59,16 @@ def read_xml(packet: bytes, *, whole: bool = False) -> Any:
         raise AlertError(f"the XML has {len(packet)} bytes; at most {MAX_BYTES} are taken")
     if b"\0" not in packet[:4]:  # no UTF-16: some end as a C string
         packet = packet.rstrip(b"\0 \t\r\n")
-    declared = _ENCODING.search(packet[:256].replace(b"\0", b""))
+    head = packet[:256]
+    in_bytes = b"\0" not in head
+    declared = _ENCODING.search(head if in_bytes else head.replace(b"\0", b""))
     encoding = declared[1].decode("ascii").lower() if declared else "utf-8"
-    if not _ENCODINGS.fullmatch(encoding) or b"\0\0" in packet[:4]:
+    if encoding != "utf-8" and not _ENCODINGS.fullmatch(encoding):
         raise AlertError(f"the XML is in encoding {encoding}; UTF-8, UTF-16 and ISO 8859 are taken")
-    if _has_doctype(packet):
+    if b"\0\0" in packet[:4]:
+        raise AlertError(f"the XML is in encoding {encoding}; UTF-8, UTF-16 and ISO 8859 are taken")
+    may_have_doctype = not in_bytes or b"!" in packet
+    if may_have_doctype and _has_doctype(packet):
         raise AlertError(_DOCTYPE)
     try:
         root = etree.fromstring(packet, _WHOLE if whole else _ELEMENTS)
@@ -73,9 +78,10 @@ def read_xml(packet: bytes, *, whole: bool = False) -> Any:
         raise AlertError(f"not XML: {reason or type(error).__name__}") from None
     if root is None:
         raise AlertError("not XML: it has no element")
-    if root.getroottree().docinfo.internalDTD is not None:
+    if may_have_doctype and root.getroottree().docinfo.internalDTD is not None:
         raise AlertError(_DOCTYPE)
-    if _too_deep(root):
+    may_be_deep = not in_bytes or packet.count(b"</") >= MAX_DEPTH  # what has others in it ends by a tag of its own
+    if may_be_deep and _too_deep(root):
         raise AlertError(f"elements are nested more than {MAX_DEPTH} deep")
     return root
 
@@ -83,7 +89,7 @@ def read_xml(packet: bytes, *, whole: bool = False) -> Any:
 def local_name(element: Any) -> str:
     """Return an element's name without its namespace; '' for a comment or a processing instruction."""
     tag = element.tag
-    return tag[tag.rfind("}") + 1 :] if isinstance(tag, str) else ""
+    return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
 def child(element: Any, name: str) -> Any | None:

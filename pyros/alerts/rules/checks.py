@@ -111,8 +111,10 @@ def spans(value: float, wanted: float) -> tuple[str, str]:
 
 
 def _span(seconds: float) -> str:
-    unit = next((unit for unit, least in _SPANS if seconds >= least), "s")
-    return f"{seconds / DURATIONS[unit]:.4g} {unit}"
+    for unit, least in _SPANS:
+        if seconds >= least:
+            return f"{seconds / DURATIONS[unit]:.4g} {unit}"
+    return f"{seconds:.4g} s"
 
 
 def rates(value: float, wanted: float) -> tuple[str, str]:

@@ -6,8 +6,8 @@ before any rule is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,8 @@ from pyros.alerts.rules.file import AlertRule, read_rules
 from pyros.messages import Exposures
 
 _MAX_REMEMBERED = 256
+_names = attrgetter(*(name for name, known in CONDITIONS.items() if known.selects))
+"""The names by which a rule may choose its alerts: conditions that select are named as the alert's fields."""
 _ANYWHERE = Circumstances(datetime.min.replace(tzinfo=UTC))
 """Conditions on names ask for no place and no moment."""
 
@@ -64,12 +66,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules:
-    """The rules of one file, in its order. Immutable; may be used in any thread."""
+    """The rules of one file, in its order. Immutable, but for what it remembers; may be used in any thread."""
 
     def __init__(self, rules: tuple[AlertRule, ...]) -> None:
         self.rules = rules
         self._selects = {rule.name: tuple(each.selects for each in rule.when) for rule in rules}
-        self._not_about = tuple(map(_other_alerts, rules))
+        self._not_about: dict[tuple[str, ...], tuple[Considered | None, ...]] = {}
         self._asks_of_event = any(condition.asks_of_event for rule in rules for condition in rule.when)
 
     @classmethod
@@ -108,8 +110,8 @@ class Rules:
             return Decision(accepted=False, reason=refusal)
         considered: list[Considered] = []
         near_misses: list[str] = []
-        for rule, not_about in zip(self.rules, self._not_about, strict=True):
-            if (other := not_about(alert)) is not None:
+        for rule, other in zip(self.rules, self._others(alert), strict=True):
+            if other is not None:
                 considered.append(other)
                 continue
             moment = Circumstances(now, sky, rule.min_altitude, event)
@@ -123,6 +125,19 @@ class Rules:
         misses = f" ({'; '.join(near_misses[:5])})" if near_misses else ""
         return Decision(accepted=False, reason=f"no rule fits {what}{misses}", considered=tuple(considered))
 
+    def _others(self, alert: Alert) -> tuple[Considered | None, ...]:
+        """Return for each rule what tells that it is about alerts of other names; None where it must be asked.
+
+        Most rules are about other alerts, and few names come, again and again: what is said of each is remembered.
+        """
+        names: tuple[str, ...] = _names(alert)
+        if (found := self._not_about.get(names)) is None:
+            found = tuple(_other(rule, alert) for rule in self.rules)
+            if len(self._not_about) >= _MAX_REMEMBERED:
+                self._not_about.clear()
+            self._not_about[names] = found
+        return found
+
     def fitting(self, alert: Alert, now: datetime, sky: LocalSky | None = None, event: EventFacts | None = None) -> str:
         """Return the first rule whose conditions hold, whether such an alert is ever observed or not; '' for none."""
         for rule in self.rules:
@@ -131,27 +146,13 @@ class Rules:
         return ""
 
 
-def _other_alerts(rule: AlertRule) -> Callable[[Alert], Considered | None]:
-    """Return what tells of an alert that its name, held against the rule's first condition, is another; else None.
-
-    Most rules are about other alerts, and few names come, again and again: what is said of each is remembered.
-    """
+def _other(rule: AlertRule, alert: Alert) -> Considered | None:
+    """Return what tells of an alert that its name, held against the rule's first condition, is another; else None."""
     first = rule.when[0] if rule.when else None
     if first is None or first.groups or not first.selects:
-        return lambda _: None
-    remembered: dict[str, Considered | None] = {}
-
-    def other(alert: Alert) -> Considered | None:
-        name: str = getattr(alert, first.name)
-        if name not in remembered:
-            holds, judged = judge_all((first,), alert, _ANYWHERE)
-            found = None if holds else Considered(rule.name, False, judged)
-            if len(remembered) >= _MAX_REMEMBERED:
-                return found
-            remembered[name] = found
-        return remembered[name]
-
-    return other
+        return None
+    holds, judged = judge_all((first,), alert, _ANYWHERE)
+    return None if holds else Considered(rule.name, False, judged)
 
 
 def _safeguard(alert: Alert, event: EventFacts | None) -> str:
