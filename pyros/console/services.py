@@ -25,6 +25,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """``module:function``, which takes the request and the path's values; '' for a URL that nobody reads."""
     post: str = ""
     """The same for POST."""
+    section: str = ""
+    """The section of pages that it belongs to: where that is hidden, it is nowhere, too."""
     role: Role = Role.VIEWER
     """Who may read it."""
     post_role: Role = Role.OBSERVER
@@ -34,24 +36,24 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SERVICES = (
-    Endpoint(path="api/instruments/", get=f"{_OCS}:instruments"),
-    Endpoint(path="api/profile/", get=f"{_OCS}:profile"),
-    Endpoint(path="api/telescope_states/", get=f"{_OCS}:telescope_states"),
-    Endpoint(path="api/requestgroups/validate/", post=f"{_OCS}:validate", changes=False),
-    Endpoint(path="api/requestgroups/<str:number>/cancel/", post=f"{_OCS}:cancel"),
-    Endpoint(path="api/requestgroups/<str:number>/", get=f"{_OCS}:group"),
-    Endpoint(path="api/requestgroups/", get=f"{_OCS}:groups", post=f"{_OCS}:submit"),
-    Endpoint(path="api/requestgroups", get=f"{_OCS}:groups"),
-    Endpoint(path="api/requests/<str:number>/observations/", get=f"{_OCS}:observations"),
-    Endpoint(path="api/requests/<str:number>/", get=f"{_OCS}:request_of"),
-    Endpoint(path="api/requests/<str:number>", get=f"{_OCS}:request_of"),
-    Endpoint(path="frames/", get=f"{_OCS}:frames"),
-    Endpoint(path="frames/<str:number>/", get=f"{_OCS}:frame"),
-    Endpoint(path="frames/<str:number>/download", get=f"{_OCS}:download"),
-    Endpoint(path="sia2/query", get=f"{_VO}:query"),
-    Endpoint(path="sia2/images/<str:number>", get=f"{_VO}:download"),
-    Endpoint(path="obscore.xml", get=f"{_VO}:obscore_votable"),
-    Endpoint(path="obscore.csv", get=f"{_VO}:obscore_csv"),
+    Endpoint(path="api/instruments/", section="requests", get=f"{_OCS}:instruments"),
+    Endpoint(path="api/profile/", section="requests", get=f"{_OCS}:profile"),
+    Endpoint(path="api/telescope_states/", section="requests", get=f"{_OCS}:telescope_states"),
+    Endpoint(path="api/requestgroups/validate/", section="requests", post=f"{_OCS}:validate", changes=False),
+    Endpoint(path="api/requestgroups/<str:number>/cancel/", section="requests", post=f"{_OCS}:cancel"),
+    Endpoint(path="api/requestgroups/<str:number>/", section="requests", get=f"{_OCS}:group"),
+    Endpoint(path="api/requestgroups/", section="requests", get=f"{_OCS}:groups", post=f"{_OCS}:submit"),
+    Endpoint(path="api/requestgroups", section="requests", get=f"{_OCS}:groups"),
+    Endpoint(path="api/requests/<str:number>/observations/", section="requests", get=f"{_OCS}:observations"),
+    Endpoint(path="api/requests/<str:number>/", section="requests", get=f"{_OCS}:request_of"),
+    Endpoint(path="api/requests/<str:number>", section="requests", get=f"{_OCS}:request_of"),
+    Endpoint(path="frames/", section="images", get=f"{_OCS}:frames"),
+    Endpoint(path="frames/<str:number>/", section="images", get=f"{_OCS}:frame"),
+    Endpoint(path="frames/<str:number>/download", section="images", get=f"{_OCS}:download"),
+    Endpoint(path="sia2/query", section="images", get=f"{_VO}:query"),
+    Endpoint(path="sia2/images/<str:number>", section="images", get=f"{_VO}:download"),
+    Endpoint(path="obscore.xml", section="images", get=f"{_VO}:obscore_votable"),
+    Endpoint(path="obscore.csv", section="images", get=f"{_VO}:obscore_csv"),
     Endpoint(path="health", get=f"{_HEALTH}:health", role=Role.NOBODY),
     Endpoint(path="health/live", get=f"{_HEALTH}:live", role=Role.NOBODY),
     Endpoint(path="metrics", get=f"{_HEALTH}:metrics"),

@@ -16,7 +16,7 @@ from pyros.console.answers.showing import show, show_json
 from pyros.console.api import api_path
 from pyros.console.console import Console
 from pyros.console.pages import Page
-from pyros.console.services import SERVICES
+from pyros.console.services import SERVICES, Endpoint
 
 
 def _of_page(page: Page) -> list[Any]:
@@ -29,8 +29,8 @@ def _of_action(action: Action) -> Any:
     return path(action.path, do(action), name=action.name)
 
 
-def _shown(console: Console, action: Action) -> bool:
-    return not action.section or action.section in {page.hidden_by for page in console.pages}
+def _shown(console: Console, it: Action | Endpoint) -> bool:
+    return not it.section or it.section in {page.hidden_by for page in console.pages}
 
 
 def _of_images(console: Console) -> list[Any]:
@@ -50,7 +50,7 @@ urlpatterns = [
     path("invitation/<str:sealed>", signing.accept, name="invitation"),
     path("password/<str:sealed>", signing.choose_password, name="choose password"),
     path("acknowledge/<str:token>", acknowledging.acknowledged, name="acknowledge"),
-    *[path(service.path, serve(service)) for service in SERVICES],
+    *[path(service.path, serve(service)) for service in SERVICES if _shown(settings.CONSOLE, service)],
     path("api/v1/openapi.json", api_answers.describe, name="openapi"),
     *[path(api_path(page), api_answers.read(page)) for page in settings.CONSOLE.pages if api_path(page)],
     path("tonight/last.png", pictures.last, name="last image"),

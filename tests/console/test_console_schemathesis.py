@@ -21,7 +21,7 @@ from tests.console.test_console_security import token_of
 from tests.views.test_lists import written_events
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
-SECONDS = 600.0
+SECONDS = 1800.0
 
 
 @pytest.mark.long

@@ -16,14 +16,19 @@ from urllib.parse import urlsplit
 import pytest
 
 from pyros.cli.common import program
+from pyros.console.actions import ACTIONS
+from pyros.console.api import api_path
 from pyros.console.console import DATABASE_FILE, SECRET_FILE
 from pyros.console.links import entry_link
+from pyros.console.pages import PAGES, sections
 from pyros.console.roles import Role
 from pyros.console.server import MAX_BODY
+from pyros.console.services import SERVICES
 from pyros.console.switches import SwitchFile
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
 from tests.console.conftest import Browser, Running, running_console
+from tests.console.test_console_access import filled
 
 PASSWORD = "Kepler-22b-is-warm"
 
@@ -250,11 +255,21 @@ def test_only_admins_are_shown_what_has_failed(console: Running) -> None:
 
 
 def test_a_section_that_is_hidden_is_nowhere(tmp_path: Path) -> None:
-    with running_console(copy_demo(tmp_path), ("; hide = users ", "hide = users ")) as running:
+    """Not in the menu, at no URL, not in the API, not in what programs of others ask; and no link leads there."""
+    gone = sections()
+    with running_console(copy_demo(tmp_path), ("; hide = users ", f"hide = {' '.join(gone)} ;")) as running:
         browser = running.browser(Role.ADMIN)
-        assert 'href="/users"' not in browser.get("/").body
-        assert {browser.get(path).status for path in ("/users", "/users.json")} == {404}
-        assert browser.post("/users/invite", {"role": "viewer"}).status == 404
+        for page in (each for each in PAGES if each.hidden_by in gone):
+            for path in {page.path, f"{page.path or page.name}.json", api_path(page)} - {""}:
+                assert browser.get(filled(path)).status == 404, path
+        for it in (each for each in (*ACTIONS, *SERVICES) if each.section in gone):
+            assert browser.post(filled(it.path)).status == 404, it.path
+        assert set(browser.get("/api/v1/openapi.json").json["paths"]) == {
+            "/api/v1/state", "/api/v1/stop", "/api/v1/hold", "/api/v1/release",
+        }  # fmt: skip
+        shown = "".join(browser.get(path).body for path in ("/", "/you"))
+        links = set(re.findall(r'(?:href|src|action)="(/[^"#]*)"', shown)) - {f"/{each.path}" for each in ACTIONS}
+        assert {path: code for path in links if (code := browser.get(path).status) == 404} == {}
 
 
 @pytest.mark.parametrize("wrong", ["secret", "database", "section"])
