@@ -17,7 +17,7 @@ from pyros.views.events import EventLine, short_name
 
 _MOST_LABELS = 12
 _WIDTH, _HEIGHT = 640.0, 250.0
-_LEFT, _TOP, _BOTTOM = 40.0, 12.0, 34.0
+_LEFT, _TOP, _BOTTOM = 58.0, 12.0, 34.0
 
 
 def sky_map(events: Iterable[EventLine]) -> SafeString:
@@ -99,6 +99,8 @@ def light_curve(points: Sequence[SourceFound], since: float | None) -> SafeStrin
     parts.append(
         f'<text class="axis" x="{middle}" y="{_HEIGHT - 4}" text-anchor="middle">seconds after the event</text>'
     )
+    up = (_TOP + _HEIGHT - _BOTTOM) / 2
+    parts.append(f'<text class="axis" x="{-up}" y="12" transform="rotate(-90)" text-anchor="middle">magnitude</text>')
     label = f"Light curve of {len(points)} measurements"
     return _svg(f"0 0 {_WIDTH:g} {_HEIGHT:g}", "lightcurve", label, parts)
 

@@ -52,7 +52,7 @@ def test_a_charts_numbers_are_where_they_belong() -> None:
     circles = [each for each in drawn.iter("circle") if each.find("title") is not None]
     places = [(float(each.attrib["cx"]), float(each.attrib["cy"])) for each in circles]
     assert places == sorted(places)  # later is to the right, and fainter is below
-    assert {"10", "100", "1000"} <= {each.text for each in drawn.iter("text")}
+    assert {"10", "100", "1000", "magnitude", "seconds after the event"} <= {each.text for each in drawn.iter("text")}
     assert charts.light_curve([], None) == ""
     for since in (None, 5000.0):
         ElementTree.fromstring(charts.light_curve(points[:1], since))

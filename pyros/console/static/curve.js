@@ -8,7 +8,7 @@ function curve() {
   const bands = [...new Set(curvePoints.map(p => p.filter))], xs = curvePoints.map(p => p.after), log = xs[0] > 0 && xs.at(-1) / xs[0] > 3;
   const colour = b => css(BANDS[b] || "--now");
   curvePlot = new uPlot({ width: box.closest("section").clientWidth - 26, height: 220, legend: { show: false }, scales: { x: { time: false, distr: log ? 3 : 1 }, y: { dir: -1, range: (u, a, b) => [a - .15, b + .15] } },
-    axes: [axis({ label: "s after the burst", labelSize: 16, labelFont: "11px system-ui", size: 24, space: 40 }), axis({ size: 40 })],
+    axes: [axis({ label: "s after the burst", labelSize: 16, labelFont: "11px system-ui", size: 24, space: 40 }), axis({ label: "magnitude", labelSize: 16, labelFont: "11px system-ui", size: 40 })],
     series: [{}, ...bands.map(b => ({ label: b, stroke: colour(b), paths: () => null, points: { show: true, size: 7, fill: colour(b) } }))],
     hooks: { draw: [u => {
       const c = u.ctx; c.save(); c.lineWidth = devicePixelRatio;
