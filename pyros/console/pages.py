@@ -204,7 +204,10 @@ def sections(pages: Iterable[Page] = PAGES) -> tuple[str, ...]:
 
 
 def shown(config: Config, pages: Iterable[Page] = PAGES) -> tuple[Page, ...]:
-    """Return the pages that the configuration doesn't hide. Raises ConfigError for a section that there isn't."""
+    """Return the pages that the configuration doesn't hide.
+
+    Raises ConfigError for a section that there isn't, and for a lifetime of what is no page.
+    """
     section = config.console
     hide = section.hide if section is not None else ()
     known = sections(pages)
@@ -212,6 +215,12 @@ def shown(config: Config, pages: Iterable[Page] = PAGES) -> tuple[Page, ...]:
         f"{config.path}: [console] hide: {word!r} is no section that can be hidden (there are: {', '.join(known)})"
         for word in hide
         if word not in known
+    ]
+    names = [page.name for page in pages]
+    problems += [
+        f"{config.path}: [console cache] {name}: is no page (there are: {', '.join(names)})"
+        for name in (section.lifetimes if section is not None else ())
+        if name not in names
     ]
     if problems:
         raise ConfigError(problems)

@@ -25,10 +25,13 @@ from pyros.console.roles import Role
 from pyros.console.server import MAX_BODY
 from pyros.console.services import SERVICES
 from pyros.console.switches import SwitchFile
+from pyros.imagery.index import ImageIndex, index_file
+from pyros.imagery.record import ImageRecord
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
 from tests.console.conftest import Browser, Running, running_console
 from tests.console.test_console_access import filled
+from tests.views.test_lists import written_events
 
 PASSWORD = "Kepler-22b-is-warm"
 
@@ -272,13 +275,38 @@ def test_a_section_that_is_hidden_is_nowhere(tmp_path: Path) -> None:
         assert {path: code for path in links if (code := browser.get(path).status) == 404} == {}
 
 
-@pytest.mark.parametrize("wrong", ["secret", "database", "section"])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("hidden", "path", "gone"),
+    [("images requests", "/event?key=swift:3", ("/images", "/request")), ("events", "/images/1", ("/event",))],
+)
+def test_what_is_shown_leads_to_nothing_that_is_hidden(
+    tmp_path: Path, hidden: str, path: str, gone: tuple[str, ...]
+) -> None:
+    with running_console(copy_demo(tmp_path), ("; hide = users ", f"hide = {hidden} ;")) as running:
+        written_events(running.config, 3)
+        file = tmp_path / "one.fits"
+        file.write_bytes(b"no FITS")
+        file.with_suffix(".png").write_bytes(b"PNG")
+        index = ImageIndex(index_file(running.config))
+        index.add([ImageRecord(path=str(file), night="2026-03-20", started=5.0, event="swift:3", filter="r")])
+        index.close()
+        browser = running.browser(Role.OPERATOR)
+        shown = browser.get(path)
+        assert shown.status == 200
+        links = re.findall(r'(?:href|src)="(/[^"#]*)"', shown.body)
+        assert "/devices" in links
+        assert [link for link in links if link.startswith(gone)] == []
+
+
+@pytest.mark.parametrize("wrong", ["secret", "database", "names"])
 def test_it_refuses_to_start_and_says_why(tmp_path: Path, wrong: str) -> None:
     file = copy_demo(tmp_path)
     folder = file.parent / "var" / "console"
     folder.mkdir(parents=True)
-    if wrong == "section":
-        file.write_text(file.read_text().replace("; hide = users ", "hide = cinema "))
+    if wrong == "names":
+        wish = "hide = cinema\n[console cache]\nin = memory\ntheatre = 5\n;"
+        file.write_text(file.read_text().replace("; hide = users ", wish))
     else:
         path = folder / (SECRET_FILE if wrong == "secret" else DATABASE_FILE)
         path.write_text("0" * 64)
@@ -291,8 +319,9 @@ def test_it_refuses_to_start_and_says_why(tmp_path: Path, wrong: str) -> None:
     assert {
         "secret": "others may read the console's secret (mode 0640)",
         "database": "others may read it, and it holds secrets (mode 0640); run: chmod 600",
-        "section": "[console] hide: 'cinema' is no section that can be hidden (there are: ",
+        "names": "[console] hide: 'cinema' is no section that can be hidden (there are: ",
     }[wrong] in done.stderr
+    assert ("[console cache] theatre: is no page (there are: tonight, " in done.stderr) == (wrong == "names")
     assert "Traceback" not in done.stderr
 
 
