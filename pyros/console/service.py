@@ -185,8 +185,8 @@ class ConsoleService(Service):
         if self._live is not None:
             await deferToThreadPool(self._reactor, self._pools[0], self.console.feed.stop)
         for pool in self._pools:
-            if pool.started:
-                pool.stop()
+            if pool.started:  # not in the reactor's thread: an answer that is being written waits for the reactor
+                await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), pool.stop)
 
 
 def _endpoint(section: ConsoleConfig) -> str:

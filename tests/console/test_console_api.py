@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+import socket
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
+
+import pytest
 
 from pyros.agents.scheduler import SchedulerAgent
 from pyros.console.roles import Role
 from pyros.console.switches import SwitchFile
 from pyros.planning.intake.validation import KEYS
-from tests.conftest import wait_until
-from tests.console.conftest import Answer, Browser, Running
+from tests.cli.conftest import copy_demo
+from tests.conftest import PATIENCE, wait_until
+from tests.console.conftest import Answer, Browser, Running, running_console
 from tests.console.test_console_security import token_of
 
 _NONSENSE = (
@@ -183,3 +189,18 @@ def test_programs_ask_only_where_their_scope_and_the_switches_let_them(console: 
         assert [observer.post(path, M31).status for path in ("new", "change", "cancel")] == [403] * 3
         switches.set(name, on=not on)
     assert observer.post("new", M31 | {"check": True}).status == 200
+
+
+@pytest.mark.long
+def test_a_console_ends_while_requests_are_being_answered(tmp_path: Path) -> None:
+    """Each looks through a year of nights, and answers after the console was told to end."""
+    body = json.dumps(M31 | {"sun_altitude": -90, "check": True}).encode()
+    with running_console(copy_demo(tmp_path)) as running, ExitStack() as lines:
+        port = running.section.port
+        token = token_of(running.browser(Role.OBSERVER), "observer")
+        head = (f"POST /api/v1/requests/new HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n")  # fmt: skip
+        for _ in range(3):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            line.sendall(head.encode() + body)
+        assert running.browser().get("/health/live").status == 200  # they have been taken meanwhile
