@@ -70,6 +70,7 @@ bench: $(VENV)/.pyros-dev
 	$(BIN)/python bench/archive.py --quick
 	$(BIN)/python bench/console.py --quick
 	$(BIN)/python bench/instruments.py --quick
+	$(BIN)/python bench/internet.py --quick
 	$(BIN)/python bench/planning.py --quick
 	$(BIN)/python bench/rules.py --quick
 	$(BIN)/python bench/sites.py --quick

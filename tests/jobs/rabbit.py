@@ -12,6 +12,7 @@ from pathlib import Path
 from bench._sites import Computers
 from tests.conftest import PATIENCE, free_port, wait_until
 
+COOKIE = "PYROSTESTS"
 RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
@@ -20,7 +21,7 @@ class Node:
 
     def __init__(self, folder: Path, port: int, environment: dict[str, str], *before: str) -> None:
         """``before`` are the words before the command that starts it."""
-        self._command = (*before, str(RABBIT))
+        self._before = before
         self.port = port
         self.url = f"amqp://guest:guest@127.0.0.1:{port}//"
         self._folder, self._environment = folder, environment
@@ -31,7 +32,7 @@ class Node:
         log = self._folder / "node.log"
         with log.open("wb") as out:
             process = self._process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                [*self._before, str(RABBIT)], env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True,
             )  # fmt: skip
 
@@ -40,6 +41,26 @@ class Node:
             return "Starting broker... completed" in log.read_text()
 
         wait_until(ready, 3 * PATIENCE, what="RabbitMQ to be ready")
+
+    def sees(self) -> int:
+        """Return how many nodes of its cluster run, as it says; 0 where it says nothing."""
+        name = self._environment["RABBITMQ_NODENAME"]
+        call = f"rpc:call('{name}', rabbit_nodes, all_running, [], 5000)"
+        command = [
+            "erl",
+            "-hidden",
+            "-name",
+            name.replace("rabbit", "looking"),
+            "-setcookie",
+            COOKIE,
+            "-noshell",
+            "-eval",
+        ]
+        told = f'io:format("~p", [{call}]), halt().'
+        said = subprocess.run(
+            [*self._before, *command, told], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        ).stdout
+        return said.count("@") if said.startswith("[") else 0
 
     def send(self, number: int) -> None:
         """Send the node's processes a signal that doesn't end them."""
@@ -105,7 +126,7 @@ def rabbit_cluster(computers: Computers, *places: str, config: str = "") -> Iter
     home = computers.folder / "rabbit"
     home.mkdir()
     cookie = home / ".erlang.cookie"
-    cookie.write_text("PYROSTESTS")
+    cookie.write_text(COOKIE)
     cookie.chmod(0o400)
     names = {place: f"rabbit@{computers.places[place].inside}" for place in places}
     lines = ["loopback_users = none", "cluster_formation.peer_discovery_backend = classic_config", config]

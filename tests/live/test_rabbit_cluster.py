@@ -97,6 +97,16 @@ class Flow:
 
         wait_until(comes, 180.0, "messages to come")
 
+    def is_whole(self) -> None:
+        """Wait until each node sees all nodes, and go on meanwhile."""
+        for node in self.nodes.values():
+
+            def sees_all(node: Node = node) -> bool:
+                self.say()
+                return node.sees() == len(NODES)
+
+            wait_until(sees_all, 300.0, "a cluster to be whole")
+
     def ends(self) -> None:
         """Wait until all has come, and look at it."""
 
@@ -156,6 +166,7 @@ def test_trouble_with_each_node_loses_and_doubles_nothing(
         flow.goes_on()  # through the two others
         flow.lasts(5.0)
         mend()
+        flow.is_whole()
         flow.goes_on()
         flow.lasts(OLD_ENOUGH_SECONDS)
         print(f"{trouble.__name__} {name}: {flow.silence():.1f} s without a message at most")
