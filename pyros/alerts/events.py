@@ -106,8 +106,8 @@ class Followed(msgspec.Struct, omit_defaults=True):
         return None if awaited and moment is not None and moment.ra is None else moment
 
     def __post_init__(self) -> None:
-        if self.asked is None and self.observation is not None:
-            self.asked = self.observation  # stored by a version that knew no coincidences
+        if self.asked is None and self.observation is not None and self.event.has(self.observation.alert):
+            self.asked = self.observation  # stored by a version that knew no coincidences: else it is held for another
 
 
 class StoredEvent(msgspec.Struct):
