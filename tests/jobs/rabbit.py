@@ -113,6 +113,7 @@ def _own_files(folder: Path) -> dict[str, str]:
     """Return an environment in which a node's files are in a folder, and it has no plugins."""
     (folder / "plugins").write_text("[].\n")
     return os.environ | {
+        "ERL_CRASH_DUMP": str(folder / "erl_crash.dump"),
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "log"), "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_PID_FILE": str(folder / "pid"), "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
