@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,18 +34,15 @@ MAX_LIMIT = 1000
 _SECONDS = 10.0
 """For which a process waits for another that writes."""
 _FIELDS = ImageRecord.__struct_fields__
+_KEYS = ("observation", "event", "object", "night", "filter", "type")
+"""What a query may ask for by its value; those of which there are the most values first."""
 _SCHEMA = f"""
 CREATE TABLE images (number INTEGER PRIMARY KEY, {", ".join(_FIELDS)},
     x REAL, y REAL, z REAL, cosine REAL, sine REAL, UNIQUE (path));
 CREATE INDEX images_started ON images (started, number);
 CREATE INDEX images_cell ON images (cell) WHERE cell IS NOT NULL;
 CREATE INDEX images_radius ON images (radius) WHERE radius IS NOT NULL;
-{
-    "".join(
-        f"CREATE INDEX images_{key} ON images ({key}, started, number);"
-        for key in ("night", "filter", "event", "observation", "object", "type")
-    )
-}
+{"".join(f"CREATE INDEX images_{key} ON images ({key}, started, number);" for key in _KEYS)}
 CREATE INDEX images_night_filter ON images (night, filter, started, number);
 PRAGMA user_version = {FORMAT};
 """
@@ -217,7 +215,9 @@ class ImageIndexReader:
         self._db.close()
 
     def _rows(self, query: ImageQuery, conditions: list[str], values: list[Any], limit: int) -> list[Any]:
-        select = f"SELECT number, {', '.join(_FIELDS)} FROM images"
+        """Find a page's rows, by the index of the condition that the fewest images fulfil."""
+        key, count = self._rarest(query)
+        images = f"images INDEXED BY images_{key}" if key else "images"
         if query.cone is not None:
             in_cone, vector = _in_cone(*query.cone)
             conditions, values = [*conditions, in_cone], [*values, *vector]
@@ -225,33 +225,49 @@ class ImageIndexReader:
             largest = self._db.execute("SELECT max(radius) FROM images WHERE radius IS NOT NULL").fetchone()[0]
             if largest is None:
                 return []
-            if (few := self._few(_ranges(query, largest))) is not None:
+            if (few := self._few(_ranges(query, largest), count)) is not None:
+                images = "images NOT INDEXED"
                 conditions = [*conditions, "number IN (SELECT value FROM json_each(?))"]
                 values = [*values, msgspec.json.encode(few).decode()]
         if query.region is not None:
-            numbers = list(islice(self._touching(query.region, conditions, values), limit))
-            conditions = ["number IN (SELECT value FROM json_each(?))"]
+            numbers = list(islice(self._touching(query.region, images, conditions, values), limit))
+            images, conditions = "images NOT INDEXED", ["number IN (SELECT value FROM json_each(?))"]
             values = [msgspec.json.encode(numbers).decode()]
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return self._db.execute(f"{select} {where} {_ORDER} LIMIT ?", (*values, limit)).fetchall()
+        select = f"SELECT number, {', '.join(_FIELDS)} FROM {images} {where} {_ORDER} LIMIT ?"
+        return self._db.execute(select, (*values, limit)).fetchall()
 
-    def _few(self, ranges: list[tuple[int, int]]) -> list[int] | None:
-        """Return the images of these cells; None for too many: of those the newest are sooner found by their times."""
+    def _rarest(self, query: ImageQuery) -> tuple[str, int]:
+        """Return the condition that the fewest images fulfil, '' without one, and how many; `MANY_CANDIDATES` at most.
+
+        Where there are as many of several, that of the most values counts.
+        """
+        counts = {}
+        for key in filter(partial(getattr, query), _KEYS):
+            some = f"SELECT 1 FROM images INDEXED BY images_{key} WHERE {key} = ? LIMIT ?"
+            row = self._db.execute(f"SELECT count(*) FROM ({some})", (getattr(query, key), MANY_CANDIDATES)).fetchone()
+            counts[key] = int(row[0])
+        rarest = min(counts, key=counts.__getitem__, default="")
+        also_filter = rarest == "night" and query.filter
+        return "night_filter" if also_filter else rarest, counts.get(rarest, MANY_CANDIDATES)
+
+    def _few(self, ranges: list[tuple[int, int]], most: int) -> list[int] | None:
+        """Return the images of these cells; None for more than ``most``: those are sooner found by another index."""
         if len(ranges) > _MOST_RANGES:
             return None
         among = " UNION ALL ".join(
             ["SELECT number FROM images INDEXED BY images_cell WHERE cell BETWEEN ? AND ?"] * len(ranges)
         )
         cells = [value for each in ranges for value in each]
-        few = [row[0] for row in self._db.execute(f"{among} LIMIT ?", (*cells, MANY_CANDIDATES + 1))]
-        return few if len(few) <= MANY_CANDIDATES else None
+        few = [row[0] for row in self._db.execute(f"{among} LIMIT ?", (*cells, most + 1))]
+        return few if len(few) <= most else None
 
-    def _touching(self, region: SkyRegion, conditions: list[str], values: list[Any]) -> Iterator[int]:
+    def _touching(self, region: SkyRegion, images: str, conditions: list[str], values: list[Any]) -> Iterator[int]:
         """Find the numbers of the images that come into a region, the newest first."""
         import numpy as np  # noqa: PLC0415  slow to load
 
         where = " AND ".join([*conditions, "cell IS NOT NULL", "radius IS NOT NULL"])
-        rows = self._db.execute(f"SELECT number, cell, x, y, z, radius FROM images WHERE {where} {_ORDER}", values)
+        rows = self._db.execute(f"SELECT number, cell, x, y, z, radius FROM {images} WHERE {where} {_ORDER}", values)
         size = _FIRST_GROUP
         while group := rows.fetchmany(size):
             numbers, cells, *vector, radii = zip(*group, strict=True)
@@ -268,7 +284,7 @@ def find_images(config: Config, query: ImageQuery) -> FoundImages:
 
 def _conditions(query: ImageQuery) -> tuple[list[str], list[Any]]:
     conditions, values = [], list[Any]()
-    for key in ("night", "filter", "event", "observation", "object", "type"):
+    for key in _KEYS:
         if value := getattr(query, key):
             conditions.append(f"{key} = ?")
             values.append(value)

@@ -31,6 +31,7 @@ from pyros.instruments.interfaces import Image
 from pyros.messages import ImageAnalysed
 from tests.conftest import DEMO
 from tests.imagery.many_images import many_images
+from tests.steps import Steps
 
 STARTED = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 
@@ -162,6 +163,31 @@ def test_a_region_finds_what_a_look_at_every_image_finds(
     cone = (records[7].ra, records[7].dec, 0.1)
     both = reader.find(ImageQuery(region=SkyRegion.of_moc("0/0-11"), cone=cone)).images
     assert both == reader.find(ImageQuery(cone=cone)).images != ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"),
+    [
+        ({"filter": "g", "object": "field 7"}, 1_000), ({"filter": "g", "night": "n00003"}, 2_500),
+        ({"type": "LIGHT", "event": "GRB 20"}, 1_000), ({"type": "LIGHT", "filter": "none"}, 500),
+        ({"type": "LIGHT", "filter": "none", "cone": (10.0, 10.0, 60.0)}, 1_000),
+        ({"filter": "g", "observation": "obs-3-none", "region": SkyRegion.of_moc("0/0-11")}, 1_000),
+    ],
+)  # fmt: skip
+def test_the_rarest_of_several_conditions_leads(
+    many: Any, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], most: int
+) -> None:
+    """In steps of SQLite's machine: a walk through all the images takes 30,000 and more."""
+    monkeypatch.setattr(imagery_index, "MANY_CANDIDATES", 100)
+    reader, records = many
+    words = {key: value for key, value in asked.items() if isinstance(value, str)}
+    matching = [each for each in records if all(getattr(each, key) == value for key, value in words.items())]
+    steps = Steps(monkeypatch)
+    with closing(ImageIndexReader(reader.path)) as counted:
+        found = counted.find(ImageQuery(**asked)).images
+    assert {each.record.path for each in found} <= {each.path for each in matching}
+    assert len(found) == min(50, len(matching)) or len(asked) > len(words)
+    assert steps.count < 1_000 + most, steps.count
 
 
 def _vector(record: Any) -> tuple[float, float, float]:
