@@ -26,7 +26,7 @@ from pyros.views.observed import Observed
 
 SEARCH_FILE = "search.sqlite"
 EVENT, TARGET, LOG = "event", "target", "log"
-_VERSION = 1
+_VERSION = 2
 _AT_ONCE = 500
 _MAX_TEXT = 2000
 _WORD = re.compile(r"\w+")
@@ -35,7 +35,7 @@ CREATE TABLE docs (
     number INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL, time REAL, text TEXT NOT NULL);
 CREATE INDEX docs_key ON docs (kind, key);
 CREATE TABLE places (kind TEXT PRIMARY KEY, place TEXT NOT NULL);
-CREATE VIRTUAL TABLE words USING fts5(text, content='docs', content_rowid='number', prefix='2 3');
+CREATE VIRTUAL TABLE words USING fts5(kind, text, content='docs', content_rowid='number', prefix='2 3');
 """
 
 
@@ -86,12 +86,12 @@ class SearchIndex:
         match, wanted = _match(words), tuple(kinds)
         if not match or not wanted:
             return [], False
+        where = f"kind : ({' OR '.join(wanted)}) AND text : ({match})"  # the rarer leads: neither is gone through alone
         with self._lock, _Opened(self._path) as db:
             rows = db.execute(
-                "SELECT number, kind, key, time, docs.text FROM words JOIN docs ON docs.number = words.rowid"
-                f" WHERE words MATCH ? AND words.rowid < ? AND kind IN ({', '.join('?' * len(wanted))})"
-                " ORDER BY words.rowid DESC LIMIT ?",
-                (match, 1 << 62 if after is None else after, *wanted, limit + 1),
+                "SELECT number, docs.kind, key, time, docs.text FROM words JOIN docs ON docs.number = words.rowid"
+                " WHERE words MATCH ? AND words.rowid < ? ORDER BY words.rowid DESC LIMIT ?",
+                (where, 1 << 62 if after is None else after, limit + 1),
             ).fetchall()
         return [(row[0], Doc(*row[1:])) for row in rows[:limit]], len(rows) > limit
 
@@ -189,7 +189,8 @@ class _Opened:
 
 
 def _forget(db: sqlite3.Connection, which: str, *values: object) -> None:
-    db.execute(f"INSERT INTO words (words, rowid, text) SELECT 'delete', number, text FROM docs WHERE {which}", values)
+    gone = "INSERT INTO words (words, rowid, kind, text) SELECT 'delete', number, kind, text FROM docs"
+    db.execute(f"{gone} WHERE {which}", values)
     db.execute(f"DELETE FROM docs WHERE {which}", values)
 
 
@@ -205,7 +206,7 @@ def _add(db: sqlite3.Connection, doc: Doc) -> None:
                 there = set(doc.text.split())
                 doc = doc._replace(text=_text((doc.text, *(each for each in row[1].split() if each not in there))))
     number = db.execute("INSERT INTO docs (kind, key, time, text) VALUES (?, ?, ?, ?)", doc).lastrowid
-    db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, doc.text))
+    db.execute("INSERT INTO words (rowid, kind, text) VALUES (?, ?, ?)", (number, doc.kind, doc.text))
 
 
 def _target(it: night_log.NightLine) -> Doc:

@@ -18,6 +18,7 @@ from pyros.nights.diary import DiaryLine
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from tests.console.conftest import Running
+from tests.steps import Steps
 from tests.views.test_lists import written_events
 from tests.views.written import commit, configuration
 
@@ -75,6 +76,18 @@ def test_pages_go_on_where_the_last_ended(tmp_path: Path) -> None:
     rest, last = index.find("bright", ALL, first[-1][0], 4)
     assert [doc.key for _, doc in (*first, *rest)][:7] == [f"swift:{n}" for n in range(6, -1, -1)]
     assert (more, last) == (True, False)
+
+
+def test_a_rare_kind_is_not_looked_for_among_all_with_the_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configuration(tmp_path)
+    index = SearchIndex(tmp_path, views.observed(config))
+    logged(config, "bright")
+    for number in range(100):
+        decided(config, "bright", event=f"swift:{number}")
+    assert index.fill(60.0)
+    steps = Steps(monkeypatch)
+    assert [doc.kind for _, doc in index.find("bright", (LOG,), None, 50)[0]] == [LOG]
+    assert steps.count < 500, "100 events would take 850"
 
 
 @pytest.mark.parametrize("how", ["deleted", "garbage", "cut"])
