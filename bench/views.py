@@ -220,14 +220,24 @@ def of_alerts(observed: Observed, count: int) -> dict[str, Callable[[], Any]]:
         "a word of some": {"words": "prose12"}, "the beginning of words": {"words": "comm*"},
         "a rare word": {"words": f"trigger{count // 2 // archive_bench.PER_EVENT}"},
         "a word of a stream": {"words": "burst", "stream": "observatory7/stream"},
+        "a beginning of a rare role": {"words": "comm*", "role": "utility"},
+        "retractions of a stream without any": {"stream": "observatory7/stream", "kind": "retraction"},
+        "tests of a stream without any": {"stream": "observatory7/stream", "role": "test"},
+        "the same, with a word": {"stream": "observatory7/stream", "role": "test", "words": "burst"},
+        "the same, with a beginning": {"stream": "observatory7/stream", "role": "test", "words": "comm*"},
         "an event": {"event": f"event-{count // 2 // archive_bench.PER_EVENT}"},
         "the second half": {"since": archive_bench.FIRST + archive_bench.MINUTE * count / 2},
         "a day": {"since": archive_bench.FIRST + archive_bench.MINUTE * count / 2,
                   "until": archive_bench.FIRST + archive_bench.MINUTE * (count / 2 + 1440)},
     }  # fmt: skip
-    for radius in (0.1, 1.0, 10.0, 60.0):
+    for radius in (0.1, 1.0, 3.0, 10.0, 60.0):
         asked[f"{radius:g} degrees"] = {"ra": chance.uniform(0, 360), "dec": 30.0, "radius": radius}
-    for radius in (1.0, 10.0, 60.0):
+        asked[f"{radius:g} degrees, with a beginning"] = {**asked[f"{radius:g} degrees"], "words": "comm*"}
+    asked["3 degrees of a rare role"] = {**asked["3 degrees"], "role": "utility"}
+    asked["10 degrees of a stream, with a beginning"] = {
+        **asked["10 degrees, with a beginning"], "stream": "observatory7/stream"
+    }  # fmt: skip
+    for radius in (1.0, 3.0, 10.0, 60.0):
         asked[f"{radius:g} degrees, with a word"] = {**asked[f"{radius:g} degrees"], "words": "burst"}
         asked[f"{radius:g} degrees, with a word of some"] = {**asked[f"{radius:g} degrees"], "words": "prose12"}
     for name, moc in MOCS.items():
@@ -270,6 +280,7 @@ def of_images(observed: Observed, count: int) -> dict[str, Callable[[], Any]]:
     }  # fmt: skip
     for radius in (0.1, 1.0, 10.0, 60.0):
         asked[f"{radius:g} degrees"] = {"ra": 77.0, "dec": 30.0, "radius": radius}
+    asked["10 degrees of no filter that is"] = {**asked["10 degrees"], "filter": "none"}
     asked["10 degrees of a filter"] = {**asked["10 degrees"], "filter": "f7"}
     asked |= {name: {"moc": moc} for name, moc in MOCS.items()}
     asked["a region of a filter"] = {"moc": MOCS["400 square degrees in 480 pieces"], "filter": "f7"}

@@ -14,7 +14,9 @@ from pyros.errors import AlertError, JournalError
 from pyros.views.observed import Observed
 from pyros.views.places import part_of_sky
 
-_AFTER = re.compile(r"(-?[\d.e+]{1,30}):(\d{1,18})")
+PAGE_SECONDS = 0.4
+"""After which a search pauses, and its page has fewer packets than were asked for."""
+_AFTER = re.compile(r"(-?[\d.e+]{1,30}):(\d{1,19})")
 
 
 class AlertPage(msgspec.Struct, frozen=True):
@@ -37,8 +39,8 @@ def alerts(
     """Return the newest packets that fit, or those that follow ``after`` in the list.
 
     ``since`` and ``until`` are Unix seconds at which they came; ``ra`` to ``moc`` are the part of the sky, as
-    `part_of_sky` has it; ``words`` are all in the packet, where ``burst*`` is a beginning. Raises ValueError for what
-    makes no sense.
+    `part_of_sky` has it; ``words`` are all in the packet, where ``burst*`` is a beginning. A page of what is hard to
+    find may have fewer than ``limit`` though others follow. Raises ValueError for what makes no sense.
     """
     from pyros.alerts.archive.search import ArchiveReader  # noqa: PLC0415  SQLAlchemy is slow to load
 
@@ -49,20 +51,19 @@ def alerts(
     query = Query(
         event=event, streams=(stream,) if stream else (), roles=(role,) if role else (), kinds=(kind,) if kind else (),
         since=since, until=until, before=_place(after), words=words, cone=sky.cone, region=sky.region,
-        last=limit + 1,
+        last=limit,
     )  # fmt: skip
     try:
         reader = ArchiveReader(observed.config.alert_archive)
         try:
-            found = list(reader.find(query))[::-1]
+            page = reader.page(query, PAGE_SECONDS)
         finally:
             reader.close()
     except AlertError as error:
         raise ValueError(f"words: {error}") from None
     except JournalError as error:
         return AlertPage(problem=str(error))
-    shown = tuple(found[:limit])
-    return AlertPage(shown, f"{shown[-1].received!r}:{shown[-1].number}" if len(found) > limit else None)
+    return AlertPage(page.packets, f"{page.before[0]!r}:{page.before[1]}" if page.before is not None else None)
 
 
 def packet_bytes(observed: Observed, identity: str) -> bytes | None:
@@ -93,6 +94,6 @@ def _place(after: str) -> tuple[float, int] | None:
         received, number = (float(match[1]), int(match[2])) if match else (math.nan, 0)
     except ValueError:
         received = math.nan
-    if not math.isfinite(received):
+    if not math.isfinite(received) or number >= 1 << 63:
         raise ValueError(f"after: {after[:40]!r} is not what a page of alerts has given")
     return received, number

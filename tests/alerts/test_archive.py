@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,8 +24,8 @@ from pyros.alerts.archive.archive import Archive, ArchiveResult, Cursor, Packet,
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.region import SkyRegion
 from pyros.alerts.archive.search import ArchiveReader
-from pyros.alerts.archive.tables import metadata, packets
-from pyros.alerts.archive.text_index import PostgresqlTextIndex, split, wanted_words, words_of
+from pyros.alerts.archive.tables import metadata, packets, raw
+from pyros.alerts.archive.text_index import PostgresqlTextIndex, split, words_of
 from pyros.angles import separation
 from pyros.errors import AlertError, JournalError
 from tests.alerts.conftest import new_database
@@ -180,18 +181,19 @@ def test_found_by_words(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize(
-    ("volume", "many", "together", "wide"),
-    [(131_072, 2_000, 500, 1e-3), (7, 2, 3, 1e-3), (10, 0, 1, 0.0), (10, 9, 4, 0.0)],
+    ("volume", "many", "together", "few", "own"),
+    [(131_072, 2_000, 500, 10_000, 32_768), (7, 2, 3, 10_000, 1), (10, 0, 1, 5, 1_500), (10, 9, 4, 0, 1_000_000)],
 )
 def test_every_way_of_searching_finds_the_same(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch, volume: int, many: int, together: int, wide: float
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, volume: int, many: int, together: int, few: int, own: int
 ) -> None:
     monkeypatch.setattr(text_index, "VOLUME", volume)
     monkeypatch.setattr(volumes_module, "_MANY_PACKETS", many)
     monkeypatch.setattr(volumes_module, "_MAX_GROUP", together)
     monkeypatch.setattr(volumes_module, "_FIRST_GROUP", together)
-    monkeypatch.setattr(text_index, "_LOOKUP_SPREAD", together)
-    monkeypatch.setattr(search_module, "_WIDE", wide)
+    monkeypatch.setattr(volumes_module, "_OWN_WORDS_BYTES", own)
+    monkeypatch.setattr(text_index, "_ROWS_A_LOOKUP", together)
+    monkeypatch.setattr(search_module, "_FEW_PACKETS", few)
     chance = random.Random(3)
     numbers = list(range(60))
     chance.shuffle(numbers)  # packets that are imported don't come in the order of their times
@@ -216,6 +218,7 @@ def test_every_way_of_searching_finds_the_same(
         ("rare", (10.0, 20.0, 0.29), None, None), ("comm*", (10.0, 20.0, 0.29), None, None),
         ("item2*", (10.0, 20.0, 5.0), None, None), ("common", (10.0, 20.0, 5.0), None, None),
         ("common", None, 5.0, 21.0), ("item*", None, 12.0, None), ("rare", None, None, 12.0),
+        ("", None, None, None), ("", (10.0, 20.0, 1.0), None, None),
     ]:  # fmt: skip
         expected = [
             f"ivo://a/b#{number}" for number in placed
@@ -235,11 +238,19 @@ def test_every_way_of_searching_finds_the_same(
             paged = [entry.identity for entry in page] + paged
             page = list(reader.find(Query(last=7, before=(page[0].received, page[0].number), **query)))
         assert paged == expected, query
+        if together == 1:  # too many pages
+            continue
+        some, paused = reader.page(Query(last=7, **query), 0.0), list[str]()
+        while some.before is not None:
+            paused += [entry.identity for entry in some.packets]
+            some = reader.page(Query(last=7, before=some.before, **query), 0.0)
+        assert [*paused, *(entry.identity for entry in some.packets)] == expected[::-1], query
     reader.close()
 
 
 def test_a_search_for_the_newest_ends_when_it_has_them(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_index, "VOLUME", 5)
+    monkeypatch.setattr(search_module, "_FEW_PACKETS", 0)
     for number in range(20):
         archive.store([Packet(event(f"ivo://a/b#{number}", text=f"common item{number}"), "x", float(number))])
     looked: list[int] = []
@@ -308,33 +319,174 @@ def test_an_empty_archive_of_format_1_too(tmp_path: Path) -> None:
     archive.close()
 
 
+@pytest.fixture
+def executed() -> Iterator[list[str]]:
+    """Gather the plans of all that is asked of an archive's packets."""
+    plans: list[str] = []
+
+    def explained(connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM packets" in statement:
+            cursor = connection.connection.cursor()
+            plans.extend(str(row[3]) for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", explained)
+    yield plans
+    sa.event.remove(sa.Engine, "before_cursor_execute", explained)
+
+
 @pytest.mark.parametrize(
-    ("query", "index"),
+    ("query", "index", "few"),
     [
-        (Query(last=20), "ix_packets_received"),
-        (Query(since=1.0, until=2.0), "ix_packets_received"),
-        (Query(streams=("a/b",), last=20), "packets_stream"),
-        (Query(event="ivo://a/b#1"), "ix_packets_"),
-        (Query(cone=(10.0, 20.0, 1.0)), "ix_packets_cell"),
-        (Query(cone=(10.0, 20.0, 1.0), streams=("a/b",), roles=("test",), last=20), "ix_packets_cell"),
-        (Query(cone=(10.0, 20.0, 10.0), last=20), "ix_packets_received"),
-        (Query(roles=("utility",), last=20), "packets_role"),
-        (Query(kinds=("retraction",), last=20), "packets_kind"),
+        (Query(last=20), "ix_packets_received", True),
+        (Query(since=1.0, until=2.0), "ix_packets_received", True),
+        (Query(streams=("a/b",), last=20), "COVERING INDEX packets_stream", True),
+        (Query(streams=("a/b",)), "packets_stream", True),
+        (Query(event="ivo://a/b#1"), "ix_packets_", True),
+        (Query(cone=(10.0, 20.0, 1.0)), "ix_packets_cell", True),
+        (Query(cone=(10.0, 20.0, 1.0), last=20), "ix_packets_cell", True),
+        (Query(cone=(10.0, 20.0, 10.0), last=20), "ix_packets_received", False),
+        (Query(cone=(10.0, 20.0, 10.0), streams=("a/b",), last=20), "packets_stream", False),
+        (Query(roles=("utility",), last=20), "COVERING INDEX packets_role", True),
+        (Query(kinds=("retraction",), last=20), "COVERING INDEX packets_kind", True),
+        (Query(kinds=("retraction",), roles=("test",), last=20),
+         "COVERING INDEX packets_kind (kind=? AND received=? AND rowid", False),
     ],
     ids=repr,
-)
-def test_nothing_goes_through_the_whole_table(tmp_path: Path, query: Query, index: str) -> None:
+)  # fmt: skip
+def test_nothing_goes_through_the_whole_table(
+    tmp_path: Path, executed: list[str], monkeypatch: pytest.MonkeyPatch, query: Query, index: str, few: bool
+) -> None:
+    if not few:
+        monkeypatch.setattr(search_module, "_FEW_PACKETS", -1)
     archive = Archive(tmp_path / "archive.sqlite")
-    reader, database = ArchiveReader(archive.where), engine(archive.where)
-    statement = reader.statement(query).compile(database, compile_kwargs={"literal_binds": True})
-    with database.connect() as connection:
-        steps = [str(row[3]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
-    about = [step for step in steps if " packets" in step]
-    assert any(index in step for step in about), steps
-    assert not any(step.startswith("SCAN packets") and "INDEX" not in step for step in about), steps
-    database.dispose()
-    reader.close()
+    with closing(ArchiveReader(archive.where)) as reader:
+        executed.clear()
+        assert list(reader.find(query)) == []
     archive.close()
+    assert any(index in step for step in executed), executed
+    assert not any(step.startswith("SCAN packets") and "INDEX" not in step for step in executed), executed
+
+
+OF_SKY, VOLUMES = 4_000, 8
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make an archive of 4,000 packets in 8 volumes, without right ascensions of 180 to 360 degrees."""
+    archive = Archive(tmp_path_factory.mktemp("large") / "archive.sqlite")
+    chance = random.Random(5)
+    with pytest.MonkeyPatch.context() as patch, archive.writing() as connection:
+        patch.setattr(text_index, "VOLUME", OF_SKY // VOLUMES)
+        for begin in range(1, OF_SKY + 1, 100):
+            rows, bytes_of, said = [], [], []
+            for number in range(begin, begin + 100):
+                ra, dec = chance.uniform(0, 180), math.degrees(math.asin(chance.uniform(-1, 1)))
+                words = [f"one{number}", "every", *(f"common{n}" for n in range(40)), f"some{number % 7}"]
+                rows.append({
+                    "number": number, "identity": f"p{number}", "sha256": number.to_bytes(32, "big"), "source": "",
+                    "topic": "", "received": float(number), "size": 1, "stream": f"s{number % 10}/s",
+                    "role": "utility" if number % 400 == 3 else "test" if number % 2 else "observation",
+                    "kind": "retraction" if number % 500 == 8 else "update", "key": f"e{number}", "time": None,
+                    "ra": ra, "dec": dec, "cell": healpix.cell(ra, dec), "alert": None, "error": None,
+                })  # fmt: skip
+                bytes_of.append({"number": number, "packet": zlib.compress(" ".join(words).encode())})
+                said.append((number, float(number), words))
+            connection.execute(packets.insert(), rows)
+            connection.execute(raw.insert(), bytes_of)
+            text_index.add_to_index(connection, text_index.SqliteTextIndex(), said)
+    archive.close()
+    return Path(archive.where)
+
+
+NOWHERE, DENSE = (270.0, 0.0, 40.0), (90.0, 0.0, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "least"),
+    [
+        ({"cone": NOWHERE}, 0, 0),
+        ({"cone": NOWHERE, "words": "every"}, 0, 0),
+        ({"roles": ("utility",), "streams": ("s3/s",)}, 10, 10),
+        ({"roles": ("utility",), "streams": ("s4/s",)}, 10, 0),
+        ({"kinds": ("retraction",), "roles": ("test",)}, 8, 0),
+        ({"kinds": ("update",), "roles": ("utility",)}, 10, 10),
+        ({"kinds": ("update",), "roles": ("utility",), "words": "comm* every"}, 10, 10),
+        ({"streams": ("s4/s",), "roles": ("test",), "words": "every"}, 400, 0),
+        ({"since": 100.0, "until": 120.0, "words": "comm*", "roles": ("test",)}, 20, 10),
+        ({"cone": DENSE, "roles": ("utility",), "words": "some*"}, 10, 0),
+        ({"words": "comm* every some3 one7*"}, 20, 1),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_is_combined_costs_what_its_smallest_side_does(
+    large: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], rows: int, least: int
+) -> None:
+    """In steps of SQLite's machine: a walk through all the packets takes 40,000 and more."""
+    monkeypatch.setattr(search_module, "_FEW_PACKETS", 200)
+    monkeypatch.setattr(search_module, "_COUNTED", (500,))
+    monkeypatch.setattr(text_index, "_ROWS_A_LOOKUP", 5)
+    monkeypatch.setattr(volumes_module, "_OWN_WORDS_BYTES", 10_000)
+    steps = 0
+
+    def counted() -> int:
+        nonlocal steps
+        steps += 10
+        return 0
+
+    with closing(ArchiveReader(large)) as reader:
+        found = list(reader.find(Query(**asked, last=20)))  # what the schema costs is paid
+        assert len(found) >= least
+
+        def prepared(connection: Any, *_: Any) -> None:
+            connection.connection.dbapi_connection.set_progress_handler(counted, 10)
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", prepared)
+        try:
+            assert list(reader.find(Query(**asked, last=20))) == found
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", prepared)
+    assert steps < 20_000 + 20 * (rows + 20), steps
+
+
+@pytest.mark.parametrize(
+    ("asked", "candidates", "found"),
+    [
+        ({"roles": ("utility",)}, 10, 10), ({"cone": DENSE}, 60, 20), ({"streams": ("s4/s",)}, 400, 20),
+        ({"since": 1_000.0, "until": 1_050.0, "roles": ("test",)}, 50, 20), ({}, 50, 20), ({"words": "one77"}, 1, 1),
+        ({"words": "every", "roles": ("utility",)}, 10, 10),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_beginning_that_all_have_is_not_gone_through(
+    large: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], candidates: int, found: int
+) -> None:
+    """FTS5 collects all that has one, before it tells anything: the packets' own words are cheaper, where few fit."""
+    paid = 0
+    index = text_index.SqliteTextIndex
+    newest, matching, split_words = index.newest, index.matching, words_of
+
+    def paying(kind: Any) -> Any:
+        def call(self: Any, connection: Any, volume: int, wanted: Any, *args: Any) -> Any:
+            nonlocal paid
+            paid += self.price(connection, volume, wanted)
+            return kind(self, connection, volume, wanted, *args)
+
+        return call
+
+    def splitting(*args: Any) -> list[str]:
+        nonlocal paid
+        paid += own
+        return split_words(*args)
+
+    words = f"comm* {asked.get('words', '')}"
+    own = 10_000  # of an index that is a two hundredth of a real one
+    monkeypatch.setattr(volumes_module, "_OWN_WORDS_BYTES", own)
+    monkeypatch.setattr(index, "newest", paying(newest))
+    monkeypatch.setattr(index, "matching", paying(matching))
+    monkeypatch.setattr(search_module, "words_of", splitting)
+    with closing(ArchiveReader(large)) as reader:
+        assert len(list(reader.find(Query(**{**asked, "words": words}, last=20)))) == found
+    assert 0 < paid <= own * min(candidates, 70)
 
 
 def test_words_leave_out_markup_and_embedded_maps() -> None:
@@ -474,9 +626,9 @@ def test_postgresql_can_take_its_place(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "a.sqlite")
     reader = ArchiveReader(archive.where)
     everything = Query(event="e", streams=("a",), roles=("b",), kinds=("c",), since=1, until=2, cone=(1, 2, 3), last=4)
-    has = PostgresqlTextIndex().condition(1, packets.c.number, wanted_words("xx yy*"))
-    statement = reader.statement(everything, has)
-    text = str(statement.compile(dialect=dialect))
+    text = str(
+        reader.statement(everything, packets.c.number.in_((1, 2)), side="cell", few=True).compile(dialect=dialect)
+    )
     assert "MATCH" not in text
     assert "BETWEEN" in text
     reader.close()

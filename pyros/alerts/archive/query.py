@@ -60,3 +60,12 @@ class ArchivedPacket(msgspec.Struct, frozen=True):
     """What it says; None where it was not understood."""
     error: str | None
     """Why it was not understood; None where it was."""
+
+
+class PacketPage(msgspec.Struct, frozen=True):
+    """A part of what a search finds, the newest first."""
+
+    packets: tuple[ArchivedPacket, ...] = ()
+    """The packets: fewer than were asked for at the end, or where the search has paused."""
+    before: tuple[float, int] | None = None
+    """What `Query.before` is of the next page; None at the end."""

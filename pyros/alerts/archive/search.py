@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Generator, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,30 @@ import sqlalchemy as sa
 from pyros.alerts.alert import Alert
 from pyros.alerts.archive import healpix
 from pyros.alerts.archive.archive import engine, shown, text_index_for, unusable
-from pyros.alerts.archive.query import ArchivedPacket, Query
-from pyros.alerts.archive.tables import FORMAT, cursors, meta, names, packets, raw
-from pyros.alerts.archive.volumes import VolumeSearch
+from pyros.alerts.archive.query import ArchivedPacket, PacketPage, Query
+from pyros.alerts.archive.tables import FORMAT, cursors, meta, names, packets, raw, volumes
+from pyros.alerts.archive.text_index import Wanted, has_beginnings, words_of
+from pyros.alerts.archive.volumes import Keys, Pause, VolumeSearch
 from pyros.angles import separation
+from pyros.clock import Deadline
 from pyros.errors import JournalError
 from pyros.prepared import prepared
 
 _CHUNK = 1_000
-_WIDE = 1e-3
-"""The share of the sky, about, from which on the newest packets are asked whether they are there."""
+_FEW_PACKETS = 10_000
+"""Packets that one condition leaves, up to which they are gone through before any other index is asked."""
+_COUNTED = (100_000, 400_000)
+"""Up to how many packets are counted further, where no condition leaves few, to know which leaves the fewest."""
+_MANY = 10**9
+"""Packets that are left where nobody knows how many."""
+_UNORDERED = ("cell", "number")
+"""What gives packets in another order than that of their times."""
 _VERY_WIDE = 0.2
-"""The same, where all of them are wanted."""
+"""The share of the sky, about, from which on all packets are asked whether they are there, if all are wanted."""
 _MAX_RANGES = 200
 """Of cells, in one statement."""
+_FILTERS = {"stream": "streams", "role": "roles", "kind": "kinds"}
+"""Columns with an index that has the time, too, and what of a query they must be."""
 _ALERT: msgspec.json.Decoder[Alert] = msgspec.json.Decoder(prepared(Alert))
 
 
@@ -88,97 +99,164 @@ class ArchiveReader:
         found.close()
         return reversed(newest)
 
+    def page(self, query: Query, seconds: float) -> PacketPage:
+        """Return the newest packets that fit, as many as ``last`` says, and how the search goes on.
+
+        Where that takes longer than ``seconds``, it pauses after the volume, or the group of packets, that it is at.
+        """
+        if query.last is None:
+            raise ValueError("a page has so many packets at most: last")
+        try:
+            with self._engine.connect() as connection:
+                keys = list(islice(self._keys(connection, query, Deadline(seconds)), query.last + 1))
+                paused = keys.pop() if keys and isinstance(keys[-1], Pause) else None
+                shown = keys[: query.last]
+                found = tuple(self._entries(connection, [key.number for key in shown]))
+        except sa.exc.SQLAlchemyError as error:
+            raise unusable(self.where, error) from None
+        if len(keys) > len(shown):
+            return PacketPage(found, (shown[-1].received, shown[-1].number))
+        return PacketPage(found, None if paused is None else (paused.received, paused.number))
+
     def _found(self, query: Query) -> Generator[ArchivedPacket]:
         """Find the packets that fit, in the order in which they are looked for."""
         try:
             with self._engine.connect() as connection:
-                if not query.words:
-                    rows = _rows(connection, self.statement(query), _chunk(query))
-                elif _narrow(query):
-                    rows = self._narrowed(connection, query)
-                else:
-                    rows = VolumeSearch(connection, self._words, query).rows(self.statement, _rows)
-                rows = _in_place(rows, query)
-                for row in rows:
-                    yield _entry(row)
+                if query.last is None and not query.words:
+                    yield from map(_entry, self._all_rows(connection, query))
+                    return
+                keys, size = self._keys(connection, query, None), query.last or _CHUNK
+                while group := [row.number for row in islice(keys, min(size, _CHUNK))]:
+                    yield from self._entries(connection, group)
         except sa.exc.SQLAlchemyError as error:
             raise unusable(self.where, error) from None
 
-    def _narrowed(self, connection: sa.Connection, query: Query) -> Iterator[Any]:
-        """Find what fits where few packets can: an index gives them, and they are searched for the words.
+    def _entries(self, connection: sa.Connection, numbers: list[int]) -> Iterator[ArchivedPacket]:
+        for begin in range(0, len(numbers), _CHUNK):
+            some = numbers[begin : begin + _CHUNK]
+            rows = {row.number: row for row in connection.execute(_entries(packets.c.number.in_(some)))}
+            yield from (_entry(rows[number]) for number in some)
 
-        The newest first, as far as is wanted: a beginning of words costs the whole of each volume that is looked into.
+    def _all_rows(self, connection: sa.Connection, query: Query) -> Iterator[Any]:
+        side, _ = self._side(connection, query)
+        if side == "" and _has_place(query) and _share(query) <= _VERY_WIDE:
+            side = "cell"
+        statement = _in_order(_entries(*self._where(query, side)), query, few=side in _UNORDERED)
+        return _in_place(_rows(connection, statement), query)
+
+    def _keys(self, connection: sa.Connection, query: Query, deadline: Deadline | None) -> Iterator[Any]:
+        """Find the keys of the packets that fit, in the order of the query; after ``deadline`` a `Pause` may end them.
+
+        The condition that the fewest packets fulfil gives them, by its index, and each is held against the others.
+        Where even these are many, and there are words, the words are one condition more, volume by volume.
         """
-        columns = [packets.c[name] for name in ("number", "received", "ra", "dec", "cell")]
-        rows = connection.execute(sa.select(*columns).where(*self._where(query, by_cell=True))).all()
-        newest = _in_place(iter(sorted(rows, key=lambda row: (row.received, row.number), reverse=True)), query)
-        look = VolumeSearch(connection, self._words, query)
-        having = sorted(row.number for row in islice(look.matching_rows(newest), query.last))
-        return _rows(connection, self.statement(query, packets.c.number.in_(having), few=True), _chunk(query))
+        side, left = self._side(connection, query)
+        few = left <= _FEW_PACKETS
+
+        def keys(has: sa.ColumnElement[bool] | None = None, *, few: bool = few) -> Iterator[Any]:
+            return _in_place(_rows(connection, self.statement(query, has, side=side, few=few)), query)
+
+        if not query.words:
+            return keys() if few or deadline is None else _by_spans(connection, query, keys, deadline)
+        own = partial(self._with_beginnings, connection)
+        search = VolumeSearch(connection, self._words, query, left, own, deadline)
+        return search.matching_rows(keys()) if few else search.rows(keys)
+
+    def _side(self, connection: sa.Connection, query: Query) -> tuple[str, int]:
+        """Return the column whose index leaves the fewest packets, '' for the time's, and about how many."""
+        if query.number is not None or query.event:
+            return "number", 0
+        received = list(_received(query))
+        asked: dict[str, sa.Select[Any] | sa.TextualSelect] = {
+            column: sa.select(packets.c.number).where(packets.c[column].in_(wanted), *received)
+            for column, name in _FILTERS.items() if (wanted := getattr(query, name))
+        }  # fmt: skip
+        if query.since is not None or query.until is not None:
+            asked[""] = sa.select(packets.c.number).where(*received)
+        if _has_place(query):
+            asked["cell"] = _in_cells(_cells(query))
+        if not asked or (len(asked) == 1 and "cell" not in asked and not query.words):  # it doesn't matter how many
+            return next(iter(asked), ""), _MANY
+        counts: dict[str, int] = {}
+        for most in (_FEW_PACKETS + 1, *_COUNTED):
+            counts = {name: _bounded(connection, numbers, most) for name, numbers in asked.items()}
+            if min(counts.values()) < most or asked.keys() == {"cell"}:
+                break
+        if counts.get("cell", 0) > _FEW_PACKETS:  # of many the newest are found sooner by an index that has the time
+            counts.pop("cell", None)
+        side = min(counts, key=counts.__getitem__, default="")
+        return side, counts.get(side, _MANY)
 
     def statement(
-        self, query: Query, has: sa.ColumnElement[bool] | None = None, *, limited: bool = True, few: bool = False
+        self, query: Query, has: sa.ColumnElement[bool] | None = None, *, side: str, few: bool
     ) -> sa.Select[Any]:
-        """Build the SELECT of a query but for its words; newest first where only the last ones are wanted.
+        """Build the SELECT of the keys that fit a query but for its words; newest first where the last are wanted.
 
         Databases like to go through all packets in the order that is asked for, when a small part of them would have to
-        be sorted; or the other way round. So where few fit, the order is by an expression, which no index has; where
-        many do, the cells are.
+        be sorted; or the other way round. So where few fit, the order is by an expression, which no index has, unless
+        it is that of the index used.
 
         Args:
             query: what is looked for.
             has: what must hold besides.
-            limited: only so many rows as are wanted, if nothing else is asked of them.
-            few: ``has`` is true for few packets.
+            side: the column whose index is used; '' for the time's.
+            few: that condition, or ``has``, leaves few packets.
         """
-        wide = _share(query) > (_WIDE if query.last is not None else _VERY_WIDE)
-        few = few or not wide or query.event != "" or query.number is not None
-        columns = [packets.c[name] for name in ("number", "identity", "source", "received", "size", "alert", "error")]
-        event = sa.func.coalesce(names.c.event, packets.c.key).label("event")
-        statement = sa.select(*columns, packets.c.ra, packets.c.dec, packets.c.cell, event).select_from(
-            packets.outerjoin(names, names.c.key == packets.c.key)
-        )
-        statement = statement.where(*self._where(query, by_cell=few and has is None))
+        columns = [packets.c[name] for name in ("number", "received", "ra", "dec", "cell")]
+        statement = sa.select(*columns if _has_place(query) else columns[:2])
+        statement = statement.where(*self._where(query, side if has is None or not few else "number"))
         if has is not None:
             statement = statement.where(has)
-        if query.last is not None and not _has_place(query) and limited:
-            statement = statement.limit(query.last)
-        order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
-        return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
+        if query.last is not None and has is None and not _has_place(query) and not query.words:
+            statement = statement.limit(query.last + 1)
+        return _in_order(statement, query, few=few and (has is not None or side in _UNORDERED))
 
-    def _where(self, query: Query, *, by_cell: bool) -> Iterator[sa.ColumnElement[bool]]:
-        """Build a query's conditions but for its words; its cone by the index of cells, or by any other."""
+    def _where(self, query: Query, side: str) -> Iterator[sa.ColumnElement[bool]]:
+        """Build a query's conditions but for its words, so that no other index than that column's begins with all."""
+        cell = packets.c.cell if side == "cell" else packets.c.cell + 0
         if query.number is not None:
             yield packets.c.number == query.number
         if query.event:
             yield self._about(query.event)
-        for column, wanted in (("stream", query.streams), ("role", query.roles), ("kind", query.kinds)):
-            if wanted:  # its index, of more packets than the cells have, must not be taken for them
-                by_column = packets.c[column] + "" if by_cell and _has_place(query) else packets.c[column]
-                yield by_column.in_(wanted)
-        if query.since is not None:
-            yield packets.c.received >= query.since
-        if query.until is not None:
-            yield packets.c.received < query.until
-        if query.before is not None:
-            received, number = query.before
-            yield packets.c.received <= received
-            yield sa.or_(packets.c.received < received, packets.c.number < number)
+        for name, wanted in ((name, getattr(query, of)) for name, of in _FILTERS.items()):
+            if wanted and name == side:
+                yield packets.c[name].in_(wanted)
+            elif wanted:
+                by_index = not _has_place(query) and (side == "" or side in _FILTERS)
+                yield _probe(name, wanted) if by_index else (packets.c[name] + "").in_(wanted)
+        yield from _received(query)
         if query.cone:
-            cell = packets.c.cell if by_cell else packets.c.cell + 0
             yield sa.or_(*(cell.between(*cells) for cells in healpix.cone(*query.cone)))
         if query.region is not None:
-            cell = packets.c.cell if by_cell and not query.cone else packets.c.cell + 0
+            cell = packets.c.cell + 0 if query.cone else cell
             yield sa.or_(*(cell.between(*cells) for cells in query.region.covering(_MAX_RANGES)))
+
+    def _with_beginnings(self, connection: sa.Connection, numbers: list[int], wanted: Wanted) -> set[int]:
+        """Tell which packets have words with all these beginnings, by their own bytes."""
+        columns = [packets.c[name] for name in ("number", "stream", "key", "identity", "alert")]
+        statement = sa.select(*columns, raw.c.packet).join_from(packets, raw, raw.c.number == packets.c.number)
+        rows = connection.execute(statement.where(packets.c.number.in_(numbers)))
+        return {row.number for row in rows if has_beginnings(self._words_of(row), wanted)}
+
+    def _words_of(self, row: Any) -> list[str]:
+        alert = _ALERT.decode(row.alert) if row.alert is not None else None
+        more = (row.stream, row.key, alert.notice_type, row.identity) if alert is not None else ()
+        try:
+            return words_of(self._unpacked(row.number, row.packet), *more)
+        except JournalError:  # damaged bytes, of which the index of words may know more
+            return words_of(b"", *more)
 
     def packet(self, number: int) -> bytes:
         """Return a packet's bytes as they came."""
         for row in self._all(sa.select(raw.c.packet).where(raw.c.number == number)):
-            try:
-                return zlib.decompress(row.packet)
-            except zlib.error:
-                raise JournalError(f"{self.where}: the bytes of packet {number} are damaged") from None
+            return self._unpacked(number, row.packet)
         raise JournalError(f"{self.where}: there is no packet {number}")
+
+    def _unpacked(self, number: int, packet: bytes) -> bytes:
+        try:
+            return zlib.decompress(packet)
+        except zlib.error:
+            raise JournalError(f"{self.where}: the bytes of packet {number} are damaged") from None
 
     def count(self, since: float | None = None, until: float | None = None) -> int:
         """Count the packets that were received in a span of Unix seconds."""
@@ -216,18 +294,73 @@ class ArchiveReader:
             raise unusable(self.where, error) from None
 
 
-def _rows(connection: sa.Connection, statement: sa.Select[Any], chunk: int) -> Iterator[Any]:
-    with connection.execution_options(yield_per=chunk).execute(statement) as result:
+def _rows(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[Any]:
+    with connection.execution_options(yield_per=_CHUNK).execute(statement) as result:
         yield from result
 
 
-def _chunk(query: Query) -> int:
-    return _CHUNK if query.last is None else max(1, min(query.last, _CHUNK))
+def _by_spans(connection: sa.Connection, query: Query, keys: Keys, deadline: Deadline) -> Iterator[Any]:
+    """Find the newest keys span by span, each that of a volume, so that the search can pause between them."""
+    begins = (
+        connection.execute(sa.select(volumes.c.oldest).distinct().order_by(volumes.c.oldest.desc())).scalars().all()
+    )
+    end = math.inf
+    for begin in (*begins[:-1], -math.inf):
+        if query.before is None or (begin, 0) < query.before:
+            yield from keys(sa.and_(packets.c.received >= begin, packets.c.received < end), few=False)
+            if begin > -math.inf and deadline.left() <= 0:
+                yield Pause(0, begin)
+                return
+        end = begin
 
 
-def _narrow(query: Query) -> bool:
-    """Tell whether so few packets fit that they are looked up first, and then searched for the words."""
-    return bool(query.number is not None or query.event or _share(query) <= _WIDE)
+def _entries(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    columns = ("number", "identity", "source", "received", "size", "alert", "error", "ra", "dec", "cell")
+    event = sa.func.coalesce(names.c.event, packets.c.key).label("event")
+    joined = packets.outerjoin(names, names.c.key == packets.c.key)
+    return sa.select(*(packets.c[name] for name in columns), event).select_from(joined).where(*where)
+
+
+def _in_order(statement: sa.Select[Any], query: Query, *, few: bool) -> sa.Select[Any]:
+    order = (packets.c.received + 0.0 if few else packets.c.received, packets.c.number)
+    return statement.order_by(*(order if query.last is None else (column.desc() for column in order)))
+
+
+def _probe(name: str, wanted: tuple[str, ...]) -> sa.ColumnElement[bool]:
+    """Build the condition that a packet's column has one of these values, to be looked up in its index, not its row."""
+    it, number = packets.alias(), packets.c.number  # BETWEEN, for = would go to the row
+    same = (it.c.received == packets.c.received, it.c.number.between(number, number))
+    return sa.select(it.c.number).where(it.c[name].in_(wanted), *same).correlate(packets).exists()
+
+
+def _received(query: Query) -> Iterator[sa.ColumnElement[bool]]:
+    if query.since is not None:
+        yield packets.c.received >= query.since
+    if query.until is not None:
+        yield packets.c.received < query.until
+    if query.before is not None:
+        received, number = query.before
+        yield packets.c.received <= received
+        yield sa.or_(packets.c.received < received, packets.c.number < number)
+
+
+def _cells(query: Query) -> list[tuple[int, int]]:
+    """Return ranges of cells that hold all positions of a query's place, and more."""
+    if query.region is not None and (query.cone is None or _share(query) == query.region.share):
+        return query.region.covering(_MAX_RANGES)
+    return healpix.cone(*query.cone) if query.cone is not None else []
+
+
+def _in_cells(cells: list[tuple[int, int]]) -> sa.TextualSelect:
+    """Build a SELECT of the numbers in ranges of cells, as text: 200 of them would take SQLAlchemy half a second."""
+    each = "SELECT number FROM packets WHERE cell BETWEEN {} AND {}".format
+    return sa.text(" UNION ALL ".join(each(int(first), int(last)) for first, last in cells)).columns(packets.c.number)
+
+
+def _bounded(connection: sa.Connection, numbers: sa.Select[Any] | sa.TextualSelect, most: int) -> int:
+    """Count the packets that are selected, up to so many."""
+    some = sa.select(numbers.subquery()).limit(most).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar() or 0
 
 
 def _has_place(query: Query) -> bool:

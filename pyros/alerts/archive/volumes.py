@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, groupby, islice
-from typing import Any, NamedTuple
+from itertools import groupby, islice
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.tables import packets, volumes
-from pyros.alerts.archive.text_index import TextIndex, wanted_words
+from pyros.alerts.archive.text_index import TextIndex, Wanted, wanted_words
+from pyros.clock import Deadline
 
 _MANY_PACKETS = 2_000
-"""Packets of a volume with the words, from which on the index of times is gone through instead of sorting them."""
+"""Packets of a volume with the words, from which on the index of times is gone through instead of sorting them; fewer
+where the query's other conditions leave fewer."""
 _FIRST_GROUP, _MAX_GROUP = 50, 500
 """Packets that are looked up together, at first and at most."""
 _NO_LAST_PACKET = 2**62
 """Last packet's number of the volume that is still growing."""
+_OWN_WORDS_BYTES = 32_768
+"""Bytes of words that are merged (`TextIndex.price`) while a packet's own words are read and split: 0.3 ms."""
+_MAX_VOLUMES_AT_HAND = 3
 
-Select = Callable[..., sa.Select[Any]]
-Rows = Callable[[sa.Connection, sa.Select[Any], int], Iterator[Any]]
+
+Own = Callable[[list[int], Wanted], set[int]]
+"""Tells which packets of a few have words with all these beginnings, by looking at their bytes."""
+
+
+class Pause(NamedTuple):
+    """The last thing that a search gives, which had no more time: all that is newer has been given."""
+
+    number: int
+    received: float
+
+
+class Keys(Protocol):
+    """Gives rows of ``number`` and ``received`` that fit a query but for its words, in the query's order."""
+
+    def __call__(self, has: sa.ColumnElement[bool], *, few: bool) -> Iterator[Any]:
+        """Give those for which ``has`` holds too; ``few``: it does for few packets."""
 
 
 class _Volume(NamedTuple):
@@ -32,113 +52,184 @@ class _Volume(NamedTuple):
     newest: float
 
 
-class VolumeSearch:
-    """One search for words. Its rows have the columns ``number`` and ``received``."""
+class _Having:
+    """The packets of a volume that have the words."""
 
-    def __init__(self, connection: sa.Connection, words: TextIndex, query: Query) -> None:
-        """Split the query's words; raises AlertError when it has none."""
+    def __init__(
+        self, connection: sa.Connection, words: TextIndex, wanted: Wanted, many: int, own: Own, volume: _Volume
+    ) -> None:  # fmt: skip
+        self._connection, self._words, self._own, self._volume = connection, words, own, volume
+        self._many = many
+        self._whole = tuple(each for each in wanted if not each[1])
+        self._beginnings = tuple(each for each in wanted if each[1])
+        self._price = words.price(connection, volume.number, self._beginnings) if self._beginnings else 0
+        self._spent = 0
+        self._highest: frozenset[int] = frozenset()
+        self._lowest, self._below = _NO_LAST_PACKET, _NO_LAST_PACKET
+        self._all: frozenset[int] | None = None
+
+    def few(self, before: int | None) -> list[int] | None:
+        """Return all of them; None where they are many, or where it costs too much to know.
+
+        Where there are many whole words below the number ``before``, the highest ones are kept for `among`.
+        """
+        if self._whole:
+            if before is not None and len(self._newest(before)) > self._many:
+                return None
+            found = self._newest(None)
+            return None if len(found) > self._many else sorted(self._beginning(found))
+        if self._price > _OWN_WORDS_BYTES * _FIRST_GROUP:
+            return None
+        return None if len(self._every()) > self._many else sorted(self._every())
+
+    def among(self, numbers: list[int]) -> set[int]:
+        """Return which of these packets of the volume have the words."""
+        return self._beginning(self._with_whole(numbers) if self._whole else numbers)
+
+    def _newest(self, before: int | None) -> list[int]:
+        most = self._many + 1
+        found = self._words.newest(self._connection, self._volume.number, self._whole, most, before)
+        self._highest = frozenset(found)
+        self._lowest = min(found, default=0) if len(found) > self._many else 0
+        self._below = _NO_LAST_PACKET if before is None else before
+        return found
+
+    def _with_whole(self, numbers: list[int]) -> list[int]:
+        known = [number for number in numbers if self._lowest <= number < self._below]
+        other = [number for number in numbers if not self._lowest <= number < self._below]
+        found = [number for number in known if number in self._highest]
+        if other:
+            found += self._words.matching(self._connection, self._volume.number, self._whole, other)
+        return found
+
+    def _beginning(self, numbers: list[int]) -> set[int]:
+        """Return which have the beginnings: by their own words until that has cost what the index does."""
+        if not self._beginnings or not numbers:
+            return set(numbers)
+        if not self._price:
+            return self._words.matching(self._connection, self._volume.number, self._beginnings, numbers)
+        self._spent += len(numbers) * _OWN_WORDS_BYTES
+        if self._all is None and self._spent <= self._price:
+            return self._own(numbers, self._beginnings)
+        return set(self._every().intersection(numbers))
+
+    def _every(self) -> frozenset[int]:
+        if self._all is None:
+            most = _NO_LAST_PACKET if self._price else self._many + 1
+            found = self._words.newest(self._connection, self._volume.number, self._beginnings, most)
+            self._all = frozenset(found)
+        return self._all
+
+
+class VolumeSearch:
+    """One search for words."""
+
+    def __init__(
+        self, connection: sa.Connection, words: TextIndex, query: Query, left: int, own: Own, deadline: Deadline | None
+    ) -> None:
+        """Split the query's words; raises AlertError when it has none.
+
+        Args:
+            connection: to the archive.
+            words: its index of words.
+            query: what is looked for.
+            left: about how many packets it leaves but for its words.
+            own: looks at packets' own bytes.
+            deadline: when it pauses; None for never.
+        """
         self._connection, self._words, self._query = connection, words, query
         self._wanted = wanted_words(query.words)
+        self._own, self._deadline = own, deadline
         self._backwards = query.last is not None
         rows = connection.execute(sa.select(volumes).order_by(volumes.c.volume)).all()
-        lasts = [*(row.first - 1 for row in rows[1:]), _NO_LAST_PACKET]
+        lasts = [*(row.first - 1 for row in rows), _NO_LAST_PACKET][1:]
         self._volumes = [
             _Volume(row.volume, row.first, last, row.oldest, row.newest) for row, last in zip(rows, lasts, strict=True)
         ]
+        self._many = min(_MANY_PACKETS, max(_FIRST_GROUP, left // max(1, len(rows))))
+        self._at_hand: dict[int, _Having] = {}
 
-    def rows(self, select: Select, rows: Rows) -> Iterator[Any]:
-        """Find the rows that fit, in the order of the query.
-
-        ``select`` makes the query's statement with one more condition, and is told whether few packets fulfil it.
-        """
-        return _merged(self._parts(select, rows), self._place)
+    def rows(self, keys: Keys) -> Iterator[Any]:
+        """Find the rows of ``keys`` that have the words, in the order of the query."""
+        return _merged(self._parts(keys), self._place)
 
     def matching_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
         """Return which of the rows have the words."""
-        size = _FIRST_GROUP
+        size, last = _FIRST_GROUP, None
         while group := list(islice(rows, size)):
-            having = self.matching([row.number for row in group])
+            if last is not None and self._is_late():
+                yield Pause(last.number, last.received)
+                return
+            last = group[-1]
+            having = self._matching([row.number for row in group])
             yield from (row for row in group if row.number in having)
             size = min(4 * size, _MAX_GROUP)
 
-    def matching(self, numbers: list[int]) -> set[int]:
-        """Return which of the packets have the words."""
+    def _matching(self, numbers: list[int]) -> set[int]:
         having: set[int] = set()
-        placed = sorted((self._volume_of(number), number) for number in numbers)
+        placed = sorted(((self._volume_of(number), number) for number in numbers), key=lambda pair: pair[1])
         for volume, pairs in groupby(placed, key=lambda pair: pair[0]):
-            these = [number for _, number in pairs]
-            having |= self._words.matching(self._connection, volume, self._wanted, these)
+            having |= self._having(volume).among([number for _, number in pairs])
         return having
 
-    def _volume_of(self, number: int) -> int:
-        return next(volume.number for volume in reversed(self._volumes) if number >= volume.first)
+    def _having(self, volume: _Volume) -> _Having:
+        """Return what is known of a volume; only of the last few, since that may be 131,072 numbers."""
+        there = self._at_hand.pop(volume.number, None)
+        if there is None:
+            there = _Having(self._connection, self._words, self._wanted, self._many, self._own, volume)
+        self._at_hand[volume.number] = there
+        if len(self._at_hand) > _MAX_VOLUMES_AT_HAND:
+            self._at_hand.pop(next(iter(self._at_hand)))
+        return there
 
-    def _parts(self, select: Select, rows: Rows) -> Iterator[tuple[tuple[float, float], Iterator[Any]]]:
+    def _volume_of(self, number: int) -> _Volume:
+        return next(volume for volume in reversed(self._volumes) if number >= volume.first)
+
+    def _parts(self, keys: Keys) -> Iterator[tuple[tuple[float, float], Iterator[Any]]]:
         """Give the rows of one volume, or of several with few, each with a place that is not after its first row's."""
-        query, place = self._query, packets.c.number
+        number = packets.c.number
         numbers: list[int] = []
-        start = 0.0
-        enough = min(query.last or _MAX_GROUP, _MAX_GROUP)
+        start, looked = 0.0, False
+        enough = min(self._query.last or _MAX_GROUP, _MAX_GROUP)
 
         def few() -> tuple[tuple[float, float], Iterator[Any]]:
-            listed = place.in_(sorted(numbers))
-            return (start, float("-inf")), rows(self._connection, select(query, listed, few=True), enough)
+            return (start, float("-inf")), keys(number.in_(sorted(numbers)), few=True)
 
         for volume in self._in_order():
             edge = -volume.newest if self._backwards else volume.oldest
+            if looked and self._is_late() and self._is_on(volume.newest):
+                if numbers:
+                    yield few()
+                yield (edge, float("-inf")), iter((Pause(_NO_LAST_PACKET, volume.newest),))
+                return
+            looked = True
             if not numbers:
                 yield (edge, float("-inf")), iter(())  # the rows before it are taken first; they may be enough
-            found, below = self._highest(volume)
-            if len(found) <= _MANY_PACKETS:
+            found = self._having(volume).few(self._before(volume))
+            if found:
                 start = start if numbers else edge
                 numbers += found
-            if numbers and (len(found) > _MANY_PACKETS or len(numbers) >= enough):
+            if numbers and (found is None or len(numbers) >= enough):
                 yield few()
                 numbers = []
-            if len(found) > _MANY_PACKETS:
-                yield (edge, float("-inf")), self._many(volume, found, below, select, rows)
+            if found is None:
+                time = packets.c.received.between(volume.oldest, volume.newest)
+                here = sa.and_(time, (number + 0).between(volume.first, volume.last))
+                yield (edge, float("-inf")), self.matching_rows(keys(here, few=False))
         if numbers:
             yield few()
 
-    def _highest(self, volume: _Volume) -> tuple[list[int], int]:
-        """Return the highest numbers in a volume that have the words, and below which number they are.
+    def _is_late(self) -> bool:
+        return self._deadline is not None and self._deadline.left() <= 0
 
-        Of the page after a packet they are below that packet's number, since a beginning of words costs the whole
-        volume each time that it is asked for; but only where there are many, for else they must be all.
-        """
+    def _is_on(self, received: float) -> bool:
+        """Tell whether a page that begins there has come further than this one did."""
+        return self._query.before is None or received < self._query.before[0]
+
+    def _before(self, volume: _Volume) -> int | None:
+        """Return the number below which the highest ones are likely the page's; None for all of the volume."""
         before = self._query.before
-        if before is not None and volume.first < before[1] <= volume.last:
-            found = self._words.newest(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1, before[1])
-            if len(found) > _MANY_PACKETS:
-                return found, before[1]
-        found = self._words.newest(self._connection, volume.number, self._wanted, _MANY_PACKETS + 1)
-        return found, _NO_LAST_PACKET
-
-    def _many(self, volume: _Volume, found: list[int], below: int, select: Select, rows: Rows) -> Iterator[Any]:
-        """Find the rows of a volume where many packets have the words, by going through their times."""
-        number = packets.c.number
-        here = packets.c.received.between(volume.oldest, volume.newest) & (number + 0).between(
-            volume.first, volume.last
-        )
-        if not self._backwards and any(beginning for _, beginning in self._wanted):
-            here &= self._words.condition(volume.number, number, self._wanted)
-            return rows(self._connection, select(self._query, here), _MAX_GROUP)
-        all_rows = rows(self._connection, select(self._query, here, limited=False), _MAX_GROUP)
-        return self._newest(found, below, all_rows) if self._backwards else self.matching_rows(all_rows)
-
-    def _newest(self, found: list[int], below: int, rows: Iterator[Any]) -> Iterator[Any]:
-        """Find the newest rows that have the words.
-
-        They hardly ever are others than ``found``, the highest numbers that have them ``below`` one.
-        """
-        having, lowest = set(found), min(found)
-        for row in rows:
-            if row.number < lowest:
-                yield from self.matching_rows(chain((row,), rows))
-            elif row.number >= below:
-                yield from self.matching_rows(iter((row,)))
-            elif row.number in having:
-                yield row
+        return before[1] if before is not None and volume.first < before[1] <= volume.last else None
 
     def _in_order(self) -> list[_Volume]:
         since = float("-inf") if self._query.since is None else self._query.since
@@ -169,9 +260,13 @@ def _merged(
         while heap and heap[0][0] < start:
             _, row, rows = heapq.heappop(heap)
             yield row
+            if isinstance(row, Pause):
+                return
             push(rows)
         push(begun)
     while heap:
         _, row, rows = heapq.heappop(heap)
         yield row
+        if isinstance(row, Pause):
+            return
         push(rows)
