@@ -30,6 +30,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -174,13 +175,13 @@ class Run:
             raise SystemExit(f"the broker refused the alert: {answer[4:].decode(errors='replace')}")
         return sent
 
-    def slew_after(self, seen: int) -> tuple[float, int]:
-        """When the next slew command's line came in (monotonic), and how many there are now."""
+    def slew_after(self, sent: float) -> float:
+        """When the first slew command's line came in that is later than an alert (both monotonic)."""
         deadline = Deadline(PATIENCE)
         while deadline.left():
-            slews = [when for when, line in list(self.telescope.requests) if "DO slew" in line]
-            if len(slews) > seen:
-                return slews[seen], len(slews)
+            newer = takewhile(lambda request: request[0] > sent, reversed(list(self.telescope.requests)))
+            if slews := [when for when, line in newer if "DO slew" in line]:
+                return slews[-1]
             deadline.pause(0.002)
         raise SystemExit(f"no slew came within {PATIENCE:g} s")
 
@@ -211,15 +212,13 @@ class Run:
     def measure(self, kind: str, alerts: int, first: int = 0) -> list[tuple[float, float]]:
         """(latency in seconds, the observatory's time of the last byte) of each alert."""
         results = []
-        slews = sum("DO slew" in line for _, line in self.telescope.requests)
         for number in range(first, first + alerts):
             if kind == "analysing":
                 self.analyse()
             if kind == "mapping":
                 self.read_map(number)
             monotonic, time = self.publish(kind, number)
-            when, slews = self.slew_after(slews)
-            results.append((when - monotonic, time))
+            results.append((self.slew_after(monotonic) - monotonic, time))
             if kind != "preempting":
                 self.wait_until_idle(analysed=kind in ("calm", "visited"))
         return results
