@@ -98,6 +98,8 @@ class Journal:
         self._file: JournalFile | None = None
         self._db: sqlite3.Connection | None = None
         self._writes_further = False
+        self._growth: int | None = None
+        """By how many pages the file may grow, for the next commit to set; None: as it is."""
         self.forgotten: Counter[str] = Counter()
         """How much was forgotten because there was too much of it, by what it was."""
         try:
@@ -223,6 +225,8 @@ class Journal:
         Raises WriteFailed when a further write of the turn is to blame, not the disk.
         """
         db = self._open_db
+        if self._growth is not None:
+            self._set_growth(db)
         unconfirmed = {message.agent: 0 for message in effects.outgoing if message.agent not in self.destinations}
         try:
             db.execute("BEGIN IMMEDIATE")
@@ -417,10 +421,15 @@ class Journal:
     def limit_growth(self, pages: int | None) -> None:
         """Let the file grow by so many pages of 4 KiB at most, as a disk does that is about to be full; None: no limit.
 
-        Beyond it `commit` raises the JournalError of a full disk. For tests.
+        Beyond it `commit` raises the JournalError of a full disk. It counts from the next commit on, whose thread sets
+        it: any thread may ask for it. For tests.
         """
-        used = self._open_db.execute("PRAGMA page_count").fetchone()[0]
-        self._open_db.execute(f"PRAGMA max_page_count={_MAX_PAGES if pages is None else used + pages:d}")
+        self._growth = _MAX_PAGES if pages is None else pages
+
+    def _set_growth(self, db: sqlite3.Connection) -> None:
+        pages, self._growth = self._growth or 0, None
+        used = db.execute("PRAGMA page_count").fetchone()[0]
+        db.execute(f"PRAGMA max_page_count={min(used + pages, _MAX_PAGES):d}")
 
     def checkpoint_after(self, pages: int) -> None:
         """Let the WAL grow to so many pages of 4 KiB before a commit moves them into the file.
