@@ -309,5 +309,6 @@ def test_the_pattern_of_a_bayer_mosaic_is_kept(tmp_path: Path, compress: bool) -
     path = write_image(tmp_path / "a.fits", image, FACTS, compress=compress)
     assert read_image(path).header["BAYERPAT"] == "GRBG"
     written = write_pixels(*write_job(tmp_path / "job.fits", image, FACTS, compress=compress))
-    assert Path(written).read_bytes() == path.read_bytes()
+    # A checksum's comment is the second in which it was made, and counts in the checksum.
+    assert fits.FITSDiff(written, path, ignore_keywords=["CHECKSUM"], ignore_comments=["*"]).identical
     assert "BAYERPAT" not in read_image(write_image(tmp_path / "b.fits", exposure(), FACTS)).header
