@@ -17,6 +17,8 @@ SET_UP_BY := pyproject.toml constraints.txt
 ALERT ?=
 TESTS ?=
 JOBS ?= 3
+# A worker that has crashed or was ended is not replaced: pytest-xdist would then wait for ever, and name no test.
+PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --max-worker-restart=0
 
 .PHONY: help demo demo-sites rehearse picture test test-long lint bench docs clean distclean
 .DEFAULT_GOAL := help
@@ -48,14 +50,14 @@ picture: $(VENV)/.pyros-dev
 	$(BIN)/python tools/console_picture.py
 
 test-long: $(VENV)/.pyros-dev
-	$(BIN)/pytest --numprocesses=$(JOBS) --timeout=3600 -o faulthandler_timeout=3630 -m long $(TESTS)
+	$(PYTEST) --timeout=3600 -o faulthandler_timeout=3630 -m long $(TESTS)
 
 docs: $(VENV)/.pyros-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "the documentation: build/site/index.html"
 
 test: $(VENV)/.pyros-dev
-	$(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder $(TESTS)
+	$(PYTEST) --dist=loadfile --no-loadscope-reorder $(TESTS)
 
 lint: $(VENV)/.pyros-dev
 	$(BIN)/ruff check
