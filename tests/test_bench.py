@@ -19,8 +19,8 @@ BENCHES = sorted(path.name for path in BENCH.glob("*.py") if not path.name.start
 
 
 LONG = (
-    "alert_to_slew.py", "alerts.py", "console.py", "console_browser.py", "internet.py", "safety.py", "sites.py",
-    "skymap_nights.py", "surveys.py", "tls.py", "wan.py",
+    "alert_to_slew.py", "alerts.py", "console.py", "console_browser.py", "console_pages.py", "internet.py", "safety.py",
+    "sites.py", "skymap_nights.py", "surveys.py", "tls.py", "wan.py",
 )  # fmt: skip
 """What takes longest: whole observatories and brokers run, or fail, one after the other; outages last."""
 
