@@ -49,11 +49,10 @@ class NightPanels(Mapping[str, str]):
         if html is None:
             shown = PANELS[name](self._frame)
             known = self._before.get(name)
-            html = known[1] if known is not None and known[0] == shown else None
-            if html is None:
-                html = str(get_template(f"panels/{name}.html").render(dict(shown)))[
-                    :
-                ]  # no SafeString: JSON is made of it
+            if known is not None and known[0] == shown:
+                html = known[1]
+            else:
+                html = get_template(f"panels/{name}.html").render(dict(shown))[:]  # no SafeString: JSON is made of it
                 self._before[name] = shown, html
             self._made[name] = html
         return html

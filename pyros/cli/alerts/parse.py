@@ -25,7 +25,11 @@ def parse(
         list[str], typer.Argument(metavar="FILE...", help="Packets, one a file; - reads one from standard input.")
     ],
     topic: Annotated[
-        str, typer.Option(metavar="NAME", help="The Kafka topic they came on; only for JSON that names no schema.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The Kafka topic they came on: for JSON that names no schema, and to know tests by their topic.",
+        ),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
