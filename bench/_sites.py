@@ -7,6 +7,7 @@ import itertools
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -37,9 +38,13 @@ class Place(NamedTuple):
         return f"{self.inside},{self.outside},{self.port}" if self.outside else self.inside
 
 
+def _run_ip(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+
+
 def _ip(*words: str) -> str:
     """Run ``ip``; returns what it complains of."""
-    return subprocess.run(["ip", *words], capture_output=True, text=True, check=False).stderr
+    return _run_ip(*words).stderr
 
 
 def why_not() -> str:
@@ -134,6 +139,9 @@ class Computers:
                     with contextlib.suppress(OSError):
                         stream.close()
         for name in self.places:
+            for process in _run_ip("netns", "pids", self.space(name)).stdout.split():  # such as what its programs left
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
             _ip("netns", "del", self.space(name))
             shutil.rmtree(_ETC / self.space(name), ignore_errors=True)
         with contextlib.suppress(OSError):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+STEADY_SECONDS = 10.0
+"""What lasts so long has succeeded. A peer that takes a connection and drops it at once fails, and is tried ever more
+rarely."""
+
 
 class Backoff:
     """The pauses in seconds after the first, the second ... failure in a row; the last one again and again.
@@ -22,3 +26,8 @@ class Backoff:
     def reset(self) -> None:
         """Begin with the first pause again: an attempt has succeeded."""
         self.failures = 0
+
+    def ended(self, seconds: float) -> None:
+        """Do that if what was attempted has lasted, now that it has ended after so many seconds."""
+        if seconds >= STEADY_SECONDS:
+            self.reset()

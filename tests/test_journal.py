@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -449,6 +450,19 @@ def test_a_journal_that_is_gone_is_missed(journal: Journal, path: Path) -> None:
     path.unlink()
     with closing(Journal(path)) as new:
         assert f"{path}: the journal is gone" in new.damage
+
+
+def test_a_copy_is_told_from_the_journal_that_was_open_last(journal: Journal, path: Path, tmp_path: Path) -> None:
+    journal.close()
+    shutil.copy2(path, tmp_path / "copy")
+    for _ in range(2):  # it is the same one, however often it is opened
+        with closing(Journal(path)) as again:
+            assert again.damage == ""
+    shutil.copy2(tmp_path / "copy", path)
+    with closing(Journal(path)) as copy:
+        assert f"{path}: the journal was restored, or came from elsewhere" in copy.damage
+    with closing(Journal(path)) as again:
+        assert again.damage == ""
 
 
 def test_two_never_write_though_the_lock_was_removed(journal: Journal, path: Path) -> None:

@@ -94,7 +94,7 @@ class Journal:
         """
         self.path = path
         self.damage = ""
-        """Why this journal was begun anew though there was one; '' when it wasn't."""
+        """Why this isn't the journal that was open here last, or may not be, and what is lost; '' when all is well."""
         self._file: JournalFile | None = None
         self._db: sqlite3.Connection | None = None
         self._writes_further = False
@@ -157,6 +157,13 @@ class Journal:
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("1",):
             from_format_1(db)
+        known = db.execute("SELECT value FROM meta WHERE key = 'file'").fetchone()
+        if known is not None and known[0] != mark_before:
+            self.damage = (
+                f"{self.path}: the journal was restored, or came from elsewhere (or its last start failed): if it is an"
+                " older copy, what the agent took since that was made is forgotten, and what it said since and had not"
+                " delivered is lost"
+            )
         confirmations = CONFIRMATIONS.format(before=mark_before, mark=mark)
         db.executescript(f"BEGIN IMMEDIATE; {confirmations} COMMIT;")
         if schema:

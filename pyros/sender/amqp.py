@@ -39,8 +39,9 @@ _HEARTBEAT_SECONDS = 5
 """Half as often each side says to the other that it is there; RabbitMQ lets go of a consumer that has been silent for
 about twice as long, and another process of the agent takes its place."""
 
-_CONNECT_SECONDS = (4.0, 4.0, 10.0)
-"""How long the first, second and third attempt in a row may take for each step; the third is for slow paths."""
+_CONNECT_SECONDS = (4.0, 10.0)
+"""How long each step of an attempt may take, in the first round through all nodes and in the second, and so on in turn.
+The second is for slow paths. By rounds, lest it is always the same node that gets so long, and that is the dead one."""
 
 _SILENT_SECONDS = PING_SECONDS + PATIENCE_SECONDS
 """A node from which nothing has come for so long, though something should have, is left for another one: it may be cut
@@ -91,10 +92,14 @@ class AmqpLine:
         reactor: Reactor,
         server: AmqpConfig,
         log: Logger,
+        purpose: str,
         begin: Callable[[Any], Any],
         end: Callable[[], None],
     ) -> None:
-        """``begin(channel)`` is awaited on each new connection; ``end()`` is called when that is lost."""
+        """Begin to connect; ``purpose`` is for the log.
+
+        ``begin(channel)`` is awaited on each new connection; ``end()`` is called when that is lost.
+        """
         self.channel: Any = None
         """pika's channel while the connection stands and has begun."""
         self.trouble = ""
@@ -102,11 +107,12 @@ class AmqpLine:
         self._reactor = reactor
         self._server = server
         self._log = log
+        self._purpose = purpose
         self._begin = begin
         self._end = end
         self._node = 0
         self._connection: Any = None
-        self._heard = 0.0
+        self._heard = self._since = 0.0
         self._backoff = Backoff(0.2, 0.5, 1.0, 2.0)
         self._waiting: list[Deferred[None]] = []
         self._told = False
@@ -165,6 +171,10 @@ class AmqpLine:
             if self._stopping:
                 return
             self.trouble = trouble
+            self._log.debug(
+                "RabbitMQ at {node} carries {what} no more: {trouble}",
+                node=self._server.nodes[self._node], what=self._purpose, trouble=trouble,
+            )  # fmt: skip
             self._node = (self._node + 1) % len(self._server.nodes)
             pause = self._backoff.next_pause()
             if self._backoff.failures == _ATTEMPTS_UNTOLD and not self._told:
@@ -176,7 +186,8 @@ class AmqpLine:
         """Keep one connection until it ends."""
         from pika.adapters.twisted_connection import TwistedProtocolConnection  # noqa: PLC0415  the extra [amqp]
 
-        node, patience = self._server.nodes[self._node], _CONNECT_SECONDS[self._backoff.failures % 3]
+        node = self._server.nodes[self._node]
+        patience = _CONNECT_SECONDS[self._backoff.failures // len(self._server.nodes) % len(_CONNECT_SECONDS)]
         endpoint: Any = client_endpoint(self._reactor, node, patience)
         if self._server.tls:
             endpoint = wrapClientTLS(self._trust(node), endpoint)
@@ -194,7 +205,8 @@ class AmqpLine:
             await Deferred.fromCoroutine(self._begin(channel)).addTimeout(patience, self._reactor)
             self.channel, self.trouble = channel, ""
             self.heard()
-            self._backoff.reset()
+            self._since = self._reactor.seconds()
+            self._log.debug("RabbitMQ at {node} carries {what}", node=node, what=self._purpose)
             if self._told:
                 self._told = False
                 self._log.info("RabbitMQ at {where} is back", where=self._server.where)
@@ -205,6 +217,8 @@ class AmqpLine:
             if isinstance(reason, Exception):
                 raise reason
         finally:
+            if self.channel is not None:
+                self._backoff.ended(self._reactor.seconds() - self._since)
             self.channel = self._connection = None
             self._end()
             if connection.is_open:
@@ -254,7 +268,7 @@ class AmqpCaller:
         self._streams: dict[str, AmqpTransport] = {}
         self._declared: set[str] = set()
         self._answers = ""
-        self.line = AmqpLine(reactor, server, log, self._begin, self._lost)
+        self.line = AmqpLine(reactor, server, log, "what is said to others", self._begin, self._lost)
 
     def connect(self, lane: str, factory: Any) -> Deferred[Any]:
         """Begin a connection to an agent's lane, with one of ``factory``'s protocols, which is given."""
@@ -336,7 +350,7 @@ class _Lane:
         """Those of them whose pieces were read."""
         self._settle_call: Any = None
         self._look_call: Any = None
-        self.line = AmqpLine(reactor, server, log, self._begin, self._lost)
+        self.line = AmqpLine(reactor, server, log, f"what is said to {lane}", self._begin, self._lost)
 
     async def _begin(self, channel: Any) -> None:
         await channel.queue_declare(self._queue, durable=True, arguments=_QUEUE)

@@ -31,8 +31,9 @@ from pyros.sender.tls import TlsSide
 from pyros.tls_words import of_failure
 
 _PATIENCE_SECONDS = (4.0, 4.0, 10.0)
-"""How long the first, the second and the third attempt in a row may take to connect, and then to be welcomed. The third
-is for paths that need so long; and so on in turn. The kernel's own next attempt never comes later than 4 s."""
+"""How long the first, the second and the third attempt in a row may take to connect, and then to be silent until we are
+welcomed. The third is for paths that need so long; and so on in turn. The kernel's own next attempt never comes later
+than 4 s."""
 
 _CLOSE_SECONDS = 1.0
 RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
@@ -287,6 +288,14 @@ class StreamConnection(Protocol):
         bound_silence(transport)
         self._made = self._carrier.reactor.seconds()
         self._timeout = self._carrier.reactor.callLater(self._carrier.patience, self.fail, "no welcome")
+        if self._tls is not None:
+            decrypt = transport.dataReceived
+
+            def take(raw: bytes) -> None:
+                self._greeting_goes_on()
+                decrypt(raw)
+
+            transport.dataReceived = take
         self.write(wire.Frame(hello=self._handshake.hello))
 
     def write(self, frame: wire.Frame) -> None:
@@ -296,8 +305,14 @@ class StreamConnection(Protocol):
         transport: Any = self.transport
         transport.write(data)
 
+    def _greeting_goes_on(self) -> None:
+        """Wait on for the welcome: something has come, perhaps no more than a piece of TLS's handshake."""
+        if self.open and self._timeout is not None and self._timeout.active():
+            self._timeout.reset(self._carrier.patience)
+
     def dataReceived(self, data: bytes) -> None:
         self._bytes_heard += len(data)
+        self._greeting_goes_on()
         try:
             events = self._decoder.feed(data)
         except WireError as error:

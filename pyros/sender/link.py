@@ -25,7 +25,12 @@ _MAX_QUEUED_MESSAGES = 8192  # messages kept in memory; the others are read from
 _MAX_QUEUED_BYTES = 32 * 1024 * 1024
 _MAX_KEPT_INSTANTS = 16384  # instants kept of messages that are in the journal only; an older one is as good as unknown
 _FRAME_MESSAGES = 512
-_FRAME_BYTES = 256 * 1024
+_FRAME_BYTES = (16 * 1024, 256 * 1024)
+"""Bytes of a frame at most: on a new connection, and once others have been acknowledged there.
+
+What has come of a frame when its connection breaks counts for nothing. On a slow path that breaks again and again long
+ones would never come through.
+"""
 _MAX_FLEETING = 100
 _FLEETING_SECONDS = 5.0
 """How long a fleeting message may wait for its link to be made or to catch up; then it is dropped."""
@@ -85,6 +90,8 @@ class AgentLink:
         """When the messages that are only in the journal were said: that doesn't know it."""
         self._tail: int | None = None
         self._highest = 0
+        self._frame_bytes = _FRAME_BYTES[0]
+        """How long a frame may be on the present connection: twice as long after each answer."""
         self._last = 0
         """The number that was put on the wire last, or that the agent had before."""
         self._connection: Connection | None = None
@@ -133,9 +140,9 @@ class AgentLink:
             before = self._ready[0].seq - 1
             after = before if before != self._last else None
             self._last = before
-            while self._ready and len(chunk) < _FRAME_MESSAGES and (size < _FRAME_BYTES or not chunk):
+            while self._ready and len(chunk) < _FRAME_MESSAGES and (size < self._frame_bytes or not chunk):
                 length = self._ready[0].size
-                if (chunk and size + length > _FRAME_BYTES) or self._ready[0].seq != self._last + 1:
+                if (chunk and size + length > self._frame_bytes) or self._ready[0].seq != self._last + 1:
                     break
                 chunk.append(self._ready.popleft())
                 size += length
@@ -192,6 +199,7 @@ class AgentLink:
             self._tail = max(self._tail or 0, last)
         self._connection = connection
         self._window.begin_again()
+        self._frame_bytes = _FRAME_BYTES[0]
         if last:
             self._on_answer(self._lane, last, [])
         self.pump()
@@ -221,6 +229,7 @@ class AgentLink:
                 "{agent} refused message {seq}: {reason}", agent=self.agent.name, seq=refusal.seq, reason=refusal.reason
             )
         self._window.answered(seq)
+        self._frame_bytes = min(2 * self._frame_bytes, _FRAME_BYTES[1])
         self._on_answer(self._lane, seq, refusals)
         self.pump()
 

@@ -12,6 +12,7 @@ import pytest
 from twisted.internet.defer import CancelledError
 
 from pyros import instruments
+from pyros.backoff import STEADY_SECONDS
 from pyros.clock import VirtualClock
 from pyros.errors import (
     CommandAborted,
@@ -22,6 +23,7 @@ from pyros.errors import (
     InstrumentError,
     NoAnswer,
 )
+from pyros.instruments.drivers.reconnecting import RETRY_SECONDS
 from tests.instruments.conftest import MIDNIGHT, DriverRig, Pending, Script, World
 
 ADDRESS = "tcp:127.0.0.1:6010"
@@ -304,6 +306,22 @@ def test_a_lost_connection_fails_what_is_pending_and_is_made_again(telescope: Ri
     telescope.world.run(1.0)
     assert state.result == "slewing"
     assert [up for up, _ in telescope.told] == [True, False, True]
+
+
+def test_a_device_that_drops_what_it_has_taken_is_tried_ever_more_rarely(telescope: Rig) -> None:
+    def pause() -> float:
+        telescope.world.drop()
+        begun = telescope.world.seconds()
+        telescope.world.run()
+        while not telescope.device.connected:
+            telescope.world.run(0.1)
+        return telescope.world.seconds() - begun
+
+    pauses = [pause() for _ in range(10)]
+    assert pauses[:6] == pytest.approx(RETRY_SECONDS, abs=0.11)
+    assert pauses[6:] == pytest.approx([RETRY_SECONDS[-1]] * 4, abs=0.11)
+    telescope.world.run(STEADY_SECONDS)
+    assert pause() == pytest.approx(RETRY_SECONDS[0], abs=0.11)
 
 
 def test_without_a_device_a_command_ends_naming_the_address(world: World, clock: VirtualClock) -> None:

@@ -275,14 +275,14 @@ def test_the_nodes_of_a_cluster_are_tried_in_turn() -> None:
     async def never(_: object) -> None:
         raise AssertionError("nothing was connected")
 
-    line = AmqpLine(reactor, AmqpConfig(nodes), Logger("test"), never, lambda: None)
+    line = AmqpLine(reactor, AmqpConfig(nodes), Logger("test"), "", never, lambda: None)
     tried = []
-    for _ in range(4):
+    for _ in range(7):
         reactor.advance(2.0)
-        host, _, factory, *_ = reactor.tcpClients.pop()
-        tried.append(host)
+        host, _, factory, seconds, *_ = reactor.tcpClients.pop()
+        tried.append((int(host[-1]), seconds))
         factory.clientConnectionFailed(None, Failure(RefusedError()))
-    assert tried == ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.1"]
+    assert tried == [(1, 4.0), (2, 4.0), (3, 4.0), (1, 10.0), (2, 10.0), (3, 10.0), (1, 4.0)]
     line.stop()
 
 

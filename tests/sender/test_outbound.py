@@ -7,15 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from pyros import wire
 from pyros.agents import Agent, Message
 from pyros.keys import make_key
 from pyros.messages import guard
 from pyros.sender import Sender
+from pyros.sender.carrier import StreamConnection, TcpCarrier
+from pyros.sender.handshake import SenderHandshake
 from pyros.sender.link import AgentLink
-from pyros.wire import Frame, Refusal, Welcome, encode_frame
-from tests.builders import InlineReactor
+from pyros.sender.liveness import Path
+from pyros.sender.tls import TlsSide
+from pyros.wire import Challenge, Frame, Refusal, Welcome, encode_frame
+from tests.builders import InlineReactor, MemoryLine
 from tests.conftest import PATIENCE, GreetedPeer, wait_until
 
 GLANCE = guard("Glance of the sender", fleeting=True)
@@ -198,30 +203,83 @@ def test_a_receiver_of_an_older_version_gets_fleeting_ones_with_numbers(
     peer.close()
 
 
-def test_a_fleeting_message_is_dropped_when_it_is_old(place: Any) -> None:
-    reactor = InlineReactor()
-    written: list[Frame] = []
+class Line:
+    """The connection of a link in memory, and its carrier: what was written there."""
 
-    class Line:
-        open = True
+    open = True
 
-        def write(self, frame: Frame) -> None:
-            written.append(frame)
+    def __init__(self) -> None:
+        self.written: list[Frame] = []
 
-        def in_use(self) -> None:
-            pass
+    def write(self, frame: Frame) -> None:
+        self.written.append(frame)
 
-        def start(self, _: Any) -> None:
-            pass
+    def in_use(self) -> None:
+        pass
 
-    nothing: Any = None
-    line: Any = Line()
-    link: Any = AgentLink(
-        reactor, "telling", "hearing", place.config.agent("hearing"), line, nothing, lambda *_: None,
+    def start(self, _: Any) -> None:
+        pass
+
+
+def link_on(line: Line, reactor: InlineReactor, place: Any, reader: Any = None) -> Any:
+    made: Any = AgentLink
+    return made(
+        reactor, "telling", "hearing", place.config.agent("hearing"), line, reader, lambda *_: None,
         lambda entry: entry, lambda *_: None, lambda *_: None, lambda *_: True,
     )  # fmt: skip
+
+
+def test_a_fleeting_message_is_dropped_when_it_is_old(place: Any) -> None:
+    reactor, line = InlineReactor(), Line()
+    link = link_on(line, reactor, place)
     link.post_fleeting([wire.Entry(0, "old", GLANCE, 0.0, said=reactor.seconds())])
     reactor.advance(5.1)
     link.post_fleeting([wire.Entry(0, "new", GLANCE, 0.0, said=reactor.seconds())])
     link.welcomed(line, Welcome(0, fleeting=True))
-    assert [entry.id for frame in written for entry in frame.fleeting or []] == ["new"]
+    assert [entry.id for frame in line.written for entry in frame.fleeting or []] == ["new"]
+
+
+def test_a_new_connection_begins_with_short_frames(place: Any) -> None:
+    """Of a long one nothing counts that has come when a bad path breaks again."""
+
+    class Outbox:
+        """A journal in which a thousand messages wait."""
+
+        @staticmethod
+        def outbox(_: str, after: int, limit: int) -> list[wire.Entry]:
+            numbers = range(after + 1, min(after + limit, 1000) + 1)
+            return [wire.Entry(n, str(n), "Heard", 0.0, Raw(b'"' + b"x" * 1000 + b'"')) for n in numbers]
+
+    def longest(connection: Line) -> int:
+        return max(len(encode_frame(frame)) for frame in connection.written)
+
+    first, again = Line(), Line()
+    link = link_on(first, InlineReactor(), place, Outbox)
+    link.post([], 1000)
+    link.welcomed(first, Welcome(0))
+    assert longest(first) < 20_000
+    assert [entry.seq for frame in first.written for entry in frame.messages or []] == list(range(1, 1001))
+    for number in range(1, 21):
+        link.answered(number, [])
+    link.broken(first)
+    link.welcomed(again, Welcome(20))
+    assert longest(again) < 20_000
+    assert [entry.seq for frame in again.written for entry in frame.messages or []] == list(range(21, 1001))
+
+
+def test_a_slow_greeting_is_waited_for_while_it_goes_on(place: Any) -> None:
+    reactor, line = InlineReactor(), MemoryLine()
+    carrier = TcpCarrier(
+        reactor, place.config.agent("hearing"), Path(), lambda: SenderHandshake("telling", "hearing", "1", b"key", "1"),
+        lambda: TlsSide(None, ""),
+    )  # fmt: skip
+    carrier.link = link_on(Line(), reactor, place)
+    connection = StreamConnection(carrier)
+    connection.makeConnection(line)
+    for nonce in ("one", "two", "three"):
+        reactor.advance(3.9)
+        connection.dataReceived(encode_frame(Frame(challenge=Challenge(nonce))))
+    reactor.advance(3.9)
+    assert not line.aborting
+    reactor.advance(0.2)
+    assert line.aborting

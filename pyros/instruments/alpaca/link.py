@@ -49,6 +49,7 @@ class AlpacaLink:
         self._problem = "not connected yet"
         self._told: tuple[bool, str] | None = None
         self._backoff = Backoff(*RETRY_SECONDS)
+        self._since = 0.0  # when it was found, monotonic seconds
         self._timer: Timer | None = None
         self._closed = False
         self._waiting: list[Deferred[None]] = []
@@ -179,7 +180,7 @@ class AlpacaLink:
 
     def _is_up(self) -> None:
         self._up = True
-        self._backoff.reset()
+        self._since = self.clock.monotonic()
         self.facts.clear()
         self._tell(True, f"{self.name} at {self.text}")
         ready, self._waiting = self._waiting, []
@@ -192,6 +193,8 @@ class AlpacaLink:
         if was or self._closed:
             lost = problem if isinstance(problem, ConnectionLost) else ConnectionLost(str(problem))
             self.on_lost(lost)
+        if was:
+            self._backoff.ended(self.clock.monotonic() - self._since)
         if was and not self._closed:  # don't wait for the next check
             if self._timer is not None and self._timer.active():
                 self._timer.cancel()

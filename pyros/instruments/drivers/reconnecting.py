@@ -107,6 +107,7 @@ class Reconnecting(Generic[L]):
         self._attempt: Deferred[Any] | None = None
         self._retry: Timer | None = None
         self._backoff = Backoff(*RETRY_SECONDS)
+        self._identified = 0.0  # when the present connection was, monotonic seconds
         self._problem = "not connected yet"
         self._told: tuple[bool, str] | None = None
         self._closed = False
@@ -180,6 +181,8 @@ class Reconnecting(Generic[L]):
         """Forget a connection that is closed, and make another, unless disconnected."""
         if link not in (self._link, self._opening):
             return
+        if link is self._link:
+            self._backoff.ended(self.clock.monotonic() - self._identified)
         self._link = self._opening = None
         self._problem = reason
         self.broken(ConnectionLost(self.describe(reason)))
@@ -230,7 +233,7 @@ class Reconnecting(Generic[L]):
         if link is not self._opening:  # it broke in the last moment
             return
         self._opening, self._link, self.name = None, link, name
-        self._backoff.reset()
+        self._identified = self.clock.monotonic()
         self._tell(True, f"{name} at {self.address}")
         ready, self._waiting = self._waiting, []
         for waiting in ready:
