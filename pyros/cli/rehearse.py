@@ -131,8 +131,6 @@ def _plan(
     """Return the first night's plan; raises ConfigError with every mistake."""
     loaded, problems = configuration.load(config), list[str]()
     values: dict[str, object] = {}
-    if loaded.telescopes:
-        problems.append(f"{loaded.path}: a rehearsal is of one telescope, and there are {', '.join(loaded.telescopes)}")
     try:
         date.fromisoformat(begin)
     except ValueError:

@@ -14,7 +14,7 @@ from pyros.config._agent import Address, AgentConfig, AmqpConfig, Network, is_he
 from pyros.config._agent_section import DANGEROUSLY_OFF
 from pyros.config._reader import Reader, addresses_clash
 from pyros.config._schedule import Schedule, schedule
-from pyros.config._units import CENTRAL_SCHEDULER, SHARED_KINDS, UnitConfig, lies_within
+from pyros.config._units import CENTRAL_SCHEDULER, SHARED_KINDS, WHOLE, Agents, UnitConfig, lies_within
 from pyros.config._values import (
     BROKER,
     INSTRUMENTS,
@@ -50,8 +50,10 @@ __all__ = [
     "PYROS_IVO",
     "SHARED_KINDS",
     "STANDARD_AGENTS",
+    "WHOLE",
     "Address",
     "AgentConfig",
+    "Agents",
     "AmqpConfig",
     "BrokerConfig",
     "CeleryConfig",

@@ -14,7 +14,7 @@ import yaml
 
 from pyros import config as configuration
 from pyros import simulators
-from pyros.config import Config
+from pyros.config import AgentConfig, Agents, Config, GuardianConfig
 from pyros.errors import ConfigError, PyrosError
 from pyros.files import read_yaml
 from pyros.kinds import KINDS
@@ -42,7 +42,6 @@ class Rehearsed:
     """What is rehearsed."""
 
     config: Config
-    site: Site
     devices: dict[str, Description]
     """By their agents' names."""
     notes: tuple[str, ...]
@@ -55,23 +54,22 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
     ``rules`` takes the place of its alert rules. Raises ConfigError or SimulatorError.
     """
     notes: list[str] = []
-    site = Site.load(config.required("site", "a rehearsal"))
     ports = itertools.count(_FIRST_PORT)
     folder.mkdir(parents=True, exist_ok=True)
-    listens = {name: next(ports) for name in config.agents if name in KINDS}
-    devices = {name: _device(config, name, listens, site, images, notes) for name in listens}
-    agents = {}
+    listens = {name: next(ports) for name, section in config.agents.items() if section.kind in KINDS}
+    devices = {name: _device(config, name, listens, images, notes) for name in listens}
+    agents: dict[str, AgentConfig] = {}
     for name, section in config.agents.items():
         if not section.app:
             notes.append(f"{name} is left out: a program of its own runs that agent")
             continue
-        if images == "none" and name == "analyzer":
-            notes.append("analyzer is left out: there are no images")
+        if images == "none" and section.kind == "analyzer":
+            notes.append(f"{name} is left out: there are no images")
             continue
         here: dict[str, Any] = (
             {"driver": "native", "address": f"tcp:127.0.0.1:{listens[name]}"} if name in listens else {}
         )
-        here["options"] = {**_TELEMETRY, **section.options} if name in _SELDOM else section.options
+        here["options"] = {**_TELEMETRY, **section.options} if section.kind in _SELDOM else section.options
         agents[name] = msgspec.structs.replace(
             section, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK, at=None, amqp=None, **here
         )
@@ -79,51 +77,65 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
         config.broker, ip="127.0.0.1", port=next(ports), receiver_port=next(ports), broadcaster_port=next(ports),
         remotes=(), kafka=(), tls=None, folder=None, allow=_LOOPBACK,
     )  # fmt: skip
-    guardian = config.guardian and msgspec.structs.replace(
-        config.guardian, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK
-    )
+
+    def alone(guardian: GuardianConfig) -> GuardianConfig:
+        return msgspec.structs.replace(guardian, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK)
+
+    notes += [
+        f"telescope {unit} stands in no dome of its own: that a roof above it waits for its mount is nobody's rule"
+        for unit in config.telescopes
+        if "dome" not in config.seen_from(unit).agents
+    ]
     if broker is None:
         notes.append("there is no [broker]: no alert can come")
     made = msgspec.structs.replace(
-        config, data=folder / "data", agents=agents, broker=broker, guardian=guardian, clock="real", on_alarm=(),
-        group="", amqp=None, key=None, archive="", alert_rules=_rules(config, rules, folder, site),
+        config, data=folder / "data", agents=Agents(agents.values()),
+        broker=broker, guardian=config.guardian and alone(config.guardian), clock="real", on_alarm=(),
+        unit_guardians={unit: alone(guardian) for unit, guardian in config.unit_guardians.items()},
+        group="", amqp=None, key=None, archive="", alert_rules=_rules(config, rules, folder),
         simulators=tuple(description.file for description in devices.values()),
     )  # fmt: skip
     _write_key(made)
-    return Rehearsed(made, site, devices, tuple(notes))
+    return Rehearsed(made, devices, tuple(notes))
 
 
-def _device(
-    config: Config, name: str, listens: dict[str, int], site: Site, images: Images, notes: list[str]
-) -> Description:
+def _device(config: Config, name: str, listens: dict[str, int], images: Images, notes: list[str]) -> Description:
     """Return the description of the simulated device that stands for an agent's: its own, or the demo's."""
     section, found = config.agents[name], None
+    seen = config.seen_from(section.unit)
+    only = sum(other.kind == section.kind for other in config.agents.values()) == 1
+    port = section.address.rpartition(":")[2]
     for path in config.simulators:
         description = simulators.load(path)
-        if description.device == name and section.driver == "native":
+        here = only or description.listen.split(":")[1] == port
+        if description.device == section.kind and here and section.driver == "native":
             found = description
     if found is None:
-        found = simulators.load(configuration.demo_file().parent / "observatory" / "simulators" / f"{name}.yaml")
+        demo = configuration.demo_file().parent / "observatory" / "simulators"
+        found = simulators.load(demo / f"{section.kind}.yaml")
         notes.append(f"{name}: its {section.driver} device at {section.address} is replaced by a simulated one")
     keys = found.settings.__struct_fields__
     changes: dict[str, object] = {"listen": f"tcp:{listens[name]}:interface=127.0.0.1", "speed": 1.0}
     for neighbour in _NEIGHBOURS:
         if neighbour in keys:
-            port = listens.get(neighbour)
-            used = port is not None and (getattr(found.settings, neighbour) or neighbour == "telescope")
-            changes[neighbour] = f"tcp:127.0.0.1:{port}" if used else ""
+            beside = listens[seen.agents[neighbour].name] if neighbour in seen.agents else None
+            used = beside is not None and (getattr(found.settings, neighbour) or neighbour == "telescope")
+            changes[neighbour] = f"tcp:127.0.0.1:{beside}" if used else ""
     changes |= dict.fromkeys(SECOND_LANGUAGES.keys() & set(keys), "")
     if "faults" in keys:
         changes["faults"] = ()
     if "stars" in keys and images == "none":
         changes["stars"] = "synthetic"  # nobody sees them, and the real ones take a while to read
-    if name == "camera" and images != "full":
+    if section.kind == "camera" and images != "full":
         changes |= {"width": 64, "height": 64} if images == "small" else {"width": 16, "height": 16}
-    place = SkySite(site.latitude, site.longitude) if found.site is not None else None
+    place = None
+    if found.site is not None:
+        site = Site.load(seen.site)
+        place = SkySite(site.latitude, site.longitude)
     return dataclasses.replace(found.changed(**changes), site=place)
 
 
-def _rules(config: Config, rules: Path | None, folder: Path, site: Site) -> Path:
+def _rules(config: Config, rules: Path | None, folder: Path) -> Path:
     """Write the alert rules: those given as they are, or the configuration's after one for the rehearsal's alerts."""
     if rules is not None:
         return rules

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.host import STEPS
+from pyros.config import BROKER, Config
 from pyros.kinds import KINDS
 from pyros.rehearsal.climate import draw_weather
 from pyros.rehearsal.script import DEVICE, Fault
@@ -34,15 +35,25 @@ class Cast(NamedTuple):
 
     agents: tuple[str, ...]
     """All processes but the guardian."""
-    guardian: bool
+    guardians: tuple[str, ...]
     links: tuple[tuple[str, str], ...]
     """Pairs of processes that talk with each other."""
     devices: dict[str, tuple[str, ...]]
     """The faults of each device itself, by its agent's name."""
+    kinds: Mapping[str, str] = {}
+    """The kinds of the agents that are not called by them."""
 
     @property
     def processes(self) -> tuple[str, ...]:
-        return (*self.agents, *(("guardian",) if self.guardian else ()))
+        return (*self.agents, *self.guardians)
+
+    def of_kind(self, *kinds: str) -> list[str]:
+        """Return the agents of some kinds: those of the first kind first."""
+        return [name for kind in kinds for name in self.agents if self.kinds.get(name, name) == kind]
+
+    def speakers(self, dome: str) -> list[str]:
+        """Return the agents whose leases a dome needs."""
+        return [name for name in self.of_kind("monitoring", "majordome") if (name, dome) in self.links]
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -91,12 +102,13 @@ def draw(seed: str, level: Level, seconds: float, cast: Cast, *, density: float 
     faults = [Fault(0.0, "latency")]
     faults += _kills(stream("kills"), cast)
     faults += _together(stream("kills together"), cast)
-    faults += _waiting_words(stream("waiting words"), cast)
+    for dome in cast.of_kind("dome"):
+        faults += _waiting_words(stream(f"waiting words{dome.removeprefix('dome')}"), cast, dome)
     faults += _power(stream("power", rare=True))
     faults += _network(stream("network"), cast)
     faults += _devices(stream, cast)
     faults += _computer(stream("disk", rare=True), stream("clock", rare=True), cast)
-    weather = draw_weather(random.Random(f"{seed} weather"), factor, seconds)
+    weather = _weather(seed, factor, seconds, cast)
     faults += weather
     faults += _kills_in_bad_weather(stream("kills in bad weather"), cast, weather)
     holds = stream("holds")
@@ -122,15 +134,28 @@ def _together(stream: _RandomNumbers, cast: Cast) -> list[Fault]:
     return faults
 
 
-def _waiting_words(stream: _RandomNumbers, cast: Cast) -> list[Fault]:
-    """Let what was said wait on its way, and who has said it die meanwhile."""
+def _weather(seed: str, level: float, seconds: float, cast: Cast) -> list[Fault]:
+    """Draw the weather; where there are several stations, that of each."""
+    stations = [name for name in cast.of_kind("weather", "safety") if name in cast.devices]
+    units = list(dict.fromkeys(name[len(name.split()[0]) :] for name in stations))
+    if len(units) < 2:
+        return draw_weather(random.Random(f"{seed} weather"), level, seconds)
     faults: list[Fault] = []
-    speakers = [name for name in ("monitoring", "majordome") if name in cast.agents]
-    if "dome" not in cast.agents or not speakers:
+    for unit in units:
+        draw = random.Random(f"{seed} weather{unit}")
+        faults += draw_weather(draw, level, seconds, (f"weather{unit}",), (f"safety{unit}",))
+    return [fault for fault in faults if fault.names[0] in stations]
+
+
+def _waiting_words(stream: _RandomNumbers, cast: Cast, dome: str) -> list[Fault]:
+    """Let what was said to a dome wait on its way, and who has said it die meanwhile."""
+    faults: list[Fault] = []
+    speakers = cast.speakers(dome)
+    if not speakers:
         return []
     for time in stream.times(1):
         draw, waits = stream.random, stream.random.uniform(30, 58)
-        faults += [_lasting(time, "stall", (name, "dome"), waits) for name in speakers]
+        faults += [_lasting(time, "stall", (name, dome), waits) for name in speakers]
         faults.append(_kill(time + draw.uniform(0, 10), tuple(speakers), stream, draw.uniform(120, 600), step=False))
     return faults
 
@@ -154,7 +179,7 @@ def _some(stream: _RandomNumbers, cast: Cast) -> list[str]:
 
 def _near(cast: Cast) -> list[str]:
     """Return the processes on which it depends whether the dome is open."""
-    near = ("dome", "majordome", "monitoring", "weather", "guardian")
+    near = {*cast.of_kind("dome", "majordome", "monitoring", "weather"), *cast.guardians}
     return [name for name in cast.processes if name in near] or list(cast.processes)
 
 
@@ -201,7 +226,7 @@ def _computer(disk: _RandomNumbers, clock: _RandomNumbers, cast: Cast) -> list[F
         size = math.exp(draw.uniform(math.log(0.5), math.log(3600))) * draw.choice((-1, 1))
         faults.append(_fault(time, "clock", (), step=_seconds(size), **{"for": _seconds(draw.uniform(60, 7200))}))
         if draw.random() < 0.5:
-            gone = tuple(name for name in ("monitoring", "majordome") if name in cast.agents)
+            gone = tuple(cast.of_kind("monitoring", "majordome"))
             faults += (
                 [_kill(time + draw.uniform(-5, 30), gone, clock, draw.uniform(120, 600), step=False)] if gone else []
             )
@@ -241,14 +266,24 @@ def _poisson(draw: random.Random, mean: float) -> int:
     return max(0, count)
 
 
-def busiest_links(agents: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def busiest_links(config: Config) -> tuple[tuple[str, str], ...]:
     """Return the pairs of processes that talk most; others may, too."""
-    instruments = [name for name in agents if name in KINDS]
+    sections = list(config.agents.values())
+    kinds = dict.fromkeys(section.kind for section in sections)
     pairs = [
-        *((name, Agent.MONITORING) for name in instruments),
+        *((kind, Agent.MONITORING) for kind in kinds if kind in KINDS),
         *((Agent.OBSERVATION_MANAGER, name) for name in ("telescope", "camera", "filter_wheel", "focuser", "dome")),
         ("majordome", "dome"), ("monitoring", "dome"), ("monitoring", "majordome"), ("scheduler", "majordome"),
         ("majordome", "observation_manager"), ("scheduler", "observation_manager"), ("alert_manager", "scheduler"),
-        ("broker", "alert_manager"), ("majordome", "telescope"),
+        ("scheduler", Agent.CENTRAL_SCHEDULER), (BROKER, "alert_manager"), ("majordome", "telescope"),
     ]  # fmt: skip
-    return tuple((one, other) for one, other in pairs if one in agents and other in agents)
+    speakers = [(section.name, section.kind, config.seen_from(section.unit)) for section in sections]
+    speakers = [each for each in speakers if each[0] != Agent.CENTRAL_SCHEDULER]
+    speakers += [(BROKER, BROKER, config)] * (config.broker is not None)
+    return tuple(
+        (name, receiver)
+        for one, other in pairs
+        for name, kind, seen in speakers
+        if kind == one and seen.has(other)
+        for receiver in seen.receivers(other)
+    )

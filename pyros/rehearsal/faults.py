@@ -146,8 +146,8 @@ class NightFaults:
 
     def _weather(self, fault: Fault, lasts: float) -> None:
         readings = {key: value for key, value in fault.values.items() if key != "for"}
-        self._set("weather", readings)
-        self._at(self._world.timeline.now + lasts, self._set, "weather", {"climate": "auto"})
+        self._set("weather", fault.names, readings)
+        self._at(self._world.timeline.now + lasts, self._set, "weather", fault.names, {"climate": "auto"})
 
     def _flicker(self, fault: Fault, lasts: float) -> None:
         ((quantity, low),) = [(key, value) for key, value in fault.values.items() if key not in ("for", "to", "every")]
@@ -155,29 +155,30 @@ class NightFaults:
 
         def turn(value: str, other: str) -> None:
             if self._world.timeline.now >= end or self._calm:
-                self._set("weather", {"climate": "auto"})
+                self._set("weather", fault.names, {"climate": "auto"})
                 return
-            self._set("weather", {quantity: value})
+            self._set("weather", fault.names, {quantity: value})
             self._at(self._world.timeline.now + every, turn, other, value)
 
         turn(fault.values["to"], low)
 
-    def _safety(self, _: Fault, lasts: float) -> None:
-        self._set("safety", {"safe": '0 "smoke"'})
-        self._at(self._world.timeline.now + lasts, self._set, "safety", {"script": "auto"})
+    def _safety(self, fault: Fault, lasts: float) -> None:
+        self._set("safety", fault.names, {"safe": '0 "smoke"'})
+        self._at(self._world.timeline.now + lasts, self._set, "safety", fault.names, {"script": "auto"})
 
-    def _set(self, device: str, values: dict[str, str]) -> None:
-        """Set what a device measures, as its grammar's SET does."""
-        if device not in self._nodes:
-            return
-        for key, value in values.items():
-            self._parser.feed(f"SET {key} {value}\n".encode())
-            request = self._parser.next()
-            if request is not None:
-                answer = self._nodes[device].simulator.answer(cast("Any", request))
-                if not answer[0].line.startswith("OK"):
-                    self._say(f"{device}: SET {key} {value}: {answer[0].line}")
-        self._look()
+    def _set(self, kind: str, names: tuple[str, ...], values: dict[str, str]) -> None:
+        """Set what devices measure, as their grammar's SET does: those named, or all of the kind."""
+        concerned = [node for node in self._nodes.values() if (node.agent in names if names else node.kind == kind)]
+        for node in concerned:
+            for key, value in values.items():
+                self._parser.feed(f"SET {key} {value}\n".encode())
+                request = self._parser.next()
+                if request is not None:
+                    answer = node.simulator.answer(cast("Any", request))
+                    if not answer[0].line.startswith("OK"):
+                        self._say(f"{node.agent}: SET {key} {value}: {answer[0].line}")
+        if concerned:
+            self._look()
 
     def _disk(self, _: Fault, lasts: float) -> None:
         self._world.computer.disk_full = True
@@ -214,8 +215,8 @@ class NightFaults:
         self._world.network.calm()
         for node in self._nodes.values():
             node.device.faults.clear()
-        self._set("weather", {"climate": "auto"})
-        self._set("safety", {"script": "auto"})
+        self._set("weather", (), {"climate": "auto"})
+        self._set("safety", (), {"script": "auto"})
         self._world.computer.disk_full = False
         self._world.computer.set_right()
         self._release()

@@ -17,6 +17,7 @@ from pyros.rehearsal.script import DEVICE
 from pyros.simulators import Description
 from pyros.site import Site
 
+GUARDIAN = "guardian"
 LEASE_SECONDS = 60.0
 """Both leases of the dome."""
 SLACK_SECONDS = 20.0
@@ -84,6 +85,10 @@ class JudgedNight(Protocol):
         """Return what a device's property really is."""
         ...
 
+    def report(self, rule: str, text: str) -> None:
+        """Take down that a rule is broken: in one word or two, and what was so."""
+        ...
+
     @property
     def quiet(self) -> bool:
         """Whether nothing is out of order: no fault, nobody dead."""
@@ -101,12 +106,12 @@ class JudgedNight(Protocol):
 
 
 class Invariants:
-    """Looks at the night whenever something has happened. `violations` has the first of each rule."""
+    """Looks at the night of one telescope, dome and camera whenever something has happened."""
 
     def __init__(self, night: JudgedNight) -> None:
         self._night = night
         self._since: dict[str, float] = {}
-        self.violations: dict[str, Violation] = {}
+        self.report = night.report
         self._site = night.site
         config = night.config
         dome = night.devices.get("dome")
@@ -128,10 +133,6 @@ class Invariants:
         """How often the dome was opened."""
         self._unsafe: str | None = None
         """What `unsafe` has answered in the present look."""
-
-    def report(self, rule: str, text: str) -> None:
-        """Keep the first violation of a rule."""
-        self.violations.setdefault(rule, Violation(round(self._night.now, 3), rule, text))
 
     # What is heard -----------------------------------------------------------------------------------------------
 
@@ -305,12 +306,19 @@ class Invariants:
         self._lasting("open under hold", bool(hand and night.held), soon, f"the dome is {state} under a hold")
         self._lasting("open by day", bool(hand and self._is_day()), soon, f"the dome is {state} by day")
         if night.config.guardian is not None:
-            guard = night.alive_since("guardian") is not None and night.link("guardian", f"dome{DEVICE}")
+            guard = night.alive_since(GUARDIAN) is not None and night.link(GUARDIAN, f"dome{DEVICE}")
             alone = bool(able and since is None and guard)
             patience = night.config.guardian.beat + night.config.guardian.poll
             bound = patience + self._travel + SLACK_SECONDS + self._roof * 60.0
             text = f"the dome is {state}, its agent dead, the guardian alive"
             self._lasting("the guardian does not close", alone, bound, text)
+
+    def judge_end(self) -> None:
+        """Report what must not be so after the calm hour."""
+        night = self._night
+        for device, states in (("dome", ("closed",)), ("telescope", ("parked",)), ("camera", ("idle", "ready"))):
+            if device in night.devices and night.state(device) not in states:
+                self.report("not closed and parked", f"after the calm hour the {device} is {night.state(device)}")
 
     def _unsafe_now(self) -> str:
         """Return what `unsafe` does, asked once in each look."""

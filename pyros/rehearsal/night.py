@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +23,7 @@ from pyros import config as configuration
 from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.batches import Batch
-from pyros.config import BROKER
+from pyros.config import BROKER, WHOLE
 from pyros.errors import PyrosError
 from pyros.hold import Holds
 from pyros.journal import SQLITE, AnyJournals, Effects, MemoryJournals
@@ -33,8 +34,9 @@ from pyros.rehearsal.configuration import rehearsed
 from pyros.rehearsal.deliveries import Deliveries
 from pyros.rehearsal.draw import Cast, busiest_links, draw
 from pyros.rehearsal.faults import NightFaults
-from pyros.rehearsal.invariants import Invariants
+from pyros.rehearsal.invariants import GUARDIAN, Invariants, Violation
 from pyros.rehearsal.jobs import RehearsedJobs
+from pyros.rehearsal.judged_unit import JudgedUnit
 from pyros.rehearsal.judging import judge_processes, outbox_ends
 from pyros.rehearsal.log import NightLog, bytes_of_commit
 from pyros.rehearsal.network import Network
@@ -66,8 +68,8 @@ CALM_SECONDS = 3600.0
 """The calm hour after each night."""
 _SHORT_CALM_SECONDS = 900.0
 _SHORT_DENSITY = 3.0
-GUARDIAN = "guardian"
 _PERSON = "rehearsal"
+_UNJUDGED = (None, "")  # an agent of no telescope's unit
 _ASK_SECONDS = 15.0  # after which what was asked for and not taken is asked for again
 _TICK_SECONDS = 5.0
 _SETTLE_SECONDS = 180.0  # before the end, after which what was sent until then must have been taken
@@ -87,7 +89,8 @@ class RehearsedNight:
         """What all random streams begin with."""
         loaded = configuration.load(plan.config)
         self.site = Site.load(loaded.required("site", "a rehearsal"))
-        self.begin, self._evenings, self.seconds = nights_of(self.site, plan)
+        sites = {unit: Site.load(loaded.seen_from(unit).site) for unit in loaded.telescopes or (WHOLE,)}
+        self.begin, self._evenings, self.seconds = nights_of(sites.values(), plan)
         self.calm_seconds = _SHORT_CALM_SECONDS if plan.hours else CALM_SECONDS
         self.timeline = Timeline()
         self.computer = Computer(self.timeline, self.begin, self.name)
@@ -102,22 +105,23 @@ class RehearsedNight:
             made = rehearsed(loaded, folder, rules=rules, images=plan.images)
         self.config, self.devices, self.notes = made.config, made.devices, made.notes
         self.processes: dict[str, Process] = {}
-        self.nodes = {name: DeviceNode(cast("World", self), each) for name, each in self.devices.items()}
-        for name in self.config.agents:
-            self.processes[name] = AgentProcess(cast("World", self), name)
-        if self.config.broker is not None:
-            self.processes[BROKER] = BrokerProcess(cast("World", self), BROKER)
-        if self.config.guardian is not None:
-            self.processes[GUARDIAN] = GuardianNode(cast("World", self), GUARDIAN, self._alarm_of_guardian)
+        self.nodes = {name: DeviceNode(cast("World", self), name, each) for name, each in self.devices.items()}
+        self._make_processes()
         self.script = self._drawn() if plan.script is None else parse(plan.script, "the script", self.cast().nodes)
         self.deliveries = Deliveries(self.report)
-        self.invariants = Invariants(self)
+        self.violations: dict[str, Violation] = {}
+        """The first of each rule."""
+        self._judged: dict[str, tuple[Invariants | None, str]] = {}
+        """Who judges an agent, and what its unit calls it."""
+        self.invariants = [self._judges(JudgedUnit(self, unit, site)) for unit, site in sites.items()]
+        """The rules of each telescope."""
+        self._desk = self.config.agents[Agent.SCHEDULER].name if Agent.SCHEDULER in self.config.agents else ""
         self._states: dict[str, str] = {}
         self._accepted: dict[str, TrafficPacket] = {}
         outside = NodeReactor(cast("World", self), Outsider("outside"), 0.0)
         self.faults = NightFaults(
             self.name, cast("World", self), self.processes, self.nodes,
-            Holds(self.config.data, TrueClock(self.computer, outside)), self._say_own, self.invariants.look,
+            Holds(self.config.data, TrueClock(self.computer, outside)), self._say_own, self._look,
         )  # fmt: skip
         self.author: RehearsedAuthor | None = None
         if self.config.broker is not None:
@@ -126,14 +130,33 @@ class RehearsedNight:
         self._turns = 0
         self._tail: tuple[str, ...] = ()
 
+    def _make_processes(self) -> None:
+        world = cast("World", self)
+        for name in self.config.agents:
+            self.processes[name] = AgentProcess(world, name)
+        if self.config.broker is not None:
+            self.processes[BROKER] = BrokerProcess(world, BROKER)
+        for seen in self.config.guarded():
+            name = f"{GUARDIAN} {seen.unit}".strip()
+            self.processes[name] = GuardianNode(world, name, seen, partial(post_alarm, self.processes, seen))
+
+    def _judges(self, unit: JudgedUnit) -> Invariants:
+        """Make the rules of a telescope's unit, which hear of its own agents."""
+        rules = Invariants(unit)
+        for name, section in self.config.agents.items():
+            if section.unit == unit.unit:
+                self._judged[name] = (rules, unit.short_name(name))
+        return rules
+
     def cast(self) -> Cast:
         """Return who takes part."""
         agents = (*self.config.agents, *((BROKER,) if self.config.broker is not None else ()))
         return Cast(
             agents,
-            self.config.guardian is not None,
-            busiest_links(agents),
+            tuple(name for name, process in self.processes.items() if isinstance(process, GuardianNode)),
+            busiest_links(self.config),
             {name: tuple(sorted(type(each.settings).can_have)) for name, each in self.devices.items()},
+            {section.name: section.kind for section in self.config.agents.values()},
         )
 
     def _drawn(self) -> list[Fault]:
@@ -158,7 +181,7 @@ class RehearsedNight:
         ``until``: only until one of these rules is broken, or ``latest`` seconds have passed.
         """
         began = time.process_time()
-        broken = self.invariants.violations
+        broken = self.violations
 
         def over() -> bool:
             return self.now > latest or (bool(broken) and any(rule in broken for rule in until))
@@ -172,12 +195,14 @@ class RehearsedNight:
                 self.report("endless", str(error))
             finally:
                 self._close()
-        violations = tuple(sorted(self.invariants.violations.values()))
+        violations = tuple(sorted(self.violations.values()))
         counts = {
             "turns": self._turns, "kills": self.faults.kills, "faults": len(self.script),
             "calls": self.timeline.calls, "messages": self.deliveries.messages, "refused": self.deliveries.refused,
-            "alerts": len(self._accepted), "slews": self.invariants.slews, "exposures": self.invariants.exposures,
-            "openings": self.invariants.opened, "alarms": len(self.deliveries.alarms), "jobs": self.jobs.begun,
+            "alerts": len(self._accepted), "slews": sum(each.slews for each in self.invariants),
+            "exposures": sum(each.exposures for each in self.invariants),
+            "openings": sum(each.opened for each in self.invariants), "alarms": len(self.deliveries.alarms),
+            "jobs": self.jobs.begun,
         }  # fmt: skip
         return NightResult(
             self.plan.seed, self.plan.date, violations, self.log.digest(), write(self.script), self.notes,
@@ -232,7 +257,7 @@ class RehearsedNight:
         if id_ in self._taken:
             return
         self.at(self.now + _ASK_SECONDS, self._ask, id_, request)
-        scheduler = self.processes.get(Agent.SCHEDULER)
+        scheduler = self.processes.get(self._desk)
         host = scheduler.host if isinstance(scheduler, AgentProcess) else None
         if host is not None:
             json = msgspec.Raw(messages.encode_payload(messages.OBSERVATION_REQUESTED, request))
@@ -255,15 +280,16 @@ class RehearsedNight:
 
     def _tick(self) -> None:
         self.at(self.now + _TICK_SECONDS, self._tick)
-        self.invariants.look()
+        self._look()
+
+    def _look(self) -> None:
+        for rules in self.invariants:
+            rules.look()
 
     def _judge_end(self) -> None:
         """Report what must not be so after the calm hour."""
-        for device, state in (("dome", "closed"), ("telescope", "parked")):
-            if device in self.nodes and self.state(device) != state:
-                self.report("not closed and parked", f"after the calm hour the {device} is {self.state(device)}")
-        if "camera" in self.nodes and self.state("camera") in ("exposing", "reading"):
-            self.report("not closed and parked", f"after the calm hour the camera is {self.state('camera')}")
+        for rules in self.invariants:
+            rules.judge_end()
         for ivorn, packet in self._accepted.items():
             if packet.what not in ("duplicate", "file") and ivorn not in self.deliveries.decided:
                 self.report("undecided", f"{ivorn} ({packet.what}) was accepted, and nothing was decided about it")
@@ -285,11 +311,12 @@ class RehearsedNight:
         return self.timeline.now
 
     def report(self, rule: str, text: str) -> None:
-        if rule not in self.invariants.violations:
-            self._say_own(f"VIOLATION ({rule}): {text}")
-            if not self._tail:
-                self._tail = tuple(str(line) for line in list(self.log.lines)[-40:])
-        self.invariants.report(rule, text)
+        if rule in self.violations:
+            return
+        self.violations[rule] = Violation(round(self.now, 3), rule, text)
+        self._say_own(f"VIOLATION ({rule}): {text}")
+        if not self._tail:
+            self._tail = tuple(str(line) for line in list(self.log.lines)[-40:])
 
     def _say(self, who: str, text: str) -> None:
         self.log.say(self.now, who, text.replace(str(self.folder), ""))
@@ -299,7 +326,10 @@ class RehearsedNight:
 
     def _delivered(self, sender: str, receiver: str, data: bytes) -> None:
         self.log.add(self.timeline.now, "D", f"{sender}>{receiver}", data)
-        self.invariants.delivered(sender, receiver, data)
+        rules, name = self._judged.get(receiver, _UNJUDGED)
+        who, speaker = self._judged.get(sender, _UNJUDGED)
+        if rules is not None and rules is who:
+            rules.delivered(speaker, name, data)
 
     def on_call(self, node: str, call: Call) -> None:
         self.log.add_soon(("C", self.timeline.now, node, getattr(call.function, "__qualname__", "")))
@@ -314,11 +344,13 @@ class RehearsedNight:
     def on_commit(self, node: str, epoch: str, effects: Effects) -> None:
         self.log.add(self.now, "J", node, bytes_of_commit(effects))
         self.deliveries.committed(node, epoch, effects)
-        if node == Agent.SCHEDULER:
+        if node == self._desk:
             self._taken.update(row.id for row in effects.received if row.id.startswith(_PERSON))
+        rules, name = self._judged.get(node, _UNJUDGED)
+        if rules is not None and name == Agent.SCHEDULER:
             for out in effects.outgoing:
                 if out.name == messages.PLAN_UPDATED:
-                    self.invariants.planned(messages.decode_payload(out.name, out.payload).start_now)
+                    rules.planned(messages.decode_payload(out.name, out.payload).start_now)
 
     def on_life(self, node: str, what: str) -> None:
         self._say(node, what)
@@ -330,7 +362,7 @@ class RehearsedNight:
         elif what == "has ended by itself" and self.faults.room_since < self.processes[node].since:
             self.report("ended", f"{node} {what}")
         if self.timeline.calls:
-            self.invariants.look()
+            self._look()
 
     def on_job(self, function: Any) -> Any:
         """Let a full disk take no image; and draw and write none in a rehearsal without images."""
@@ -342,10 +374,12 @@ class RehearsedNight:
             self._states[device.agent] = state
             self.log.add(self.now, "S", device.name, state)
             self._say(device.name, state)
-            self.invariants.look()
+            self._look()
 
     def on_request(self, device: DeviceNode, line: str) -> None:
-        self.invariants.requested(device.agent, line)
+        rules, name = self._judged.get(device.agent, _UNJUDGED)
+        if rules is not None:
+            rules.requested(name, line)
 
     def _observe(self, event: Any) -> None:
         who = str(event.get("log_namespace", ""))
@@ -401,7 +435,8 @@ class RehearsedNight:
 
     def _send(self, packet: TrafficPacket) -> None:
         if packet.what in ("test", "utility"):
-            self.invariants.forbidden(packet.ivorn, packet.ra, packet.dec)
+            for rules in self.invariants:
+                rules.forbidden(packet.ivorn, packet.ra, packet.dec)
         if self.author is not None:
             self.author.send(packet)
 
@@ -409,10 +444,8 @@ class RehearsedNight:
         if not accepted:
             return
         self._accepted[packet.ivorn] = packet
-        if packet.what in ("new", "update"):
-            self.invariants.wanted(packet.ivorn, packet.ra, packet.dec)
-        elif packet.what == "retraction":
-            self.invariants.retracted(packet.event)
-
-    def _alarm_of_guardian(self, name: str, payload: Any) -> None:
-        post_alarm(self.processes, name, payload)
+        for rules in self.invariants:
+            if packet.what in ("new", "update"):
+                rules.wanted(packet.ivorn, packet.ra, packet.dec)
+            elif packet.what == "retraction":
+                rules.retracted(packet.event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
@@ -85,9 +86,16 @@ def night_of(site: Site, evening: date, hours: float = 0.0) -> tuple[datetime, f
     return begin.replace(microsecond=0), round((end - begin).total_seconds())
 
 
-def nights_of(site: Site, plan: NightPlan) -> tuple[datetime, list[float], float]:
-    """Return when the first of a plan's nights begins, when each does in seconds from then, and when the last ends."""
+def nights_of(sites: Collection[Site], plan: NightPlan) -> tuple[datetime, list[float], float]:
+    """Return when the first of a plan's nights begins, when each does in seconds from then, and when the last ends.
+
+    Of several sites a night begins where it begins first, and ends where it ends last.
+    """
     evening = date.fromisoformat(plan.date)
-    nights = [night_of(site, evening + timedelta(days=number), plan.hours) for number in range(plan.together)]
-    begins = [(begin - nights[0][0]).total_seconds() for begin, _ in nights]
-    return nights[0][0], begins, begins[-1] + nights[-1][1]
+    begins, ends = [], []
+    for number in range(plan.together):
+        nights = [night_of(site, evening + timedelta(days=number), plan.hours) for site in sites]
+        begins.append(min(begin for begin, _ in nights))
+        ends.append(max(begin + timedelta(seconds=seconds) for begin, seconds in nights))
+    first = begins[0]
+    return first, [(begin - first).total_seconds() for begin in begins], (ends[-1] - first).total_seconds()

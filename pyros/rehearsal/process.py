@@ -313,16 +313,16 @@ class BrokerProcess(Process):
 
 
 class GuardianNode(Process):
-    """The guardian's process; ``tell`` passes its alarms to monitoring."""
+    """A guardian's process, which sees the observatory as its unit does; ``tell`` passes its alarms to monitoring."""
 
     guardian: Guardian | None = None
 
-    def __init__(self, world: World, name: str, tell: Callable[[str, Any], None]) -> None:
+    def __init__(self, world: World, name: str, seen: Config, tell: Callable[[str, Any], None]) -> None:
         super().__init__(world, name)
-        self._tell = tell
+        self._seen, self._tell = seen, tell
 
     def begin(self, reactor: NodeReactor, clock: ProcessClock) -> None:
-        self.guardian = Guardian(self.world.config, reactor, clock, send=self._tell)
+        self.guardian = Guardian(self._seen, reactor, clock, send=self._tell)
         self.guardian.start()
 
     def close(self) -> None:
@@ -334,9 +334,11 @@ class GuardianNode(Process):
 class DeviceNode:
     """A simulated device: it doesn't die with the computer, and its clock is right."""
 
-    def __init__(self, world: World, description: Description) -> None:
-        self.agent = description.device
-        self.name = f"{description.device}{DEVICE}"
+    def __init__(self, world: World, agent: str, description: Description) -> None:
+        self.agent = agent
+        """The name of its agent."""
+        self.kind = description.device
+        self.name = f"{agent}{DEVICE}"
         self.world = world
         self.reactor = NodeReactor(world, self, 0.0)
         self.simulator = Simulator(description, self.reactor, TrueClock(world.computer, self.reactor))
@@ -374,9 +376,10 @@ class _Requests(deque[tuple[float, str]]):
         self._node.world.on_request(self._node, request[1])
 
 
-def tell_monitoring(processes: dict[str, Process], name: str, payload: Any) -> None:
-    """Pass an alarm of the guardian to monitoring; raises AgentError when that isn't there."""
-    monitoring = processes.get(Agent.MONITORING)
+def tell_monitoring(processes: dict[str, Process], seen: Config, name: str, payload: Any) -> None:
+    """Pass an alarm of a unit's guardian to its monitoring; raises AgentError when that isn't there."""
+    section = seen.agents.get(Agent.MONITORING)
+    monitoring = processes.get(section.name) if section is not None else None
     host = monitoring.host if isinstance(monitoring, AgentProcess) else None
     if host is None or not host.running:
         raise AgentError("monitoring is not there")

@@ -9,7 +9,8 @@
     03:20:00.000 partition majordome,monitoring for=300   # these against all others, devices too
     00:00:00.000 latency                              # each delivery takes 1 to 20 ms, one of a hundred up to 2 s
     04:00:00.000 device dome stuck for=60             # a fault of `pyros.simulators.faults`, with its arguments
-    04:10:00.000 weather rain=1 for=1800              # what the weather is, by the station's words
+    04:10:00.000 weather rain=1 for=1800              # what the weather is, by the station's words; at all of several
+    04:10:00.000 weather "weather andes" rain=1 for=1800  # or at one: it, flicker and safety may name devices
     04:50:00.000 flicker humidity=88 to=92 every=40 for=900   # the weather changes to and fro
     05:00:00.000 safety for=600                       # the safety monitor says unsafe
     05:10:00.000 disk for=900                         # full: nothing can be written
@@ -17,7 +18,8 @@
     05:30:00.000 clock drift=0.0001 for=3600          # the same, seconds a second
     05:40:00.000 hold for=600                         # a person holds the observatory, and releases it
 
-A device is called as its agent, with ``:device``. What stands after a ``#`` is a comment.
+A device is called as its agent, with ``:device``. A name that has blanks stands in double quotes, as in
+``kill "dome east",majordome away=35``. What stands after a ``#`` is a comment.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class Fault(msgspec.Struct, frozen=True):
         seconds, rest = divmod(milliseconds, 1000)
         clock = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest:03d}"
         values = " ".join(f"{key}={_quoted(value)}" for key, value in self.values.items())
-        names = ("," if self.kind in _LISTS else " ").join(self.names)
+        names = ("," if self.kind in _LISTS else " ").join(_quoted(name) for name in self.names)
         return " ".join(part for part in (clock, self.kind, names, values) if part)
 
 
@@ -74,6 +76,7 @@ class _Kind(NamedTuple):
     may: tuple[str, ...] = ()
 
 
+_OF_DEVICES = ("device", "weather", "flicker", "safety")  # whose names are devices'
 _KINDS: dict[str, _Kind] = {
     "kill": _Kind((1, math.inf), ("away",), ("step", "nth")),
     "power": _Kind((0, 0), ("away",)),
@@ -83,14 +86,14 @@ _KINDS: dict[str, _Kind] = {
     "partition": _Kind((1, math.inf), ("for",)),
     "latency": _Kind((0, 0)),
     "device": _Kind((2, 2), (), tuple(field.encode_name for field in msgspec.structs.fields(FaultSettings))),
-    "weather": _Kind((0, 0), ("for",), tuple(_QUANTITIES)),
-    "flicker": _Kind((0, 0), ("for", "to", "every"), tuple(_QUANTITIES)),
-    "safety": _Kind((0, 0), ("for",)),
+    "weather": _Kind((0, math.inf), ("for",), tuple(_QUANTITIES)),
+    "flicker": _Kind((0, math.inf), ("for", "to", "every"), tuple(_QUANTITIES)),
+    "safety": _Kind((0, math.inf), ("for",)),
     "disk": _Kind((0, 0), ("for",)),
     "clock": _Kind((0, 0), ("for",), ("step", "drift")),
     "hold": _Kind((0, 0), ("for",)),
 }
-_LISTS = ("kill", "partition")  # whose names stand in one word
+_LISTS = ("kill", "partition", *_OF_DEVICES[1:])  # whose names stand in one word
 KINDS = tuple(_KINDS)
 """The kinds of lines."""
 
@@ -220,7 +223,9 @@ def _check_device(names: tuple[str, ...], values: Mapping[str, str]) -> None:
 
 
 def _check_names(kind: str, names: tuple[str, ...], known: set[str]) -> None:
-    wanted = [f"{names[0]}{DEVICE}"] if kind == "device" else names
+    wanted: Iterable[str] = names
+    if kind in _OF_DEVICES:
+        wanted = [f"{name}{DEVICE}" for name in (names[:1] if kind == "device" else names)]
     for name in wanted:
         if name not in known:
             raise ValueError(f"there is no {name!r}; there are {', '.join(sorted(known))}")

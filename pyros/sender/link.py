@@ -94,6 +94,8 @@ class AgentLink:
         """How long a frame may be on the present connection: twice as long after each answer."""
         self._last = 0
         """The number that was put on the wire last, or that the agent had before."""
+        self._welcome: wire.Welcome | None = None
+        """By which the connection was welcomed."""
         self._connection: Connection | None = None
         """What was welcomed and is in use; None: everything waits."""
         self._complained = False
@@ -197,7 +199,7 @@ class AgentLink:
             self._ready_bytes -= self._ready.popleft().size
         if not self._ready:
             self._tail = max(self._tail or 0, last)
-        self._connection = connection
+        self._connection, self._welcome = connection, welcome
         self._window.begin_again()
         self._frame_bytes = _FRAME_BYTES[0]
         if last:
@@ -211,6 +213,15 @@ class AgentLink:
             self.welcomed(connection, welcome, min(2 * pause, _CONFIRM_SECONDS[1]))
         except WireError as error:
             connection.fail(str(error))
+
+    def confirm_again(self) -> None:
+        """Let the journal confirm the agent's number once more before anything is sent.
+
+        A link that began with fleeting messages was welcomed while the journal had no numbers for the agent.
+        """
+        if self._connection is not None and self._welcome is not None:
+            connection, self._connection = self._connection, None
+            self.welcomed(connection, self._welcome)
 
     def begin_again(self, last: int, highest: int) -> None:
         """Send what the journal has above ``last``, up to ``highest``: other numbers than before."""

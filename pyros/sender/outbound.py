@@ -102,6 +102,8 @@ class Outbound:
             of_agent[-1].append(message.entry())
         for agent, of_agent in runs.items():
             link = self._link(agent)
+            if agent in self._journal.unconfirmed:
+                link.confirm_again()
             for entries in of_agent:
                 if entries[-1].seq:
                     link.post(entries, entries[-1].seq)

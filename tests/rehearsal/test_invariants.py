@@ -45,8 +45,12 @@ class FakeNight:
         self.sick: set[str] = set()
         self.states = {"dome": "closed", "telescope": "parked", "camera": "idle"}
         self.readings = {"rain": "0", "wind": "3", "humidity": "50", "cloud": "0.1", "target": "", "safe": "1"}
+        self.violations: dict[str, str] = {}
         self.offset = 0.0
         self.full_disk = self.held = False
+
+    def report(self, rule: str, text: str) -> None:
+        self.violations.setdefault(rule, text)
 
     @property
     def quiet(self) -> bool:
@@ -100,7 +104,7 @@ class Judge:
             self.rules.look()
 
     def broken(self) -> list[str]:
-        return list(self.rules.violations)
+        return list(self.night.violations)
 
 
 @pytest.fixture

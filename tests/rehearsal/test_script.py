@@ -16,10 +16,10 @@ from pyros.rehearsal.draw import Cast, draw
 from pyros.rehearsal.script import Fault, parse, write
 
 CAST = Cast(
-    ("majordome", "monitoring", "dome", "telescope", "broker"),
-    True,
+    ("majordome", "monitoring", "dome", "telescope", "broker", "camera east", "weather", "weather andes"),
+    ("guardian",),
     (("majordome", "dome"), ("monitoring", "dome")),
-    {"dome": ("frozen", "stuck"), "telescope": ()},
+    {"dome": ("frozen", "stuck"), "telescope": (), "weather andes": (), "weather": ()},
 )
 NUMBERS = st.floats(1, 1000).map(lambda value: f"{value:.1f}")
 TIMES = st.integers(0, 60_000_000).map(lambda value: value / 1000)
@@ -38,6 +38,8 @@ FAULTS = st.one_of(
         st.builds(lambda lasts: {"for": lasts, "request": "DO close"}, NUMBERS),
     ),
     st.builds(Fault, TIMES, st.just("weather"), st.just(()), st.just({"rain": "1", "for": "60.0"})),
+    st.builds(Fault, TIMES, st.just("flicker"), st.just(("weather andes", "weather")),
+              st.just({"wind": "1", "to": "20", "every": "30", "for": "60.0"})),
     st.builds(Fault, TIMES, st.just("clock"), st.just(()), st.just({"step": "-3600.0", "for": "60.0"})),
 )  # fmt: skip
 
@@ -80,9 +82,11 @@ def test_no_line_of_the_scripts_words_breaks_the_parser(lines: list[str]) -> Non
         ("01:00:00 kill away=3", "kill takes 1 or more names, not 0"),
         ("01:00:00 kill dome away=soon", "away must be a number from 0 to"),
         ("01:00:00 kill dome away=3 step=lunch", "step must be one of taken, handled, committed"),
-        ("01:00:00 kill kettle away=3", "there is no 'kettle'; there are broker, dome"),
+        ("01:00:00 kill kettle away=3", "there is no 'kettle'; there are broker, camera east"),
         ("01:00:00 cut dome", "cut takes 2 names, not 1"),
         ("01:00:00 device dome explode for=3", "kind: must be one of no_answer, late_answer"),
+        ('01:00:00 kill "dome west",dome away=3', "there is no 'dome west'; there are broker, camera east, dome"),
+        ("01:00:00 weather telescope,kettle rain=1 for=3", "there is no 'kettle:device'"),
         ("01:00:00 weather for=3", "weather needs some of rain, wind"),
         ("01:00:00 weather rain=2 for=3", "rain must be a number from 0 to 1, not '2'"),
         ("01:00:00 clock for=3", "clock needs step= or drift="),

@@ -107,6 +107,23 @@ def test_a_senders_old_copy_sends_all_that_is_new_and_nothing_twice(
     wait_until(lambda: place.rows("telling", "SELECT count(*) FROM outbox") == [(0,)])
 
 
+def test_a_link_that_began_with_fleeting_messages_is_no_old_copy(place: Any, running: Callable[..., Any]) -> None:
+    telling, hearing = TellingAgent(), HearingAgent()
+    running(place, hearing)
+    telling.start(place.config)
+    tell(place, 0, 0, glance=True)
+    wait_until(lambda: hearing.glances == [0])
+    tell(place, 0, 10)
+    wait_until(lambda: len(hearing.heard) == 10)
+    telling.stop()
+    assert place.rows("telling", "SELECT count(*) FROM unconfirmed") == [(0,)]
+    running(place, telling)
+    tell(place, 10, 12)
+    wait_until(lambda: len(hearing.heard) == 12)
+    assert place.rows("telling", "SELECT last_seq FROM destinations WHERE agent = 'hearing'") == [(12,)]
+    assert (alarms(place, "telling"), alarms(place, "hearing")) == ("", "")
+
+
 @pytest.mark.parametrize(
     ("files", "putting"),
     [(".sqlite*", put_back), (".sqlite*", write_over), (".*", put_back), (".*", write_over)],
