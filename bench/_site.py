@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 import msgspec
+from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from pyros import config as configuration
 from pyros.agents import Agent
@@ -43,6 +44,7 @@ class Site(Agent):
 
 def _main(name: str, path: str) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     config = configuration.load(path)
     agent = Site(name)
     agent.start(config)

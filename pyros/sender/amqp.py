@@ -143,17 +143,9 @@ class AmqpLine:
             self._log.debug("nothing comes through RabbitMQ at {node}", node=self._server.nodes[self._node])
             self._connection.transport.abortConnection()
 
-    def publish(self, queue: str, piece: Piece, reply_to: str = "") -> None:
-        """Hand a piece to RabbitMQ, if there is a connection."""
-        if self.channel is None or not self.channel.is_open:
-            return
-        from pika import BasicProperties  # noqa: PLC0415  the extra [amqp]
-
-        properties = BasicProperties(
-            correlation_id=piece.stream, message_id=str(piece.number), reply_to=reply_to or None,
-            type=_ENDS if piece.ends else None, delivery_mode=1,
-        )  # fmt: skip
-        self.channel.basic_publish("", queue, piece.data, properties, mandatory=True)
+    async def open_channel(self) -> Any:
+        """Return a further channel of the connection, which stands (`up`)."""
+        return await self._connection.channel()
 
     def stop(self) -> Deferred[None]:
         """Close it; what was published before goes out, but not for long."""
@@ -260,8 +252,25 @@ def _piece(properties: Any, body: bytes) -> Piece | None:
     return Piece(stream, int(number[:12]), body, properties.type == _ENDS)
 
 
+def _publish(channel: Any, queue: str, piece: Piece, reply_to: str = "") -> None:
+    """Hand a piece to RabbitMQ, if there is a connection."""
+    if channel is None or not channel.is_open:
+        return
+    from pika import BasicProperties  # noqa: PLC0415  the extra [amqp]
+
+    properties = BasicProperties(
+        correlation_id=piece.stream, message_id=str(piece.number), reply_to=reply_to or None,
+        type=_ENDS if piece.ends else None, delivery_mode=1,
+    )  # fmt: skip
+    channel.basic_publish("", queue, piece.data, properties, mandatory=True)
+
+
 class AmqpCaller:
-    """A sender's connection to RabbitMQ, and its connections to agents through it."""
+    """A sender's connection to RabbitMQ, and its connections to agents through it, each by a channel of its own.
+
+    RabbitMQ knows for each channel which node leads a queue. What is published on it while that node dies may wait
+    there, with all that follows (3.10.8: for 40 s and longer); a new channel asks again.
+    """
 
     def __init__(self, reactor: Reactor, server: AmqpConfig, log: Logger) -> None:
         self._reactor = reactor
@@ -283,25 +292,29 @@ class AmqpCaller:
 
     async def _connect(self, queue: str, factory: Any) -> Any:
         await self.line.up()
+        channel, answers = await self.line.open_channel(), self._answers
         if queue not in self._declared:
-            await self.line.channel.queue_declare(queue, durable=True, arguments=_QUEUE)
+            await channel.queue_declare(queue, durable=True, arguments=_QUEUE)
             self._declared.add(queue)
         protocol = factory.buildProtocol(RabbitAddress())
-        answers = self._answers
+
+        def forget(transport: AmqpTransport) -> None:
+            self._streams.pop(transport.stream, None)
+            if channel.is_open and channel.connection.is_open:  # pika closes its channels one after the other
+                channel.close()
+
         transport = AmqpTransport(
-            self._reactor, new_name(16), lambda piece: self.line.publish(queue, piece, answers), self._forget
+            self._reactor, new_name(16), lambda piece: _publish(channel, queue, piece, answers), forget
         )
         self._streams[transport.stream] = transport
+        channel.add_on_return_callback(self._returned)
+        channel.on_closed.addBoth(lambda _: transport.line_lost())
         transport.begin(protocol)
         return protocol
-
-    def _forget(self, transport: AmqpTransport) -> None:
-        self._streams.pop(transport.stream, None)
 
     async def _begin(self, channel: Any) -> None:
         declared = await channel.queue_declare("", exclusive=True, auto_delete=True)
         self._answers = declared.method.queue
-        channel.add_on_return_callback(self._returned)
         messages, _ = await channel.basic_consume(self._answers, auto_ack=True)
         _consume(channel, messages, self._take)
 
@@ -366,7 +379,7 @@ class _Lane:
         if not self._unread:  # else it is we who take nothing
             self.line.leave_silent_node()
             if self.line.silence() >= PING_SECONDS:
-                self.line.publish(self._queue, Piece(_ECHO, 0))
+                _publish(self.line.channel, self._queue, Piece(_ECHO, 0))
 
     def _take(self, message: Any) -> None:
         self.line.heard()
@@ -385,13 +398,15 @@ class _Lane:
             return
         taken()
         if not piece.ends:  # such as the rest of a connection to this agent before its restart
-            self.line.publish(reply_to, Piece(piece.stream, 0, ends=True))
+            _publish(self.line.channel, reply_to, Piece(piece.stream, 0, ends=True))
 
     def _called(self, stream: str, reply_to: str) -> AmqpTransport | None:
         protocol = self._port.buildProtocol(None)
         if protocol is None:
             return None
-        transport = AmqpTransport(self._reactor, stream, lambda piece: self.line.publish(reply_to, piece), self._forget)
+        transport = AmqpTransport(
+            self._reactor, stream, lambda piece: _publish(self.line.channel, reply_to, piece), self._forget
+        )
         self._streams[stream] = transport
         transport.begin(protocol)
         return transport

@@ -184,8 +184,8 @@ class AmqpTransport:
         self._open = False
         self._unsaid.clear()
         self._flush()
+        self._reactor.callLater(0, self.protocol.connectionLost, Failure(reason))
         unread, self._unread = self._unread, deque()
         for _, taken in unread:
             taken()
         self._forget(self)
-        self._reactor.callLater(0, self.protocol.connectionLost, Failure(reason))

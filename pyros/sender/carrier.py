@@ -139,9 +139,13 @@ class StreamCarrier:
 
     @property
     def patience(self) -> float:
-        """How many seconds the present attempt may take."""
+        """How many seconds the present attempt may take.
+
+        Only a long one takes as long as the path may need where others fill it: that these were heard a moment ago
+        doesn't say that what this attempt has said will arrive.
+        """
         usual = _PATIENCE_SECONDS[self._backoff.failures % len(_PATIENCE_SECONDS)]
-        return max(usual, self.path.patience(self.reactor.seconds()))
+        return usual if usual < max(_PATIENCE_SECONDS) else max(usual, self.path.patience(self.reactor.seconds()))
 
     def start(self, link: Carried) -> None:
         self.link = link
@@ -254,7 +258,7 @@ class AmqpCarrier(StreamCarrier):
 
     def _again(self) -> None:
         super()._again()
-        if not self._stopping and self._backoff.failures % _ATTEMPTS_UNTOLD == 0:
+        if not self._stopping and self._backoff.failures >= _ATTEMPTS_UNTOLD:
             self._caller.doubt()
 
 

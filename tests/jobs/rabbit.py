@@ -24,23 +24,27 @@ class Node:
         self._before = before
         self.port = port
         self.url = f"amqp://guest:guest@127.0.0.1:{port}//"
-        self._folder, self._environment = folder, environment
+        self._log, self._environment = folder / "node.log", environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
-        log = self._folder / "node.log"
-        with log.open("wb") as out:
-            process = self._process = subprocess.Popen(
+        self.begin()
+        wait_until(self.is_ready, 3 * PATIENCE, what="RabbitMQ to be ready")
+
+    def begin(self) -> None:
+        """Start it."""
+        with self._log.open("wb") as out:
+            self._process = subprocess.Popen(
                 [*self._before, str(RABBIT)], env=self._environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 start_new_session=True,
             )  # fmt: skip
 
-        def ready() -> bool:
-            assert process.poll() is None, log.read_text()
-            return "Starting broker... completed" in log.read_text()
-
-        wait_until(ready, 3 * PATIENCE, what="RabbitMQ to be ready")
+    def is_ready(self) -> bool:
+        """Whether it takes connections; fails where it has ended."""
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        return "Starting broker... completed" in self._log.read_text()
 
     def sees(self) -> int:
         """Return how many nodes of its cluster run, as it says; 0 where it says nothing."""

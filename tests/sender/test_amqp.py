@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trustme
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError as RefusedError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -20,7 +21,8 @@ from twisted.python.failure import Failure
 from pyros.authority import make_authority, make_certificate
 from pyros.config import Address, AgentConfig, AmqpConfig, load
 from pyros.errors import ConfigError
-from pyros.sender.amqp import AmqpLine, amqp_ready
+from pyros.sender import amqp as amqp_module
+from pyros.sender.amqp import AmqpCaller, AmqpLine, amqp_ready
 from pyros.sender.amqp_stream import PIECE_BYTES, AmqpTransport, Piece
 from pyros.sender.certificates import examine
 from pyros.sender.inbound_tls import InboundTls, PortTls
@@ -284,6 +286,77 @@ def test_the_nodes_of_a_cluster_are_tried_in_turn() -> None:
         factory.clientConnectionFailed(None, Failure(RefusedError()))
     assert tried == [(1, 4.0), (2, 4.0), (3, 4.0), (1, 10.0), (2, 10.0), (3, 10.0), (1, 4.0)]
     line.stop()
+
+
+class LineStandIn:
+    """A connection to RabbitMQ, and its channels, of which the last closes last when it is lost."""
+
+    is_open = True
+
+    def __init__(self, *arguments: Any) -> None:
+        *_, self.end = arguments
+        self.channels: list[ChannelStandIn] = []
+
+    def up(self) -> Deferred[None]:
+        return succeed(None)
+
+    def open_channel(self) -> Deferred[ChannelStandIn]:
+        self.channels.append(ChannelStandIn(self))
+        return succeed(self.channels[-1])
+
+
+class ChannelStandIn:
+    """pika's channel."""
+
+    is_open = True
+
+    def __init__(self, connection: LineStandIn) -> None:
+        self.connection = connection
+        self.on_closed: Deferred[Any] = Deferred()
+        self.published: list[bytes] = []
+
+    def queue_declare(self, *_: Any, **__: Any) -> Deferred[None]:
+        return succeed(None)
+
+    def add_on_return_callback(self, _: Any) -> None: ...
+
+    def basic_publish(self, _: str, __: str, body: bytes, *___: Any, **____: Any) -> None:
+        self.published.append(body)
+
+    def close(self) -> None:
+        assert self.connection.is_open, "pika raises an error"
+        self.is_open = False
+
+
+class Saying(Protocol):
+    """Says a word, and notes when its connection has ended."""
+
+    ended = False
+
+    def connectionMade(self) -> None:
+        cast("Any", self.transport).write(b"word")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.ended = True
+
+
+def test_each_connection_to_an_agent_has_a_channel_and_ends_with_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pika")
+    monkeypatch.setattr(amqp_module, "AmqpLine", LineStandIn)
+    reactor: Any = InlineReactor()
+    caller = AmqpCaller(reactor, AmqpConfig((Address("192.0.2.1", 5672),)), Logger("test"))
+    line: Any = caller.line
+    made: list[Any] = []
+    for lane in ("one", "two"):
+        caller.connect(lane, Factory.forProtocol(Saying)).addCallback(made.append)
+    reactor.advance(0.0)
+    assert [channel.published for channel in line.channels] == [[b"word"], [b"word"]]
+    made[0].transport.abortConnection()
+    assert [channel.is_open for channel in line.channels] == [False, True]
+    line.is_open = False
+    line.end()
+    reactor.advance(0.0)
+    assert [protocol.ended for protocol in made] == [True, True]
 
 
 # With a RabbitMQ ------------------------------------------------------------------------------------------------------

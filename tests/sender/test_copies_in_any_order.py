@@ -1,4 +1,4 @@
-"""Journals that are copied, put back, lost and damaged on either side in any order, while messages flow.
+"""Journals that are copied, put back, lost and damaged on either side in any order, while clocks step.
 
 On virtual time, in one thread; the journals are files. What was lost or came twice is known here, and the agents must
 have said it.
@@ -117,6 +117,10 @@ class Pair:
         if path.exists():
             path.write_bytes(b"x" * 100 + path.read_bytes()[100:])
 
+    def clock(self, seconds: float) -> None:
+        """Set the wall clock, as a bad time server does."""
+        self.computer.step(seconds)
+
     def cut(self, _: str) -> None:
         self.network.cut(*SIDES)
 
@@ -139,7 +143,8 @@ ACTIONS = ("stop", "start", "copy", "put_back", "lose", "damage", "cut")
 STEP = st.one_of(
     st.tuples(st.just("say"), st.integers(1, 4)),
     st.tuples(st.sampled_from(ACTIONS), st.sampled_from(SIDES)),
-    st.tuples(st.just("passes"), st.sampled_from([0.05, 5.0])),
+    st.tuples(st.just("passes"), st.sampled_from([0.05, 5.0, 20.0])),
+    st.tuples(st.just("clock"), st.sampled_from([-1e6, 90_000.0, 1e6])),
 )
 
 
