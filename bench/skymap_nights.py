@@ -146,7 +146,7 @@ def night(site: Site, skymap: SkyMap, path: str, size: float) -> tuple[float, fl
     begin, end = dark[0].timestamp(), dark[1].timestamp()
     job = ChooseJob(
         path=path, site=site, now=begin, until=None, min_altitude=ALTITUDE, width=size, height=size, overlap=0.0,
-        share=0.99, limit=300,
+        share=0.99, limit=300, seconds=SLOT,
     )  # fmt: skip
     targets = choose(job).targets
     mask = visible_in_night(site, begin, ALTITUDE)

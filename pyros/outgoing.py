@@ -18,6 +18,11 @@ from typing import Any
 from pyros.clock import Deadline
 
 _PART = 4096
+_NOT_THERE = frozenset({404, 410})
+
+
+class NotThere(OSError):
+    """Raised where the server answers that it has no such thing: asking again would be in vain."""
 
 
 def get(
@@ -31,7 +36,7 @@ def get(
     no proxy, for whom they would not be the same ones.
 
     Raises OSError whose text is for people, without a subject and without the address: TimeoutError when it is too
-    slow.
+    slow, `NotThere` where there is no such thing.
     """
     deadline = Deadline(seconds)
     request = urllib.request.Request(url, data=body, headers={"User-Agent": "pyros"} | dict(headers or {}))
@@ -48,7 +53,8 @@ def get(
         raise _too_slow(seconds) from None
     except urllib.error.HTTPError as error:
         error.close()
-        raise OSError(f"answers {error.code} {error.reason}") from None
+        kind = NotThere if error.code in _NOT_THERE else OSError
+        raise kind(f"answers {error.code} {error.reason}") from None
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         if isinstance(reason, TimeoutError):

@@ -54,6 +54,10 @@ _PAUSES = (10.0, 60.0, 300.0, 900.0, 3600.0)
 """Seconds before a map that could not be read is read again."""
 _JOB_SECONDS = 300.0
 _AFTER_DAWN_SECONDS = 600.0
+_BETWEEN_FIELDS_SECONDS = 30.0
+"""For the slew from one to the next, and reading out: about that."""
+_CHOOSE_AGAIN_SECONDS = 3600.0
+"""After which fields are chosen anew, where more could be observed tonight than were asked for."""
 _MAX_PACKETS = 20
 _MAX_OBSERVED = 2000
 _FIELD = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?")
@@ -223,10 +227,12 @@ class SkyMapsAgent(Agent):
             self._look(stored.name, stored.followed)
 
     def choose_again(self, message: Message) -> None:
-        """Choose for the night to come, of what is left of an event's map."""
+        """Choose of what is left of an event's map, for the rest of this night or for the next one."""
         for stored in self.events.having(message.payload.alert):
-            if stored.followed.tiling is not None and stored.followed.tiling.read:
-                self._choose(stored.followed.tiling.read, stored.followed.tiling)
+            tiling = stored.followed.tiling
+            expires = tiling.request.expires if tiling is not None and tiling.request is not None else None
+            if tiling is not None and tiling.read and (expires is None or self.clock.time() < expires):
+                self._choose(tiling.read, tiling)
 
     def map_read(self, message: Message) -> None:
         """Decide by the rules once more, now that the map is known."""
@@ -242,7 +248,7 @@ class SkyMapsAgent(Agent):
                 self._not_read(stored, tiling, source, said)
             else:
                 tiling.read, tiling.file = said.alert, said.reading.file
-                tiling.covered = None if tiling.observed else 0.0  # it was of the map before
+                tiling.covered, tiling.most = None if tiling.observed else 0.0, 0.0  # they were of the map before
                 followed.map = said.reading.facts
                 self.decide_by_map(source.alert, stored, (said.reading.ra, said.reading.dec))
             self.in_transaction(self.events.change(stored))
@@ -276,6 +282,7 @@ class SkyMapsAgent(Agent):
                 meanwhile = {each.key for each in tiling.observed[choice.known :]}
                 more = sum(each.probability for each in choice.targets if each.key in meanwhile)
                 tiling.targets, tiling.covered = choice.targets, min(1.0, choice.covered + more)
+                tiling.most = max(tiling.most, *(each.probability for each in choice.targets))
                 if (point := followed.observation) is not None:
                     followed.observation = followed.asked = None
                     self.withdraw(point, self.OBSERVED_IN_FIELDS)
@@ -283,19 +290,29 @@ class SkyMapsAgent(Agent):
                 reason = f"{request.reason}; {_in_words(choice)}"
                 self.keep_decision(alert, stored, Decision(accepted=True, reason=reason), request.id, outcome)
                 self._request_fields(stored.name, tiling, reason)
-            self._choose_tomorrow(said.alert, tiling)
+            self._choose_later(said.alert, tiling)
             self.in_transaction(self.events.change(stored))
 
-    def _choose_tomorrow(self, alert: str, tiling: Tiling) -> None:
-        """Have fields chosen anew after this night, where the next begins in time; call it before the event is kept."""
+    def _choose_later(self, alert: str, tiling: Tiling) -> None:
+        """Have fields chosen anew; call it before the event is kept.
+
+        After an hour, where as many were asked for as may be: some have set, or were observed. Else after this night,
+        where the next begins in time.
+        """
         now, night = self.clock.time(), night_of(self.site, self.clock.now())
         expires = tiling.request.expires if tiling.request is not None else None
-        if expires is None or tiling.again > now:
+        if expires is None:
             return
         begin, end = (now, now + SECONDS_PER_DAY) if night is None else (each.timestamp() for each in night)
-        tiling.again = end + _AFTER_DAWN_SECONDS
-        if begin + SECONDS_PER_DAY < expires:
-            self.call_later(tiling.again - now, CHOOSE_AGAIN, MapAgain(alert))
+        soon = max(now, begin) + _CHOOSE_AGAIN_SECONDS
+        if len(tiling.targets) >= self._most and soon < min(end, expires):
+            if not now < tiling.again <= soon:
+                tiling.again = soon
+                self.call_later(soon - now, CHOOSE_AGAIN, MapAgain(alert))
+        elif tiling.again <= now:
+            tiling.again = end + _AFTER_DAWN_SECONDS
+            if begin + SECONDS_PER_DAY < expires:
+                self.call_later(tiling.again - now, CHOOSE_AGAIN, MapAgain(alert))
 
     def _look(self, name: str, followed: Followed) -> bool:
         """Have the map read that counts now, unless it was; withdraw the fields where none does."""
@@ -398,7 +415,8 @@ class SkyMapsAgent(Agent):
         job = ChooseJob(
             path=str(path), site=self.site, now=self.clock.time(), until=request.expires,
             min_altitude=request.min_altitude, width=field.width, height=field.height, overlap=field.overlap,
-            share=self._share, limit=self._most, galaxies=self._galaxies, observed=tiling.observed,
+            share=self._share, limit=self._most, seconds=_seconds_of(request), galaxies=self._galaxies,
+            observed=tiling.observed,
         )  # fmt: skip
         self.after_commit(self._choose_fields, alert, job)
 
@@ -470,6 +488,11 @@ class SkyMapsAgent(Agent):
                 self.post_to_self(FIELDS_CHOSEN, FieldsChosen(alert, problem=words))
 
         choosing.addCallbacks(chosen, failed)
+
+
+def _seconds_of(request: Observation) -> float:
+    """Return how long one field takes."""
+    return sum(each.seconds * each.count for each in request.exposures) + _BETWEEN_FIELDS_SECONDS
 
 
 def _again(job: ReadJob, failure: Failure) -> bool:

@@ -17,7 +17,7 @@ from pyros.agents._publishing import PublishingAgent, PublishingState
 from pyros.agents._skymaps import Agreement
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.batches import NotTaken
-from pyros.alerts import Alert, coincidences, events, followup, identity, parse
+from pyros.alerts import Alert, coincidences, events, followup, identity, parse_all
 from pyros.alerts.events import EventTable, Followed, StoredEvent, standing
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.circumstances import EventFacts
@@ -115,10 +115,14 @@ class AlertManagerAgent(PublishingAgent):
         """Understand a packet, decide, and tell the scheduler and whoever watches."""
         packet = self.packet_of(message.payload)
         try:
-            alert = parse(packet, topic=message.payload.topic)
+            told = parse_all(packet, topic=message.payload.topic)
         except AlertError as error:
             self._tell(AlertDecided(alert="", event="", accepted=False, reason=f"not understood: {error}"))
             return
+        for alert in told:
+            self._take(alert, message.payload, packet)
+
+    def _take(self, alert: Alert, received: messages.AlertReceived, packet: bytes) -> None:
         broker = self.config.broker
         if broker is not None and followup.is_own(alert.id, broker.ivo):
             decision = Decision(accepted=False, reason="our own follow-up, which is never followed up")
@@ -137,7 +141,7 @@ class AlertManagerAgent(PublishingAgent):
             self._join(stored.followed, other.followed)
             self.join_maps(stored.followed, other)
         stored.followed.event = identity.add(stored.followed.event, new)
-        fields_gone = self.look_at_map(alert, message.payload, stored, packet)
+        fields_gone = self.look_at_map(alert, received, stored, packet)
         agrees = self.events.coincident(stored)
         if alert.kind == "retraction":
             decision = self._retract(alert, stored.followed)

@@ -10,11 +10,12 @@ import msgspec
 
 from pyros.alerts.alert import Alert
 from pyros.alerts.formats import avro, text
-from pyros.alerts.formats.gcn import parse_notice, read_json
+from pyros.alerts.formats.gcn import parse_notice, read_json, targets_of
 from pyros.alerts.formats.voevent import parse_voevent
 from pyros.errors import AlertError
 
 Form = Literal["voevent", "json", "avro", "text"]
+_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _SPACE = b" \t\r\n\0"
 _TEST_WORDS = frozenset(
     {
@@ -38,7 +39,22 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
     Raises:
         AlertError: it is no alert, or one that cannot be understood; one line. No other exception, whatever the bytes.
     """
-    alert = _parse(packet, topic)
+    return _of_topic(_parse(packet, topic), topic)
+
+
+def parse_all(packet: bytes, *, topic: str = "") -> list[Alert]:
+    """Understand one packet that may tell of several events, as a notice of BOOM's may: an alert of each of them.
+
+    For everything else it is the one alert of `parse`, which makes of several targets an alert without a position.
+    """
+    if form_of(packet) != "json":
+        return [parse(packet, topic=topic)]
+    notices = targets_of(read_json(packet))
+    return [_of_topic(parse_notice(each, topic), topic) for each in notices]
+
+
+def _of_topic(alert: Alert, topic: str) -> Alert:
+    """Return the alert of a packet that came on a topic: a test, where that is for tests."""
     if topic and alert.actionable and not _TEST_WORDS.isdisjoint(re.split(r"[^a-z0-9]+", topic.lower())):
         # Authors send to a test topic what they would send to the real one, with its schema, and without a mark.
         return msgspec.structs.replace(alert, role="test", id=alert.ivorn or f"{alert.id}:test")
@@ -75,6 +91,12 @@ def form_of(packet: bytes) -> Form:
         return "text"
     if start.startswith(b"\x1f\x8b"):
         raise AlertError("compressed by gzip: packets are taken as they were broadcast")
+    if start.startswith(_ZLIB):
+        raise AlertError("compressed by zlib: packets are taken as they were broadcast")
+    if (number := avro.number_of_schema(packet)) is not None:
+        raise AlertError(
+            f"an Avro record of schema {number}, without the schema: Kafka's section needs schema or schema_registry"
+        )
     if not packet.strip(_SPACE):
         raise AlertError("the packet is empty")
     shown = start[:24].decode("utf-8", "replace")

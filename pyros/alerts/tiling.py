@@ -92,6 +92,8 @@ class Tiling(msgspec.Struct, omit_defaults=True):
     covered: float | None = 0.0
     """The probability that the observed fields have of the map that counts, 0 to 1; None until a new map is looked at.
     """
+    most: float = 0.0
+    """The greatest probability of one target that was asked for of the map that counts."""
     again: float = 0.0
     """When fields are chosen anew, after the night, Unix seconds; 0 for never."""
 
@@ -117,7 +119,7 @@ class Tiling(msgspec.Struct, omit_defaults=True):
 
     def forget(self) -> None:
         """Ask for nothing any more; what was observed stays, and of which map."""
-        self.read = ""
+        self.read, self.most = "", 0.0
         self.request, self.targets = None, ()
 
     def observations(self) -> tuple[Observation, ...]:
@@ -130,7 +132,7 @@ class Tiling(msgspec.Struct, omit_defaults=True):
         if request is None or not self.targets:
             return ()
         done = {each.key for each in self.observed}
-        most = max(each.probability for each in self.targets)
+        most = max(self.most, *(each.probability for each in self.targets))
         return tuple(
             msgspec.structs.replace(
                 request, id=f"{request.id}-{each.key}", target=f"{request.target} {each.name}", ra=each.ra,

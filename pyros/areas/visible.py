@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,10 +29,10 @@ def visible_in_night(site: Site, when: float, altitude: float, until: float = ma
 
     Returns None where no night comes within a day.
     """
-    night = night_of(site, datetime.fromtimestamp(when, UTC))
-    if night is None:
+    span = _span(site, when, until)
+    if span is None:
         return None
-    begin, end = max(when, night[0].timestamp()), min(night[1].timestamp(), until)
+    begin, end = span
     if end <= begin:
         return lambda ra, dec: np.zeros(len(ra), dtype=bool)
     sky = NightSky(site, begin, end, (end - begin) / math.ceil((end - begin) / _STEP))
@@ -50,3 +51,26 @@ def visible_in_night(site: Site, when: float, altitude: float, until: float = ma
         return seen
 
     return visible
+
+
+def up_in_slots(
+    site: Site, when: float, altitude: float, until: float, seconds: float, places: Sequence[tuple[float, float]]
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return of places (ICRS degrees), a row each, whether they are high enough all through each slot of a night.
+
+    Slots of ``seconds`` follow one another; the others as `visible_in_night` has them.
+    """
+    begin, end = _span(site, when, until) or (when, when)
+    if end - begin < seconds:
+        return np.zeros((len(places), 0), dtype=bool)
+    tracks = NightSky(site, begin, end, seconds).fixed_tracks(places)
+    there = tracks.above & (tracks.sin_altitude >= math.sin(math.radians(altitude)))
+    return np.asarray(there[:, :-1] & there[:, 1:])
+
+
+def _span(site: Site, when: float, until: float) -> tuple[float, float] | None:
+    """Return what is left of the night, Unix seconds; its end isn't after its beginning where nothing is."""
+    night = night_of(site, datetime.fromtimestamp(when, UTC))
+    if night is None:
+        return None
+    return max(when, night[0].timestamp()), min(night[1].timestamp(), until)

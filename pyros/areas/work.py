@@ -33,7 +33,7 @@ from pyros.alerts.skymaps.galaxies import read_galaxies, write_catalogue
 from pyros.alerts.skymaps.skymap import Floats
 from pyros.alerts.skymaps.tiles import Mask
 from pyros.alerts.tiling import MapTarget, ObservedField
-from pyros.areas.visible import visible_in_night
+from pyros.areas.visible import up_in_slots, visible_in_night
 from pyros.errors import AlertError
 from pyros.files import atomic_write
 from pyros.site import Site
@@ -45,6 +45,8 @@ LARGEST_MAP = 256 << 20
 """Bytes of a map that is fetched; a flat one of NSIDE 1024 with distances has 50 million, compressed."""
 MAX_KEPT_MAPS = 100
 _MAX_RANKED = 5000
+_MAX_TILES = 3000
+"""Fields among which those are chosen that are asked for."""
 _remembered: OrderedDict[str, SkyMap] = OrderedDict()
 """The maps read last, by their files: this process chooses of a map what it has just read."""
 
@@ -98,6 +100,8 @@ class ChooseJob(msgspec.Struct, frozen=True, kw_only=True):
     """The share of what can be observed at which there are enough."""
     limit: int
     """The most targets."""
+    seconds: float
+    """How long one takes."""
     galaxies: str = ""
     """A file of galaxies to point at instead of fields, where the map has distances; '' for none."""
     observed: tuple[ObservedField, ...] = ()
@@ -166,9 +170,32 @@ def choose(job: ChooseJob) -> Choice:
     if job.galaxies and skymap.along is not None:
         return Choice(_galaxies(job, skymap, wanted), observable, covered, len(job.observed), "galaxies")
     field = FieldOfView(job.width, job.height, job.overlap)
-    tiles = make_tiles(skymap, field, share=job.share, limit=job.limit, observable=wanted)
-    targets = tuple(_named(each.ra, each.dec, each.added) for each in tiles)
+    tiles = make_tiles(skymap, field, share=job.share, limit=max(job.limit, _MAX_TILES), observable=wanted)
+    places = [(each.ra, each.dec) for each in tiles]
+    targets = tuple(_named(tiles[row].ra, tiles[row].dec, tiles[row].added) for row in _in_time(job, until, places))
     return Choice(targets, observable, covered, len(job.observed), "fields")
+
+
+def _in_time(job: ChooseJob, until: float, places: list[tuple[float, float]]) -> list[int]:
+    """Choose as many of the places, the most probable of which stand first, as are wanted; return their rows in order.
+
+    Where there are more, those come first that a telescope begins which takes, each time it is free, the most probable
+    one that is up: the most probable of all may set together, soon.
+    """
+    if len(places) <= job.limit:
+        return list(range(len(places)))
+    up = up_in_slots(job.site, job.now, job.min_altitude, until, job.seconds, places)
+    chosen: list[int] = []
+    for slot in range(up.shape[1]):
+        row = int(np.argmax(up[:, slot]))
+        if up[row, slot]:
+            up[row] = False
+            chosen.append(row)
+            if len(chosen) == job.limit:
+                break
+    begun = set(chosen)
+    chosen += [row for row in range(len(places)) if row not in begun][: job.limit - len(chosen)]
+    return sorted(chosen)
 
 
 def kept_map(path: Path) -> SkyMap:

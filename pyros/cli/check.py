@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from pyros import config as configuration
 from pyros.agents.safety_rules import Rule
 from pyros.agents.safety_rules import rules as safety_rules
-from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types
+from pyros.alerts.rules.lint import never_fitting, unknown_notice_types, unknown_streams
 from pyros.alerts.rules.rules import Rules
 from pyros.broker.vtp.filters import check_syntax, compile_filter
 from pyros.broker.vtp.tls import Tls
@@ -95,7 +95,7 @@ class Findings:
                     " add one with a port"
                 )
         if self.rules:
-            lints = misspelt_streams, unknown_notice_types, never_fitting
+            lints = unknown_streams, unknown_notice_types, never_fitting
             self.warnings += [f"{config.alert_rules}: {each}" for lint in lints for each in lint(self.rules)]
         self._check_alerts_way()
         self.problems = list(dict.fromkeys(self.problems))

@@ -18,7 +18,7 @@ from pyros.alerts.alert import Alert
 from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.alerts.rules import templates
 from pyros.alerts.rules.backtest import Backtest, Observability, ObservabilityOf, RuleBacktest, backtest_rules
-from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types, unmatched_names
+from pyros.alerts.rules.lint import never_fitting, unknown_notice_types, unknown_streams, unmatched_names
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.cli.alerts.histogram import draw
 from pyros.cli.alerts.options import ArchiveOption, SinceOption, UntilOption, reading
@@ -122,7 +122,7 @@ def reload(
     loaded = configuration.load(config)
     file = loaded.required("alert_rules", "pyros rules reload")
     rules = Rules.load(file)
-    for lint in (misspelt_streams, unknown_notice_types, never_fitting):
+    for lint in (unknown_streams, unknown_notice_types, never_fitting):
         for line in lint(rules):
             complain(f"{file}: {line}")
     Sender.send_to(StandardAgents.ALERT_MANAGER, RELOAD_RULES, config=loaded, timeout=timeout)

@@ -339,6 +339,7 @@ class Reader:
             silence=section.take("silence", positive, 60.0 if heartbeat else 0.0),
             gate=section.take("gate", yes, False),
             schema=section.take("schema", self._existing) if "schema" in section.values else None,
+            schema_registry=section.take("schema_registry", web_address, ""),
             settings=settings,
         )
         if "*" in heartbeat:

@@ -90,7 +90,9 @@ class KafkaConfig(msgspec.Struct, frozen=True):
     gate: bool = False
     """Whether a survey's packets come there: ``pyros broker gate`` takes them, not the broker."""
     schema: Path | None = None
-    """The Avro schema, JSON, of a gate's packets that name theirs only by a number; None where they carry it."""
+    """The Avro schema, JSON, of packets that name theirs only by a number; None where they carry it."""
+    schema_registry: str = ""
+    """Address of the registry that has the schemas of such packets by their numbers; '' for none."""
     settings: Mapping[str, str] = {}
     """The ``librdkafka.x`` keys of the section: the client library's own settings, by their names there."""
 

@@ -102,6 +102,18 @@ def test_an_initial_position_that_comes_late_changes_nothing(rig: Rig) -> None:
     assert "the position of ivo://a/b#refined is better" in rig.decisions()[-1].reason
 
 
+def test_each_target_of_a_notice_is_an_event_of_its_own(rig: Rig) -> None:
+    """BOOM's notices have a list of them."""
+    targets = [{"event_name": name, "ra": ra, "dec": 20.0, "ra_dec_error": 0.1} for name, ra in (("a", 10), ("b", 30))]
+    notice = {"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/boom/alert.schema.json",
+              "alert_datetime": "2026-03-20T23:01:00Z", "data": {"targets": targets}}  # fmt: skip
+    asked = rig.take(json.dumps(notice).encode())
+    assert [(name, each.target, each.ra) for name, each in asked] == [
+        (REQUESTED, "boom:a", 10.0), (REQUESTED, "boom:b", 30.0)
+    ]  # fmt: skip
+    assert rig.take(json.dumps(notice).encode()) == []
+
+
 def test_a_packet_twice_is_handled_once(rig: Rig) -> None:
     assert len(rig.take(INITIAL, INITIAL)) == 1
     assert rig.take(INITIAL) == []

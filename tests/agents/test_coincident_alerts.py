@@ -32,11 +32,11 @@ TIME = "2026-03-20T23:00:"
 
 
 def packet(author: str, name: str, number: int, minute: int, *, second: float = 0.0, ra: float = 10.0,
-           error: float = 1.0, gone: bool = False) -> bytes:  # fmt: skip
+           error: float = 1.0, gone: bool = False, role: str = "observation") -> bytes:  # fmt: skip
     params = f'<Param name="TrigID" value="{number}"/>' + ('<Param name="Def_NOT_a_GRB" value="true"/>' if gone else "")
     return voevent(
         f"ivo://nasa.gsfc.gcn/{author}#{name}_{number}-{minute}", author="ivo://nasa.gsfc.tan/gcn", params=params,
-        date=f"2026-03-20T23:{minute:02}:00", time=f"{TIME}{second:06.3f}", ra=ra, dec=20.0, error=error,
+        role=role, date=f"2026-03-20T23:{minute:02}:00", time=f"{TIME}{second:06.3f}", ra=ra, dec=20.0, error=error,
     )  # fmt: skip
 
 
@@ -57,6 +57,9 @@ PACKETS = {
     "bat": packet("SWIFT", "BAT_GRB_Pos", 1300001, 2, second=5, ra=10.5, error=0.05),
     "bat gone": packet("SWIFT", "BAT_GRB_Pos", 1300001, 14, second=5, ra=10.5, error=0.05, gone=True),
     "neutrino": packet("AMON", "ICECUBE_GOLD_Event", 139000, 3, second=30, ra=10.6, error=0.7),
+    "neutrino gone": packet("AMON", "ICECUBE_GOLD_Event", 139000, 16, second=30, ra=10.6, error=0.7, gone=True),
+    "bat test": packet("SWIFT", "BAT_GRB_Pos", 1300001, 1, second=5, ra=60.0, error=0.01, role="test"),
+    "gbm test gone": packet("Fermi", "GBM_Flt_Pos", 700000001, 13, second=2, ra=11.0, error=2, gone=True, role="test"),
     "elsewhere": packet("Fermi", "GBM_Fin_Pos", 700000300, 4, second=40, ra=200.0, error=2),
     "no number": packet("SWIFT", "BAT_GRB_Pos", 0, 5, second=6, ra=100.0, error=0.05),
     "none either": packet("SWIFT", "BAT_GRB_Pos", 0, 6, second=7, ra=250.0, error=0.05),
@@ -72,10 +75,11 @@ def remains(there: set[str]) -> list[tuple[float, float | None, str]]:
     """Return where it is observed in the end, worked out by hand: by the best that stands of what coincides."""
     swift = "bat" in there and "bat gone" not in there
     fermi = not there.isdisjoint({"gbm", "gbm final"}) and "gbm gone" not in there
+    neutrino = "neutrino" in there and "neutrino gone" not in there
     found: list[tuple[float, float | None, str]] = []
     if swift:
         found.append((10.5, 0.05, "r"))
-    elif fermi and "neutrino" in there:
+    elif fermi and neutrino:
         found.append((10.6, 0.7, "i"))
     elif fermi:
         found.append((11.0, 2.0, "r") if "gbm final" in there else (14.0, 6.0, "r"))
@@ -197,7 +201,7 @@ def test_the_decision_keeps_what_coincides_and_the_chance_of_it(night: Night) ->
     assert (seen.name, seen.seconds) == ("swift:1300001", 3.0), "also from the side of what came first"
 
 
-ONE_BURST = ("bat", "bat gone", "gbm", "gbm final", "gbm gone", "neutrino")
+ONE_BURST = ("bat", "bat gone", "gbm", "gbm final", "gbm gone", "neutrino", "neutrino gone")
 ARRIVALS = (
     st.tuples(
         st.lists(st.booleans(), min_size=len(ONE_BURST), max_size=len(ONE_BURST)).map(

@@ -91,7 +91,7 @@ class Maps(Inline):
             return decisions.read(reader)
 
     def followed(self) -> events.Followed:
-        (one,) = stored(self)
+        (one,) = (each for each in stored(self) if not each.name.startswith("lvc:MS"))
         return one.followed
 
     def observe(self, request: Observation, what: Any = "finished") -> None:
@@ -209,6 +209,7 @@ PACKETS = {
     "wide": gw_alert("UPDATE", 12, drawn_map(155, 40, width=30)),
     "retraction": gw_alert("RETRACTION", 15, None),
     "revival": gw_alert("UPDATE", 20, drawn_map(160, 40)),
+    "mock": gw_alert("INITIAL", 7, drawn_map(150, 40), name="MS260320a"),
 }
 
 
@@ -229,8 +230,43 @@ def test_every_order_ends_alike(orders: tuple[list[str], list[str]]) -> None:
             ends.append({(each.id.partition("-f")[2], each.ra, each.dec) for one in last for each in one.requests})
     assert ends[0] == ends[1]
     names = set(orders[0])
-    wanted = "revival" in names or (names.isdisjoint({"retraction", "wide"}) and bool(names))
-    assert bool(ends[0]) == wanted
+    assert bool(ends[0]) == wanted(names)
+
+
+def wanted(names: set[str]) -> bool:
+    """Tell whether the rules want the event in the end."""
+    return "revival" in names or (names.isdisjoint({"retraction", "wide"}) and bool(names - {"mock"}))
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(st.sampled_from(sorted(PACKETS)), min_size=2, unique=True).flatmap(st.permutations),
+    st.lists(st.integers(0, 3), min_size=len(PACKETS), max_size=len(PACKETS)),
+)
+def test_what_was_observed_is_not_asked_for_again_in_any_order(order: list[str], counts: list[int]) -> None:
+    """Between the packets some of the fields are observed."""
+    places: set[tuple[float, float]] = set()
+    waiting: tuple[Observation, ...] = ()
+    with tempfile.TemporaryDirectory() as folder:
+        rig = Maps(Path(folder))
+        try:
+            for name, count in zip(order, counts, strict=False):
+                for each in rig.take(PACKETS[name]):
+                    assert isinstance(each, FieldRequests)
+                    assert places.isdisjoint((one.ra, one.dec) for one in each.requests)
+                    assert name != "mock"
+                    waiting = each.requests
+                for one in waiting[:count]:
+                    rig.observe(one)
+                    places.add((one.ra, one.dec))
+                waiting = waiting[count:]
+            tiling = rig.followed().tiling if set(order) != {"mock"} else None
+        finally:
+            rig.stop()
+    if not set(order) <= {"mock", "retraction"}:
+        assert tiling is not None
+        assert {(each.ra, each.dec) for each in tiling.observed} == places, "nothing of it is forgotten"
+    assert bool(waiting) == wanted(set(order))
 
 
 def test_a_restart_while_a_map_is_read_reads_it(make: Callable[..., Maps], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,3 +502,19 @@ def test_fields_are_not_chosen_anew_when_no_night_is_left(rig: Maps) -> None:
     assert asked.requests
     rig.reactor.pump([86_400.0, *(10 * [0.0])])
     assert len(rig.sent()) == 1
+
+
+def test_where_more_can_be_observed_than_is_asked_for_fields_are_chosen_anew_each_hour(
+    make: Callable[..., Maps],
+) -> None:
+    rig = make(most="3")
+    (asked,) = rig.take(gw_alert("INITIAL", 5, drawn_map(*overhead(rig))))
+    assert len(asked.requests) == 3
+    first = max(each.priority for each in asked.requests)
+    for each in asked.requests:
+        rig.observe(each)
+    rig.reactor.pump([3600.0, *(10 * [0.0])])
+    (again,) = rig.sent()[1:]
+    assert len(again.requests) == 3
+    assert {each.id for each in again.requests}.isdisjoint(each.id for each in asked.requests)
+    assert all(each.priority < first for each in again.requests), "what is less probable is not more urgent than before"

@@ -72,3 +72,40 @@ def test_the_zenith_above_a_monitor_is_no_source() -> None:
 )  # fmt: skip
 def test_sky_maps(fields: dict[str, Any], skymap: str | None) -> None:
     assert notice(**fields).skymap == skymap
+
+
+@pytest.mark.parametrize(
+    ("fields", "target"),
+    [
+        ({"ra": "12:34:56.7", "dec": "+41:16:09"}, (188.73625, 41.2691667)),
+        ({"ra": "12h34m56.7s", "dec": "+41d16m09s"}, (188.73625, 41.2691667)),
+        ({"ra": "12 34 56.7", "dec": "-00 16 09"}, (188.73625, -0.2691667)),
+        ({"ra": ["12:34:56.7"], "dec": ["-0:16:09"]}, (188.73625, -0.2691667)),
+        ({"ra": "188.73625d", "dec": "41.25 deg"}, (188.73625, 41.25)),
+        ({"ra": 12.5, "ra_units": "hours", "dec": 41.25}, (187.5, 41.25)),
+        ({"ra": 3.0, "ra_units": "rad", "dec": -0.5, "dec_units": "rad"}, (171.887339, -28.6478898)),
+        ({"ra": 12.5, "ra_units": "hours", "dec": 41.25, "dec_units": "hours"}, None),
+        ({"ra": 12.5, "ra_units": "gon", "dec": 41.25}, None),
+        ({"ra": "25:00:00", "dec": "+41:16:09"}, None),
+        ({"ra": "12:61:00", "dec": "+41:16:09"}, None),
+        ({"ra": "12:34:56.7", "dec": "+91:00:00"}, None),
+        ({"ra": "9" * 80, "dec": "1"}, None),
+        ({"ra": "unknown", "dec": "unknown"}, None),
+        ({"ra": 10.5, "dec": -3, "equinox": "J2000"}, (10.5, -3)),
+        ({"ra": 10.5, "dec": -3, "equinox": 2000.0, "frame": "ICRS"}, (10.5, -3)),
+        ({"ra": 10.5, "dec": -3, "equinox": 1950.0}, None),
+        ({"ra": 10.5, "dec": -3, "equinox": "2026.9"}, None),
+        ({"ra": 10.5, "dec": -3, "coordinate_system": "FK4"}, None),
+        ({"ra": 10.5, "dec": -3, "frame": "galactic"}, None),
+    ],
+)
+def test_coordinates_in_every_way_of_writing(fields: dict[str, Any], target: tuple[float, float] | None) -> None:
+    for place in (fields, {"localization": fields}):
+        found = notice(**place).target
+        assert found == (None if target is None else pytest.approx(target, abs=1e-6))
+
+
+def test_an_error_in_its_own_unit() -> None:
+    assert notice(ra=1, dec=2, ra_dec_error=30, ra_dec_error_units="arcmin").error_radius == 0.5
+    assert notice(ra=1, dec=2, ra_dec_error=[36, 18], ra_dec_error_units="arcsec").error_radius == 0.01
+    assert notice(ra=1, dec=2, ra_dec_error=36, ra_dec_error_units="parsec").error_radius is None

@@ -206,5 +206,8 @@ def test_a_field_that_makes_no_sense_is_refused(field: FieldOfView) -> None:
 def test_the_map_within_a_packet() -> None:
     assert embedded_skymap(b'{"superevent_id": "S1", "event": {"skymap": "U0lN"}}') == b"SIM"
     assert embedded_skymap(b'[{"healpix_file": "U0lN"}]') == b"SIM"
+    assert embedded_skymap(b'{"payload": {"content": {"healpix_file": "U0lN"}}}') == b"SIM"
+    assert embedded_skymap(b'{"localization": {"ra": 1, "dec": 2, "healpix_file": "U0lN"}}') == b"SIM"
+    assert embedded_skymap(b'{"localization": {"ra": 1, "dec": 2}, "healpix_file": 5}') is None
     assert embedded_skymap(b'{"superevent_id": "S1", "event": null}') is None
     assert embedded_skymap(b"<VOEvent/>") is None

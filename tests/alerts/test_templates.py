@@ -13,7 +13,7 @@ from pyros.alerts import Alert, parse
 from pyros.alerts.events import MapFacts
 from pyros.alerts.rules import templates
 from pyros.alerts.rules.circumstances import EventFacts
-from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types
+from pyros.alerts.rules.lint import never_fitting, unknown_notice_types, unknown_streams
 from pyros.alerts.rules.rules import Rules
 from pyros.errors import AlertError
 
@@ -109,7 +109,7 @@ def test_there_are_templates_for_twelve_kinds_of_team_and_all_are_tried(tmp_path
     assert len(templates.KINDS) == 12
     for kind in templates.KINDS:
         rules = load(kind, tmp_path)
-        lints = [each for lint in (misspelt_streams, never_fitting, unknown_notice_types) for each in lint(rules)]
+        lints = [each for lint in (unknown_streams, never_fitting, unknown_notice_types) for each in lint(rules)]
         assert lints == [], kind
         assert templates.purpose(kind).endswith("."), kind
 

@@ -113,7 +113,8 @@ def test_the_observatory_is_not_the_source() -> None:
         ("nan", "30", "0.1", None, None),
         ("", "30", "0.1", None, None),
         (" 12.5\n", "30", " 0.1 ", (12.5, 30.0), 0.1),
-        ("12:30:00", "30", "0.1", None, None),
+        ("12:30:00", "30", "0.1", (187.5, 30.0), 0.1),
+        ("12:60:00", "30", "0.1", None, None),
     ],
 )
 def test_positions_and_radii_that_mean_nothing(

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fastavro
 import msgspec
@@ -130,24 +130,79 @@ def test_voevents_json_and_what_is_neither(service: Any, start: Any, section: An
     assert status["kafka"]["gcn"]["trouble"] == ""
 
 
-def test_the_schema_of_a_bare_record_comes_as_its_key(service: Any, start: Any, section: Any) -> None:
-    """So Fink sends its livestream."""
+def bare_detection(number: int = 29) -> tuple[bytes, bytes]:
+    """Return a schema of Rubin's kind, and a record of it."""
     fields = [
         {"name": "diaSourceId", "type": "long"},
         {"name": "diaSource", "type": {"type": "map", "values": "double"}},
     ]
     schema = {"type": "record", "name": "alert", "fields": fields}
-    stream, key = io.BytesIO(), json.dumps(schema).encode()
-    fastavro.schemaless_writer(stream, schema, {"diaSourceId": 29, "diaSource": {"ra": 10.5, "dec": -43.5}})
+    stream, written = io.BytesIO(), json.dumps(schema).encode()
+    fastavro.schemaless_writer(stream, schema, {"diaSourceId": number, "diaSource": {"ra": 10.5, "dec": -43.5}})
+    return written, stream.getvalue()
+
+
+def test_the_schema_of_a_bare_record_comes_as_its_key(service: Any, start: Any, section: Any) -> None:
+    """So Fink sends its livestream."""
+    key, record = bare_detection()
     fink = service("fink_sn_lsst")
     broker = start(section(fink.address, topics="fink_sn_lsst"))
     wait_until(lambda: broker.said("receiving fink_sn_lsst"))
-    fink.produce("fink_sn_lsst", stream.getvalue(), stream.getvalue(), key=key)
+    fink.produce("fink_sn_lsst", record, record, key=key)
     fink.produce("fink_sn_lsst", notice(1), key=b"an object's name")
     wait_until(lambda: broker.count() == 2)
     packets = {alert.packet for alert in broker.outbox()}
-    assert packets == {container(key, stream.getvalue()), notice(1)}
-    assert parse(container(key, stream.getvalue())).target == (10.5, -43.5)
+    assert packets == {container(key, record), notice(1)}
+    assert parse(container(key, record)).target == (10.5, -43.5)
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """A registry that has one schema, 703."""
+
+    schema = b""
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        there = self.path == "/lsst/schemas/ids/703"
+        self.send_response(200 if there else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps({"schema": self.schema.decode()}).encode() if there else b"{}")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("way", ["schema", "schema_registry"])
+def test_the_schema_of_a_numbered_record_is_given_or_asked_for(
+    way: str, service: Any, start: Any, section: Any, tmp_path: Path
+) -> None:
+    """So Rubin sends its packets."""
+    schema, record = bare_detection()
+    _, other = bare_detection(30)
+    numbered = [b"\0" + number.to_bytes(4) + each for number, each in ((703, record), (704, other))]
+    Registry.schema, Registry.asked[:] = schema, []
+    (tmp_path / "lsst.avsc").write_bytes(schema)
+    rubin = service("lsst-alerts")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        registry = f"http://127.0.0.1:{server.server_port}/lsst/"
+        given = {"schema": str(tmp_path / "lsst.avsc"), "schema_registry": registry}[way]
+        broker = start(section(rubin.address, topics="lsst-alerts", **{way: given}))
+        wait_until(lambda: broker.said("receiving lsst-alerts"))
+        rubin.produce("lsst-alerts", numbered[0], numbered[1], notice(1))
+        wait_until(lambda: broker.count() + len(broker.rows("SELECT * FROM rejected")) == 3)
+        server.shutdown()
+        thread.join()
+    packets = {alert.packet for alert in broker.outbox()}
+    whole = {container(schema, record), notice(1)}
+    if way == "schema":
+        assert packets == {*whole, container(schema, other)}
+    else:
+        ((reason,),) = broker.rows("SELECT reason FROM rejected")
+        assert (packets, reason.partition(",")[0]) == (whole, "an Avro record of schema 704")
+        assert set(Registry.asked) == {"/lsst/schemas/ids/703", "/lsst/schemas/ids/704"}
 
 
 def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any, section: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,6 +78,11 @@ STREAMS: dict[str, tuple[bytes, Read]] = {
             "targets": [{"event_name": "ZTF30abc", **PLACE, "classification_scores": {"Type II": 0.875}}],
             "photometry": [{"event_name": "ZTF30abc", "mag": 18.25, "observation_start": "2030-05-06T06:00:00Z"}]}),
         Read("boom:ZTF30abc", more={"measured": {"magnitude": 18.25}, "classification": {"Type II": 0.875}}),
+    ),
+    "boom, two targets": (
+        gcn("boom/alert", mission="Boom", alert_datetime=WHEN["alert_datetime"], data={
+            "targets": [{"event_name": "ZTF30abc", **PLACE}, {"event_name": "ZTF30abd", "ra": 10.5, "dec": 3.0}]}),
+        Read("boom:b35463b8e4d48ec8", target=None, error_radius=None),
     ),
     "burstcube": (
         gcn("burstcube/alert", **PLACE, **WHEN, id=["300506297"], alert_type="initial", t90=2.25, rate_snr=7.5),
@@ -184,6 +190,32 @@ STREAMS: dict[str, tuple[bytes, Read]] = {
                     "classification": "SN", "gmag": 18.5}).encode(),
         Read("ztf:ZTF30aaaaaaa", error_radius=None, more={"classification": {"SN": 1.0}}),
     ),
+    "tns": (
+        json.dumps({"id_code": 200, "id_message": "OK", "data": {"received_data": {}, "reply": {
+            "objname": "2030abc", "name_prefix": "SN", "objid": 152341, "ra": "08:02:00.00", "dec": "-30:15:00.0",
+            "radeg": 120.5, "decdeg": -30.25, "discoverydate": "2030-05-06 07:08:09.500", "discoverymag": 18.25,
+            "object_type": {"id": 3, "name": "SN Ia"}, "internal_names": "ZTF30abcdefg, ATLAS30xyz"}}}).encode(),
+        Read("tns:2030abc", error_radius=None, more={
+            "measured": {"magnitude": 18.25}, "classification": {"SN Ia": 1.0}, "related": ("ztf:ZTF30abcdefg",)}),
+    ),
+    "tns, sexagesimal": (
+        json.dumps({"objname": "AT 2030abc", "ra": "08:02:00.00", "dec": "-30:15:00.0", "discoverymag": "18.25",
+                    "discoverydate": "2030-05-06 07:08:09.500", "object_type": {"id": None, "name": None}}).encode(),
+        Read("tns:2030abc", error_radius=None, more={"measured": {"magnitude": 18.25}, "classification": {}}),
+    ),
+    "antares": (
+        json.dumps({"locus_id": "ANT2030abc", "ra": 120.5, "dec": -30.25, "tags": ["extragalactic"], "catalogs": [],
+                    "properties": {"ztf_object_id": "ZTF30abcdefg", "newest_alert_id": "ztf_candidate:29",
+                                   "newest_alert_magnitude": 18.5, "newest_alert_observation_time": 62627.5}}).encode(),
+        Read("ztf:ZTF30abcdefg", error_radius=None, more={
+            "measured": {"magnitude": 18.5}, "id": "ztf.alert:ZTF30abcdefg:ztf_candidate:29", "known_source": False}),
+    ),
+    "antares, its api": (
+        json.dumps({"data": {"type": "locus", "id": "ANT2030abc", "attributes": {
+            "ra": 120.5, "dec": -30.25, "tags": [], "properties": {
+                "survey": {"lsst": {"dia_object_id": ["77"], "ss_object_id": ["8"]}}}}}}).encode(),
+        Read("lsst:77", error_radius=None, more={"known_source": True}),
+    ),
     "scimma": (
         b'{"format": "json", "content": ' + gcn("chime/frb", **PLACE, **WHEN, id="427325191") + b"}",
         Read("chime:427325191"),
@@ -216,6 +248,7 @@ UNREADABLE: dict[str, bytes] = {
     "a bomb": b'<!DOCTYPE a [<!ENTITY a "aa">]><a>&a;</a>',
     "gzip": b"\x1f\x8b\x08\0rest",
     "a number of a schema": b"\0\0\0\x02\xbfrest",
+    "bson of antares": zlib.compress(b"\x05\0\0\0\0"),
     "another text": b"TITLE: my thesis\n",
     "a list": b'[{"id": 1}, {"id": 2}]',
     "half of an object": b'{"id": ',

@@ -54,7 +54,7 @@ def test_every_mistake_is_told_and_no_secret(configuration: Configuration) -> No
         "[kafka x] silence: '-1' is not a positive number",
         "[kafka x] heartbeat: 'a.*' is not one topic",
         "[kafka x] colour: unknown key (known here: servers, topics, group, start, login, user, secret, token_url,"
-        " scope, tls, ca, heartbeat, silence, gate, schema, librdkafka....)",
+        " scope, tls, ca, heartbeat, silence, gate, schema, schema_registry, librdkafka....)",
     ]
 
 

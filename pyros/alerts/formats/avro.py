@@ -28,6 +28,7 @@ _MAX_NODES = 20_000
 """Types in a schema where each use of a named one counts; Rubin's schema has about 1,000."""
 _MAX_DEPTH = 32
 _SYNC_BYTES = 16
+_FRAME_BYTES = 5
 _HEADER = {
     "type": "record",
     "name": "header",
@@ -63,11 +64,30 @@ def read_avro(packet: bytes) -> Any:
         more = len(packet) - len(MAGIC) - stream.tell() > _SYNC_BYTES
         if block["count"] != 1 or more:
             raise AlertError("an Avro file of none or several records: a packet is one notice")
-        return decode(io.BytesIO(_unpacked(block["data"], meta.get("avro.codec", b"null"))), schema)
+        data = _unpacked(block["data"], meta.get("avro.codec", b"null"))
+        stream = io.BytesIO(data)
+        record = decode(stream, schema)
+        if stream.tell() != len(data):
+            raise AlertError("the Avro record is not of the schema that came with it: it has more bytes")
+        return record
     except AlertError:
         raise
     except Exception as error:  # fastavro raises whatever the damage leads to
         raise AlertError(f"not Avro: {type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
+
+
+def number_of_schema(packet: bytes) -> int | None:
+    """Return the number that a packet of a registry names its schema by (Rubin's); None for other packets.
+
+    Confluent's wire format: a zero, the number in four bytes, the record.
+    """
+    framed = len(packet) > _FRAME_BYTES and packet[:1] == b"\0" and any(packet[1:_FRAME_BYTES])
+    return int.from_bytes(packet[1:_FRAME_BYTES]) if framed else None
+
+
+def record_of(packet: bytes) -> bytes:
+    """Return the bare record of a packet that has a `number_of_schema`."""
+    return packet[_FRAME_BYTES:]
 
 
 def container(schema: bytes | None, record: bytes) -> bytes:

@@ -27,8 +27,10 @@ MAX_BYTES = 64 * 1024 * 1024
 _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
 """Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
 _NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
-_ENVELOPES = ("content", "data", "payload", "message", "notice")
-"""Fields in which services put a packet as its author made it (SCiMMA's hop client, Kafka Connect), one in another."""
+_ENVELOPES = ("content", "data", "payload", "message", "notice", "reply")
+"""Fields in which services put a packet as its author made it (SCiMMA's hop client, Kafka Connect, TNS's API), one in
+another."""
+_MAX_TARGETS = 100
 _MAX_ENVELOPES = 3
 _HERMES = frozenset({"title", "submitter", "message_text"})
 _TOPIC = re.compile(r"gcn\.notices\.([a-z0-9_]+)\..+")
@@ -72,6 +74,15 @@ def read_json(packet: bytes) -> Any:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
 
 
+def targets_of(notice: Any) -> list[Any]:
+    """Return a notice as one of each of its targets, which are events of their own (BOOM); any other as it is."""
+    data = notice.get("data") if isinstance(notice, dict) else None
+    targets = data.get("targets") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(targets, list) or len(targets) < 2 or notice.keys() >= _HERMES:
+        return [notice]
+    return [{**notice, "data": {**data, "targets": [each]}} for each in targets[:_MAX_TARGETS]]
+
+
 def parse_notice(notice: Any, topic: str) -> Alert:
     """Make an `Alert` of a decoded notice: of JSON, or of an Avro record with the same fields.
 
@@ -106,6 +117,21 @@ def parse_notice(notice: Any, topic: str) -> Alert:
     return _notice(notice, topic)
 
 
+def map_within(notice: Any) -> object:
+    """Return the sky map that a decoded notice carries, base64 or bytes; None where there is none."""
+    if isinstance(notice, list) and len(notice) == 1:
+        notice = notice[0]
+    for _ in range(_MAX_ENVELOPES + 1):
+        if not isinstance(notice, dict):
+            return None
+        event = notice.get("event")
+        found = event.get("skymap") if isinstance(event, dict) else None
+        if found := found or localization.find_target(notice).get("healpix_file") or notice.get("healpix_file"):
+            return found if isinstance(found, str | bytes) else None
+        notice = _enveloped(notice)
+    return None
+
+
 def _decode(packet: bytes) -> Any:
     """Decode JSON, also with ``NaN`` and ``Infinity``, which Python and others write, and which become null."""
     try:
@@ -136,6 +162,7 @@ def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
         return parse_voevent_json(inner)
     if "ivorn" in notice and "role" in notice:
         return parse_voevent_json(notice)
+    notice = surveys.in_words_of_ztf(notice)
     survey = surveys.of_notice(notice)
     return surveys.parse_detection(notice, survey) if survey else None
 

@@ -7,7 +7,7 @@ GCN's unified schema (https://gcn.nasa.gov/docs/schema, core/Localization) write
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pyros.alerts.formats import values
 from pyros.alerts.formats.streams import Stream
@@ -22,6 +22,9 @@ _SIZES = (
     *("position_a_error", "semi_major"),
 )
 """Error radii in degrees as earlier schemas called them."""
+_FRAMES = ("frame", "coordinate_frame", "coordinate_system", "coord_system", "coord_system_id", "equinox")
+"""Fields that say what the coordinates are of, where a packet has such."""
+_NOT_ICRS = re.compile(r"(?i).*(?:1950|fk4|gal|ecl|alt.?az|horiz|itrs|cirs|jnow|apparent|date)")
 _FITS = re.compile(r".*\.fits?(?:\.gz|\.fz)?(?:,\d+)?", re.IGNORECASE)
 
 
@@ -64,7 +67,26 @@ def find_skymap(target: dict[str, Any]) -> str | None:
 
 
 def _position(target: dict[str, Any], ra: str, dec: str) -> Position | None:
-    return values.position(values.number(target.get(ra)), values.number(target.get(dec)))
+    """Read a position; None where the packet says that it is of another frame than ICRS, or of an unknown unit."""
+    if any(_NOT_ICRS.match(str(target[name])[:40]) for name in _FRAMES if name in target):
+        return None
+    if "2000" not in str(target.get("equinox") or "2000"):
+        return None
+    return values.position(_axis(target, ra, "ra"), _axis(target, dec, "dec"))
+
+
+def _axis(target: dict[str, Any], name: str, which: Literal["ra", "dec"]) -> float | None:
+    plain = values.number(target.get(name))
+    if plain is None:
+        return values.axis(target.get(name), which)
+    size = _unit(target, name, hours=which == "ra")
+    return None if size is None else plain * size
+
+
+def _unit(target: dict[str, Any], name: str, *, hours: bool = False) -> float | None:
+    """Return in degrees the unit that stands beside a field, degrees where none does (as in GCN's schema)."""
+    said = target.get(f"{name}_units") or target.get(f"{name}_unit")
+    return 1.0 if not said else values.angle(said, hours=hours) if isinstance(said, str) else None
 
 
 def _error(target: dict[str, Any], place: Position) -> float | None:
@@ -74,7 +96,9 @@ def _error(target: dict[str, Any], place: Position) -> float | None:
         error = target.get("error")
         given = [target.get(name) for name in _SIZES]
         given += [error.get("radius")] if isinstance(error, dict) else []
-    sizes = [values.radius(size) for each in given for size in (_sides(each) if isinstance(each, list) else [each])]
+    unit = _unit(target, "ra_dec_error")
+    numbers = (values.number(size) for each in given for size in (_sides(each) if isinstance(each, list) else [each]))
+    sizes = [values.radius(size * unit) for size in numbers if size is not None and unit is not None]
     known = [size for size in sizes if size is not None]
     if known:
         return max(known)

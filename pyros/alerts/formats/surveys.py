@@ -1,4 +1,4 @@
-"""Alerts of optical surveys as their brokers write them in JSON, to `Alert`: Rubin's and ZTF's packets, and BOOM's.
+"""Alerts of optical surveys as their brokers write them in JSON, to `Alert`: Rubin's, ZTF's, ANTARES's and TNS's.
 
 Rubin's alerts (https://sdm-schemas.lsst.io) have ``diaSource`` and ``diaObject``, ZTF's
 (https://github.com/ZwickyTransientFacility/ztf-avro-alert) ``candidate``; what a broker passes on often has the same
@@ -8,6 +8,7 @@ names at the top. Each is a detection of an object, which is the event: there ar
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -89,6 +90,8 @@ SURVEYS = (
 )
 
 
+NAMES = frozenset({"lsst", "ztf", "tns", "antares_broker"})
+"""Streams of surveys."""
 _NEAR = 5.0
 """Arcseconds within which a detection is of the known object of the Solar System (Fink's "asteroid catcher")."""
 _CLASSES = (
@@ -112,6 +115,60 @@ CLASS_FIELDS = (*_CLASSES, *_SCORES)
 """Fields that say of what class a broker takes the object for."""
 
 
+_TNS = frozenset({"objname", "discoverydate"})
+_TNS_PREFIX = re.compile(r"(?:AT|SN|TDE)[ _]?(?=\d{4})")
+"""What stands before an object's name changes when it is classified."""
+_NAMED_BY = {"ZTF": "ztf", "Gaia": "gaia", "ASASSN-": "asassn"}
+"""How the names of objects of other streams begin, as TNS lists them."""
+_ANTARES = frozenset({"ra", "dec", "properties", "tags"})
+_ANTARES_NAMES = (
+    ("ztf", "survey.ztf.id"),
+    ("ztf", "ztf_object_id"),
+    ("lsst", "survey.lsst.dia_object_id"),
+    ("lsst", "survey.lsst.ss_object_id"),
+)
+_ANTARES_KNOWN = ("survey.ztf.ssnamenr", "ztf_ssnamenr", "survey.lsst.ss_object_id")
+
+
+def in_words_of_ztf(notice: dict[str, Any]) -> dict[str, Any]:
+    """Write an object of TNS, or a locus of ANTARES, with the fields of ZTF's packets; return others as they are.
+
+    https://www.wis-tns.org/content/tns-getting-started; https://nsf-noirlab.gitlab.io/csdc/antares/client. The event is
+    the survey's object, whichever broker tells of it.
+    """
+    if notice.keys() >= _TNS:
+        place = {"ra": notice.get("radeg", notice.get("ra")), "dec": notice.get("decdeg", notice.get("dec"))}
+        return {
+            "survey": "tns",
+            "objectId": _TNS_PREFIX.sub("", _text(notice["objname"])),
+            "candid": None,
+            "candidate": {**place, "jd": notice["discoverydate"], "mag": notice.get("discoverymag")},
+            "classification": _at(notice, "object_type.name"),
+            "internal_names": notice.get("internal_names"),
+        }
+    inner = notice.get("attributes")
+    locus = {"id": notice.get("id"), **inner} if isinstance(inner, dict) else notice
+    found = locus.get("properties")
+    if not isinstance(found, dict) or not locus.keys() >= _ANTARES:
+        return notice
+    names = ((survey, _text(_only(_at(found, path)))) for survey, path in _ANTARES_NAMES)
+    known = any(_text(_only(_at(found, path))) not in {"", "null"} for path in _ANTARES_KNOWN)
+    own = _text(locus.get("locus_id")) or _text(locus.get("id"))
+    survey, name = next((each for each in names if each[1]), ("antares_broker", own))
+    return {
+        "survey": survey,
+        "objectId": name,
+        "candid": found.get("newest_alert_id"),
+        "candidate": {
+            "ra": locus["ra"],
+            "dec": locus["dec"],
+            "jd": found.get("newest_alert_observation_time"),
+            "mag": found.get("newest_alert_magnitude"),
+            "ssdistnr": 0.0 if known else None,
+        },
+    }
+
+
 def of_notice(notice: dict[str, Any]) -> Survey | None:
     """Return the survey whose shape a notice has, if any."""
     return next((survey for survey in SURVEYS if survey.marks <= notice.keys()), None)
@@ -125,8 +182,8 @@ def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
     stream = survey.name or _text(notice.get("survey")).lower() or letters.lower() or "survey"
     places = (notice if path == "" else _at(notice, path) for path in survey.places)
     place = next((each for each in places if isinstance(each, dict)), {})
-    ra, dec = (values.number(place.get(axis)) for axis in survey.axes)
-    target = values.position(ra, dec)
+    axes = [place.get(axis) for axis in survey.axes]
+    target = values.position(values.axis(axes[0], "ra"), values.axis(axes[1], "dec"))
     return Alert(
         stream=stream,
         id=f"{stream}.alert:{found}:{detection}",
@@ -139,6 +196,7 @@ def parse_detection(notice: dict[str, Any], survey: Survey) -> Alert:
         known_source=any(bool(_at(notice, path)) for path in survey.known) or _is_near(notice, survey),
         classification=_classes(notice),
         measured=measurements.of_candidate(place) or measurements.of_candidate(notice),
+        related=_related(notice),
     )
 
 
@@ -167,6 +225,18 @@ def _classes(notice: dict[str, Any]) -> dict[str, float]:
         if (probability := values.fraction(_at(notice, field))) is not None:
             found[name] = probability
     return found
+
+
+def _related(notice: dict[str, Any]) -> tuple[str, ...]:
+    """Return the keys of other streams' objects that TNS says are the same."""
+    names = (name.strip() for name in _text(notice.get("internal_names")).split(","))
+    found = ((stream, name) for name in names for begin, stream in _NAMED_BY.items() if name.startswith(begin))
+    return tuple(f"{stream}:{name}" for stream, name in found)
+
+
+def _only(value: object) -> object:
+    """Return the first of a list, or what is not a list."""
+    return (value[0] if value else None) if isinstance(value, list) else value
 
 
 def _at(notice: dict[str, Any], path: str) -> Any:

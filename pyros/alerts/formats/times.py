@@ -15,8 +15,16 @@ _ISO = re.compile(
     r"\s*(?:(?:UTC|UT|GMT)?\s*([+-]\d{2}(?::?\d{2})?)|(Z|UTC|UT|GMT|TAI|TT|TDB|TCB|GPS))?\s*",
     re.ASCII | re.IGNORECASE,
 )
+_LONGEST = 64
 _FARTHEST_ZONE = timedelta(hours=14)
 _JULIAN = re.compile(r"\s*(\d{5}|\d{7})(?:\.\d{1,12})?\s*", re.ASCII)
+_UNIX = re.compile(r"\s*([1-9]\d{9})(?:(\d{3})|(\.\d{1,12}))?\s*", re.ASCII)
+"""Seconds of Unix time, 2001 to 2286, with their fraction; or milliseconds."""
+_COMPACT = re.compile(r"([12]\d{3})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)((?:[.,]\d{1,30})?(?:Z|[+-]\d\d:?\d\d)?)", re.ASCII)
+"""ISO 8601's basic format."""
+_ORDINAL = re.compile(r"([12]\d{3})[-:](\d{3})[T: ](\d\d:\d\d:\d\d.{0,40})", re.ASCII)
+"""ISO 8601's day of the year, also with the colons of spacecraft (``2030:126:07:08:09``)."""
+_UNIX_ZERO = datetime(1970, 1, 1, tzinfo=UTC)
 _MJD_ZERO, _JD_MINUS_MJD = datetime(1858, 11, 17, tzinfo=UTC), 2_400_000.5
 _MJD_BELIEVED = (40_000.0, 90_000.0)
 """1968 to 2105: other numbers are no days of anything that sends alerts."""
@@ -29,7 +37,7 @@ _TCB_RATE = 1.550519768e-8
 
 
 def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
-    """Read an ISO 8601 date and time, or a (modified) Julian day, as UTC; None for others (``2016-01--3T...``).
+    """Read an ISO 8601 date and time, a (modified) Julian day or Unix seconds as UTC; None for ``2016-01--3T...``.
 
     Neither is day 0, nor a date alone: it tells no time.
 
@@ -41,9 +49,13 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
     """
     if text and (moment := _from_plain(text)) is not None:
         return moment if scale == "UTC" or text.endswith("Z") else _in_utc(moment, scale)
-    match = _ISO.fullmatch(text) if text and len(text) < 64 else None
-    if match is None:
-        return _from_julian(text, scale) if text and len(text) < 64 else None
+    if not text or len(text) >= _LONGEST:
+        return None
+    match = _ISO.fullmatch(_extended(text))
+    return _from_iso(match, scale) if match else _from_julian(text, scale) or _from_unix(text)
+
+
+def _from_iso(match: re.Match[str], scale: str) -> datetime | None:
     year, _, month, day, hour, minute, second, fraction, offset, word = match.groups()
     if len(year) == 2:  # GCN's oldest notation
         year = f"20{year}" if year < "70" else f"19{year}"
@@ -64,6 +76,18 @@ def parse_iso(text: str | None, scale: str = "UTC") -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment
+
+
+def _extended(text: str) -> str:
+    """Write a date in ISO 8601's other formats with month, day, hyphens and colons; return others as they are."""
+    if match := _COMPACT.fullmatch(text.strip()):
+        return "{}-{}-{}T{}:{}:{}{}".format(*match.groups())
+    match = _ORDINAL.fullmatch(text.strip())
+    if match is None:
+        return text
+    year, day, time = int(match[1]), int(match[2]), match[3]
+    date = datetime(year, 1, 1, tzinfo=UTC) + timedelta(days=day - 1)
+    return f"{date:%Y-%m-%d}T{time}" if date.year == year else text
 
 
 def _from_plain(text: str) -> datetime | None:
@@ -94,6 +118,14 @@ def _in_utc(moment: datetime, scale: str) -> datetime | None:
         return _TO_UTC[scale](moment) if scale in _TO_UTC else moment
     except (ValueError, OverflowError):
         return None
+
+
+def _from_unix(text: str) -> datetime | None:
+    match = _UNIX.fullmatch(text)
+    if match is None:
+        return None
+    micro = round(float(match[3] or 0) * 1_000_000) if match[3] else int(match[2] or 0) * 1_000
+    return _UNIX_ZERO + timedelta(seconds=int(match[1]), microseconds=micro)
 
 
 def _from_julian(text: str, scale: str) -> datetime | None:

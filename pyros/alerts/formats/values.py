@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Literal
+
+from pyros import coordinates
 
 SECONDS_PER_YEAR = 365.25 * 86_400
 _SECONDS = {
@@ -15,6 +18,14 @@ _SECONDS = {
 }
 _RATE = re.compile(r"(?:(?:1|events?)?\s*(?:/|per)\s*([a-z]+))|(?:([a-z]+)\s*(?:\^|\*\*)?\s*\(?-1\)?)")
 """``1/yr``, ``per year``, ``events/day``; ``yr^-1``, ``s-1``."""
+_ANGLES = {
+    **dict.fromkeys(("deg", "degree"), 1.0),
+    **dict.fromkeys(("rad", "radian"), math.degrees(1.0)),
+    **dict.fromkeys(("arcmin", "arcminute", "amin"), 1 / 60),
+    **dict.fromkeys(("arcsec", "arcsecond", "asec"), 1 / 3600),
+}
+"""Units of angles in degrees."""
+_HOURS = frozenset({"h", "hr", "hour", "hourangle"})
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0", "none", "null"})
 _NOTHING = re.compile(
     r"(?i)[-+]?0*(?:\.0*)?|-1(?:\.0*)?|-99+(?:\.0*)?|none|null|[-+]?(?:nan|inf(?:inity)?)|n/?a|unknown|tb[ad]"
@@ -22,6 +33,8 @@ _NOTHING = re.compile(
 )
 _POLE_RA = 192.85948
 _POLE_SINE, _POLE_COSINE = math.sin(math.radians(27.12825)), math.cos(math.radians(27.12825))
+MAX_COORDINATE = 64
+"""Characters of a coordinate in text."""
 WHOLE_SKY = 180.0
 """A circle of this radius in degrees is the whole sky: it says nothing about where the source is."""
 _SPANS = {
@@ -62,6 +75,13 @@ def span(unit: str) -> float | None:
     return _SPANS.get(word, _SPANS.get(word.removesuffix("s")))
 
 
+def angle(unit: str, *, hours: bool = False) -> float | None:
+    """Return the size in degrees of a unit of angles; of an hour where ``hours`` may be meant; None for others."""
+    word = unit.strip(" []").lower()[:20]
+    word = word if word == "h" else word.removesuffix("s")
+    return 15.0 if hours and word in _HOURS else _ANGLES.get(word)
+
+
 def truth(value: object) -> bool | None:
     """Read a mark: true, false, 1, 0, or such a word; None for everything else."""
     if isinstance(value, bool):
@@ -83,6 +103,23 @@ def hertz(value: object, unit: str) -> float | None:
     seconds = 1.0 if unit == "hz" else _SECONDS.get(match[1] or match[2]) if match else None
     result = number(value)
     return result / seconds if result is not None and seconds is not None and result >= 0 else None
+
+
+def axis(value: object, which: Literal["ra", "dec"]) -> float | None:
+    """Read a coordinate in degrees: a number, or a text that is one or sexagesimal (``12:34:56.7``, ``12h34m56.7s``).
+
+    A right ascension is in hours where it is sexagesimal, and never where it is a number alone.
+    """
+    result = number(value)
+    if result is not None or isinstance(value, bool):
+        return result
+    written = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if not isinstance(written, str) or not 0 < len(written) <= MAX_COORDINATE:
+        return None
+    try:
+        return coordinates.right_ascension(written) if which == "ra" else coordinates.declination(written)
+    except ValueError:
+        return None
 
 
 def position(ra: float | None, dec: float | None) -> tuple[float, float] | None:

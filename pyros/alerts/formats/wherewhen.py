@@ -8,24 +8,19 @@ time scales, intervals and offsets, and coordinate systems that are described in
 
 from __future__ import annotations
 
-import math
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from pyros.alerts.formats import values
 from pyros.alerts.formats.xml import child, descendant, text
 
-_UNITS = {"deg": 1.0, "degree": 1.0, "rad": math.degrees(1.0), "radian": math.degrees(1.0)}
-"""Units of a position in degrees; those of its axes are written ``deg-deg``. One in hours is not understood."""
-_SIZES = {
-    **_UNITS,
-    **dict.fromkeys(("arcmin", "arcminute", "amin"), 1 / 60),
-    **dict.fromkeys(("arcsec", "arcsecond", "asec"), 1 / 3600),
-}
-"""Units of an error radius in degrees; a radius in another one says nothing."""
+_SEXAGESIMAL = re.compile(r"hms|h:m:s|dms|d:m:s|sexagesimal")
+"""Units that say only that the coordinates are texts."""
+_LEAST = 1.0
+"""The smallest unit in degrees that a position is believed to be in."""
 _SECONDS = {"s": 1.0, "sec": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
 _MOMENTS = ("ISOTime", "MJDTime", "JDTime", "ISOTimeStart")
 """A date, a Julian day (STC), or when an interval begins (VOEvent 2.1): the first that there is."""
@@ -109,20 +104,27 @@ def _read(position: Any) -> tuple[float | None, float | None, float | None]:
     parts = _parts(position)
     value = parts.get("Value2", parts.get("Value3"))
     pair = _parts(value) if value is not None else {}
-    unit = _degrees(_said_unit(pair.get("C1"), value, position) or "deg")
-    if unit is None:
+    units = _degrees(_said_unit(pair.get("C1"), value, position) or "deg")
+    if units is None:
         return None, None, None
-    first, second = values.number(text(pair.get("C1"))), values.number(text(pair.get("C2")))
-    if first is None and second is None:
+    first, second = text(pair.get("C1")), text(pair.get("C2"))
+    if not first and not second:
         words = text(value).replace(",", " ").split()
-        if len(words) == 2:
-            first, second = values.number(words[0]), values.number(words[1])
+        if len(words) in {2, 6}:
+            half = len(words) // 2
+            first, second = " ".join(words[:half]), " ".join(words[half:])
     name1, name2 = text(parts.get("Name1")).lower(), text(parts.get("Name2")).lower()
     if name1.startswith(_DECLINATION) and name2.startswith(_RIGHT_ASCENSION):
         first, second = second, first
     elif not ((name1 or "ra").startswith(_RIGHT_ASCENSION) and (name2 or "dec").startswith(_DECLINATION)):
         return None, None, None
-    return _times(first, unit), _times(second, unit), _error(parts, unit)
+    return _axis(first, "ra", units[0]), _axis(second, "dec", units[1]), _error(parts, units[1] or 1.0)
+
+
+def _axis(written: str, which: Literal["ra", "dec"], unit: float | None) -> float | None:
+    """Read a coordinate: a number in its unit, or a sexagesimal text, which needs none."""
+    plain = values.number(written)
+    return values.axis(written, which) if plain is None else _times(plain, unit)
 
 
 def _parts(element: Any) -> dict[str, Any]:
@@ -136,10 +138,16 @@ def _parts(element: Any) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _degrees(unit: str) -> float | None:
-    """Return the size of a unit of both axes (``deg``, ``deg-deg``, ``deg deg Mpc``), where that is one."""
-    sizes = {_UNITS.get(word.removesuffix("s")) for word in re.split(r"[-\s,]+", unit)[:2]}
-    return sizes.pop() if len(sizes) == 1 else None
+def _degrees(unit: str) -> tuple[float | None, float | None] | None:
+    """Return the sizes of the units of RA and Dec (``deg``, ``deg-deg``, ``deg deg Mpc``, ``h-deg``).
+
+    A unit that is only of texts has no size. Hours for both, or what is no unit of an angle, is not understood.
+    """
+    if _SEXAGESIMAL.search(unit):
+        return None, None
+    words = re.split(r"[-\s,]+", unit)[:2]
+    ra, dec = values.angle(words[0], hours=len(words) == 2), values.angle(words[-1])
+    return None if ra is None or dec is None or min(ra, dec) < _LEAST else (ra, dec)
 
 
 def _said_unit(*elements: Any) -> str:
@@ -156,7 +164,7 @@ def _error(parts: dict[str, Any], unit: float) -> float | None:
     radius = values.number(text(element))
     if element is not None and radius is not None:
         word = _said_unit(element)
-        return _times(radius, _SIZES.get(word.removesuffix("s"))) if word else radius * unit
+        return _times(radius, values.angle(word)) if word else radius * unit
     error = parts.get("Error2", parts.get("Error3"))
     sizes = (
         [_size(axis, error, unit) for name, axis in _parts(error).items() if name != "C3"] if error is not None else []
@@ -166,7 +174,7 @@ def _error(parts: dict[str, Any], unit: float) -> float | None:
 
 def _size(axis: Any, error: Any, unit: float) -> float | None:
     word = _said_unit(axis, error)
-    return _times(values.number(text(axis)), _SIZES.get(word.removesuffix("s")) if word else unit)
+    return _times(values.number(text(axis)), values.angle(word) if word else unit)
 
 
 def _times(size: float | None, unit: float | None) -> float | None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pyros.alerts.formats.avro import MAGIC, MAX_UNPACKED_BYTES, checked_schema
+from pyros.alerts.formats.avro import MAGIC, MAX_UNPACKED_BYTES, checked_schema, number_of_schema, record_of
 from pyros.errors import AlertError
 
 _HEADER = {
@@ -25,8 +25,6 @@ _HEADER = {
     "fields": [{"name": "meta", "type": {"type": "map", "values": "bytes"}}],
 }
 _SYNC_BYTES = 16
-_CONFLUENT = b"\0"
-_CONFLUENT_BYTES = 5
 _MAX_LONG_BYTES = 10
 _MAX_SCHEMAS = 50
 
@@ -69,8 +67,8 @@ class Projection:
         Raises AlertError for what is no such packet; no other exception, whatever the bytes.
         """
         try:
-            if packet[:1] == _CONFLUENT and self._known is not None:
-                return self._decode(self._known, packet[_CONFLUENT_BYTES:])
+            if self._known is not None and number_of_schema(packet) is not None:
+                return self._decode(self._known, record_of(packet))
             if not packet.startswith(MAGIC):
                 raise AlertError("neither an Avro container nor a packet of a registry whose schema is given")
             cut, place = self._header(packet)

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from pyros.alerts.coincidences import MISSIONS
+from pyros.alerts.formats import surveys
 from pyros.alerts.formats.notices import NOTICES
 from pyros.alerts.formats.streams import BY_NAME
 from pyros.alerts.rules.backtest import Backtest
@@ -34,18 +35,33 @@ _TOLD_BY = {
 ask for; of other streams nothing is known."""
 
 
+_STREAMS = frozenset(
+    (
+        *BY_NAME,
+        *MISSIONS,
+        *surveys.NAMES,
+        "hermes",
+        "glowbug",
+        *(name.partition("_")[0].lower() for name in NOTICES.values()),
+    )
+)
+"""Streams that there are: those of tables, and authors of GCN's notices."""
+_AUTHORS_NAME = re.compile(r"[./*?\[]")
+"""What a name has that is no stream of a table: an author's, or a pattern for several."""
 _AUTHORS = frozenset(BY_NAME) - {"amon"}
 """Streams with which GCN's names of their notices begin; AMON's are those of its members."""
 
 
-def misspelt_streams(rules: Rules) -> Iterator[str]:
-    """Find streams that no table has, but one of nearly the same name."""
+def unknown_streams(rules: Rules) -> Iterator[str]:
+    """Find streams that no table has; they may be new, or misspelt.
+
+    What isn't in a table goes by its author's name, which has a dot or a slash (``voevent.example.org/surveys``).
+    """
     for rule in rules.rules:
         asked = [each for condition in rule.when for each in condition.flat() if each.name == "stream"]
         for word in (word for condition in asked for word in condition.wanted):
-            meant = _meant(word, BY_NAME)
-            if meant and word.lower() not in BY_NAME:
-                yield f"rule {rule.name!r} when.stream: PYROS knows no stream {word!r}{meant}"
+            if word.lower() not in _STREAMS and not _AUTHORS_NAME.search(word):
+                yield f"rule {rule.name!r} when.stream: PYROS knows no stream {word!r}{_meant(word, _STREAMS)}"
 
 
 def never_fitting(rules: Rules) -> Iterator[str]:

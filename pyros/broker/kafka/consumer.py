@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import confluent_kafka as ck
 from twisted.logger import Logger
 
-from pyros.alerts.formats.avro import container
 from pyros.broker.kafka.offsets import Offsets
+from pyros.broker.kafka.schemas import Schemas
 from pyros.clock import Clock
 from pyros.config import KafkaConfig
 
@@ -63,8 +63,11 @@ class Handlers(NamedTuple):
 class Consumer:
     """One thread and, one after the other, its librdkafka consumers."""
 
-    def __init__(self, clock: Clock, config: KafkaConfig, settings: dict[str, Any], handlers: Handlers) -> None:
+    def __init__(
+        self, clock: Clock, config: KafkaConfig, settings: dict[str, Any], handlers: Handlers, schemas: Schemas
+    ) -> None:
         self._clock, self._config, self._settings, self._handlers = clock, config, settings, handlers
+        self._schemas = schemas
         self._stopping = threading.Event()
         self._finished: SimpleQueue[KafkaPacket] = SimpleQueue()
         self.lag: int | None = None
@@ -124,6 +127,9 @@ class Consumer:
                 continue
             except ck.KafkaException as error:
                 self._handlers.trouble(error.args[0])
+            except OSError as error:  # of the registry of schemas
+                log.warn("kafka {name}: {reason}; trying again in {pause:.0f} s",
+                         name=self._config.name, reason=error, pause=RESTART)  # fmt: skip
             except Exception:
                 log.failure("alerts of the Kafka service {name} could not be taken", name=self._config.name)
             _close(consumer)
@@ -186,8 +192,7 @@ class Consumer:
         if value is None:
             offsets.finished(offset)
             return None
-        schema = message.key()
-        return KafkaPacket(offsets, offset, container(schema if isinstance(schema, bytes) else None, bytes(value)))
+        return KafkaPacket(offsets, offset, self._schemas.packet(message.key(), bytes(value)))
 
     def _is_full(self, more: int = 0, size: int = 0) -> bool:
         pending = sum(map(len, self._offsets.values()))

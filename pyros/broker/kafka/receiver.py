@@ -20,6 +20,7 @@ from pyros import messages
 from pyros.backoff import Backoff
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.kafka.consumer import Consumer, Handlers, KafkaPacket, matching
+from pyros.broker.kafka.schemas import Schemas
 from pyros.broker.packet import one_line
 from pyros.clock import Clock
 from pyros.config import KafkaConfig
@@ -80,7 +81,7 @@ class KafkaIntake:
             works=lambda: self._in_reactor(self._recovered),
             assigned=lambda topics: self._in_reactor(self._assigned, topics),
         )
-        self._consumer = Consumer(clock, config, self._settings(), handlers)
+        self._consumer = Consumer(clock, config, self._settings(), handlers, Schemas(config, path))
         self.source = f"kafka {config.name}"
         self._topics: list[str] = []
         self._missing = list(config.topics)

@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pyros.alerts import Alert
-from pyros.alerts import parse as parse_packet
+from pyros.alerts import Alert, parse_all
 from pyros.alerts.formats.gcn import MAX_BYTES
 from pyros.cli.common import JsonOption, complain, out, show
 from pyros.errors import AlertError
@@ -48,14 +47,14 @@ def parse(
     for heading in ("file", "event", "role", "kind", "notice", "time (UTC)", "ra", "dec", "error (deg)"):
         table.add_column(heading, no_wrap=True, justify="right" if heading in {"ra", "dec", "error (deg)"} else "left")
     for file in files:
-        found = _understood(file, topic)
-        failed |= "error" in found
-        if as_json:
-            out.file.write(json.dumps(found) + "\n")
-        elif "error" in found:
-            complain(f"{_shown(file)}: {found['error']}")
-        else:
-            table.add_row(*_row(found))
+        for found in _understood(file, topic):
+            failed |= "error" in found
+            if as_json:
+                out.file.write(json.dumps(found) + "\n")
+            elif "error" in found:
+                complain(f"{_shown(file)}: {found['error']}")
+            else:
+                table.add_row(*_row(found))
     if table.row_count:
         show(table)
     if failed:
@@ -100,13 +99,13 @@ def iso(moment: datetime | None) -> str | None:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
 
 
-def _understood(file: str, topic: str) -> dict[str, Any]:
+def _understood(file: str, topic: str) -> list[dict[str, Any]]:
     try:
-        return {"file": file, **facts(parse_packet(_read(file), topic=topic))}
+        return [{"file": file, **facts(alert)} for alert in parse_all(_read(file), topic=topic)]
     except AlertError as error:
-        return {"file": file, "error": str(error)}
+        return [{"file": file, "error": str(error)}]
     except OSError as error:
-        return {"file": file, "error": f"cannot be read: {error.strerror or error}"}
+        return [{"file": file, "error": f"cannot be read: {error.strerror or error}"}]
 
 
 def _read(file: str) -> bytes:

@@ -15,12 +15,12 @@ from pyros import messages
 from pyros.cli.clock import observatory_clock
 from pyros.cli.common import complain, looking, out
 from pyros.config import Config
+from pyros.coordinates import sexagesimal
 from pyros.errors import ConfigError, DeliveryError, PlanningError, PyrosError
 from pyros.instruments.interfaces import MAX_BINNING
 from pyros.messages import Exposures, Observation
 from pyros.planning import Site
 from pyros.planning.intake import simbad
-from pyros.planning.intake.coordinates import sexagesimal
 from pyros.planning.intake.draft import Drafts
 from pyros.planning.intake.names import NamedPosition, TargetNames
 from pyros.planning.intake.validation import Reviewer

@@ -14,9 +14,9 @@ from pyros import config as configuration
 from pyros.cli.common import ConfigOption, JsonOption, out
 from pyros.cli.common import show as show_table
 from pyros.cli.request.common import RequestDesk, exposures_words, scheduler_state
+from pyros.coordinates import sexagesimal
 from pyros.errors import PyrosError
 from pyros.messages import Observation
-from pyros.planning.intake.coordinates import sexagesimal
 from pyros.printable import instant
 from pyros.views.requests import how_it_stands
 

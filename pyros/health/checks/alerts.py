@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyros.alerts.rules.lint import misspelt_streams, never_fitting, unknown_notice_types
+from pyros.alerts.rules.lint import never_fitting, unknown_notice_types, unknown_streams
 from pyros.alerts.rules.rules import Rules
 from pyros.config import BROKER, NOWHERE
 from pyros.errors import ConfigError, JournalError
@@ -55,7 +55,7 @@ class AlertRulesCheck(HealthCheck):
             rules = Rules.load(self._path())
         except ConfigError:
             self.skipTest("the rules cannot be read")
-        doubts = [each for lint in (misspelt_streams, unknown_notice_types, never_fitting) for each in lint(rules)]
+        doubts = [each for lint in (unknown_streams, unknown_notice_types, never_fitting) for each in lint(rules)]
         if doubts:
             self.fail("; ".join(doubts))
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from pyros import coordinates
 from pyros.errors import ConfigError
-from pyros.planning.intake import coordinates
 
 LARGEST_FILE = 10_000_000
 """Bytes; a hundred thousand names."""

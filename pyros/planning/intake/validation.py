@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from pyros import coordinates
 from pyros.angles import mjd_of_unix
 from pyros.messages import Cadence, Constraints, Exposures, Observation, Orbit, Window
-from pyros.planning.intake import coordinates
 from pyros.planning.intake.draft import EXPOSURE_KEYS, EXPOSURE_WANTED, Draft, exposures
 from pyros.planning.intake.names import NamedPosition
 from pyros.prepared import prepared

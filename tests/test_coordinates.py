@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.planning.intake.coordinates import declination, position, right_ascension, sexagesimal
+from pyros.coordinates import declination, position, right_ascension, sexagesimal
 
 
 @pytest.mark.parametrize(
