@@ -41,7 +41,8 @@ class NightReporting:
         agent = self._agent
         if not self._wanted:
             return
-        done = self._worker.run(write_report, (str(agent.config.path), night), seconds=_REPORT_SECONDS)
+        job = (str(agent.config.path), night, agent.config.unit)
+        done = self._worker.run(write_report, job, seconds=_REPORT_SECONDS)
 
         def written(files: list[str]) -> None:
             agent.log.info("the night of {night}: {files}", night=night, files=" ".join(files))

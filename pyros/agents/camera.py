@@ -113,9 +113,7 @@ class CameraAgent(FiltersAgent):
     def work(self) -> None:
         self.site = Site.load(self.config.site)
         self.rotation = self.option("rotation", float, 0.0)
-        telescope = self.config.agents.get(self.TELESCOPE)
-        default = f"{self.config.name} telescope {self.section.unit}".strip()
-        self.telescope = telescope.options.get("name", default) if telescope else ""
+        self.telescope = self.config.telescope_name
         self.instrument = self.option("name", str, "")
         self.saturation = self.option("saturation", float, _SATURATION)
         self.compress = self.option("compress", yes_or_no, False)

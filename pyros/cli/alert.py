@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +66,7 @@ def alert(
             raise PyrosError(f"{error}; start the observatory first: pyros run --config {loaded.path}") from None
         out.print(f"{ivorn} is kept by the broker")
         if follow and loaded.telescopes:
-            out.print(f"there are several telescopes: pyros night --unit {shlex.quote(loaded.telescopes[0])} shows one")
+            out.print("there are several telescopes: pyros night shows what each does")
         if not follow or loaded.telescopes:
             return
         _tell_who_is_missing(loaded)

@@ -55,7 +55,7 @@ ConfigOption = Annotated[
 ]
 UnitOption = Annotated[
     str,
-    typer.Option("--unit", metavar="UNIT", help="Of several telescopes, the one to show.", show_default=False),
+    typer.Option("--unit", metavar="UNIT", help="Of several telescopes, this one alone.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, one object a line.")]
 
@@ -155,6 +155,12 @@ def load_unit(file: Path | None, unit: str) -> Config:
         there = ", ".join(units) or "one without a name"
         raise ConfigError([f"{config.path}: name the telescope with --unit (there are: {there})"])
     return config.seen_from(seen)
+
+
+def load_units(file: Path | None, unit: str) -> Config:
+    """Read the configuration as `load_unit` does, or, where there are several telescopes and none is named, whole."""
+    config = configuration.load(file)
+    return config if len(config.telescopes) > 1 and not unit else load_unit(file, unit)
 
 
 @contextmanager

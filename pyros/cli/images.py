@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, out, short, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, UnitOption, complain, err, load_units, out, short, show
 from pyros.errors import PyrosError
 from pyros.files import atomic_write
 from pyros.printable import instant
@@ -40,6 +40,7 @@ def find(
     until: Annotated[datetime | None, typer.Option(help="Exposed before this (UTC).")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="How many at most.")] = 50,
     after: Annotated[str, typer.Option(metavar="WORD", help="The next page: the word that the last one gave.")] = "",
+    unit: UnitOption = "",
     json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
@@ -52,12 +53,14 @@ def find(
     """
     from pyros.imagery.index import ImageQuery, find_images  # noqa: PLC0415  astropy takes a moment
 
+    loaded = load_units(config, unit)
     query = ImageQuery(
+        telescope=loaded.telescope_name if unit else "",
         cone=cone, filter=filter_, night=_night(night), event=event, observation=observation, object=target,
         type=kind.upper(), since=_unix(since), until=_unix(until), limit=limit, after=after,
     )  # fmt: skip
     try:
-        page = find_images(configuration.load(config), query)
+        page = find_images(loaded, query)
     except ValueError as error:
         raise PyrosError(str(error)) from None
     if json:

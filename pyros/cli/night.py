@@ -13,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import views
-from pyros.cli.common import ConfigOption, JsonOption, UnitOption, load_unit, out, show, signals_as_ctrl_c
+from pyros.cli.common import ConfigOption, JsonOption, UnitOption, load_units, out, show, signals_as_ctrl_c
 from pyros.clock import Deadline
 from pyros.planning.night_log import NightLine
 from pyros.printable import instant
 from pyros.views import ObservatoryFrame, Observed
 from pyros.views.events import short_name
 from pyros.views.night import NightState
+from pyros.views.plan import Tonight
 
 _LOOK_SECONDS = 0.2
 _REDRAW_SECONDS = 1.0
@@ -46,6 +47,7 @@ def night(
 ) -> None:
     """Show the state of the night and its plan, live, until Ctrl-C.
 
+    Of several telescopes each has its part, or --unit names the one to show.
     It reads the agents' journals: nobody is asked, and it works while the
     observatory is stopped, too. Where the output is no terminal it is shown
     once. With --json each line is a whole frame, a new one at every change.
@@ -54,8 +56,9 @@ def night(
       pyros night
       pyros night --once
       pyros night --once --json
+      pyros night --unit east
     """
-    observed = views.observed(load_unit(config, unit))
+    observed = views.observed(load_units(config, unit))
     try:
         with signals_as_ctrl_c():  # or the terminal keeps the picture
             _show(observed, once or not (out.is_terminal or as_json), as_json)
@@ -111,17 +114,21 @@ def show_frame(frame: ObservatoryFrame) -> None:
 
 def picture(frame: ObservatoryFrame) -> list[RenderableType]:
     """Return a frame for a terminal."""
-    parts: list[RenderableType] = [*_head(frame.night), Text(), *_plan(frame)]
+    night = frame.night
+    parts: list[RenderableType] = [Text.assemble((night.observatory, "bold"), f"  {instant(night.now)} UTC")]
+    parts += [*_telescope(night), *_whole(night)]
+    if not frame.telescopes:
+        parts += [Text(), *_plan(frame.plan)]
+    for each in frame.telescopes:
+        parts += [Text(), Text(each.unit, "bold"), *_telescope(each.night), *_plan(each.plan)]
     if frame.events:
         parts += [Text(), _events(frame)]
     return parts
 
 
-def _head(night: NightState) -> list[Text]:
-    lines = [
-        Text.assemble((night.observatory, "bold"), f"  {instant(night.now)} UTC"),
-        Text.assemble((f"{night.word:<14}", _STYLES.get(night.word, "bold")), night.text),
-    ]
+def _telescope(night: NightState) -> list[Text]:
+    """Return what a telescope has of its own."""
+    lines = [Text.assemble((f"{night.word:<14}", _STYLES.get(night.word, "bold")), night.text)]
     safety = night.safety
     word, style = _SAFETY[safety.safe]
     since = f" (since {instant(safety.since)})" if safety.since is not None and safety.safe is not None else ""
@@ -132,12 +139,17 @@ def _head(night: NightState) -> list[Text]:
     if (scope := night.telescope) is not None:
         where = f"ra {scope.ra:.4f} dec {scope.dec:+.4f}, altitude {scope.altitude:.1f}°"
         lines.append(Text(f"{'telescope':<14}{scope.state}: {where}"))
+    return lines
+
+
+def _whole(night: NightState) -> list[Text]:
+    """Return what is the whole observatory's."""
     agents = f"{night.up} of {len(night.agents)} run"
     if night.down and night.up:
         agents += f"; not running: {', '.join(night.down)}"
     if night.failed:
         agents += f"; {night.failed} failed messages (pyros messages failed)"
-    lines.append(Text(f"{'agents':<14}{agents}", "" if not night.down and not night.failed else "yellow"))
+    lines = [Text(f"{'agents':<14}{agents}", "" if not night.down and not night.failed else "yellow")]
     if night.hold is not None:
         lines.append(Text(f"{'HELD':<14}by {night.hold.who} since {instant(night.hold.when)}: {night.hold.why}", "red"))
     lines += [
@@ -147,8 +159,7 @@ def _head(night: NightState) -> list[Text]:
     return lines
 
 
-def _plan(frame: ObservatoryFrame) -> list[RenderableType]:
-    plan = frame.plan
+def _plan(plan: Tonight) -> list[RenderableType]:
     if plan.times is None:
         return [Text("no site, and so no night: [observatory] site names one")]
     times = plan.times

@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.table import Table
 
-from pyros.cli.common import ConfigOption, JsonOption, UnitOption, err, load_unit, looking, out, show
+from pyros.cli.common import ConfigOption, JsonOption, UnitOption, err, load_unit, load_units, looking, out, show
 from pyros.cli.request.common import RequestDesk, TimeoutOption, user
 from pyros.cli.request.importing import read_file
 from pyros.errors import PlanningError, PyrosError
@@ -57,6 +57,7 @@ def plan(
 
     Tonight and nights of the past are shown as the scheduler has planned and
     done them. A night to come is planned now, of the requests that there are.
+    Of several telescopes each has its plan, or --unit names the one to show.
 
     Examples:
       pyros plan
@@ -65,7 +66,19 @@ def plan(
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise typer.BadParameter(f"--picture: {picture} must end in .png")
-    desk = RequestDesk(load_unit(config, unit), timeout)
+    loaded = load_units(config, unit)
+    if len(loaded.telescopes) > 1 and picture is not None:
+        load_unit(config, unit)  # which asks for one
+    for each in [loaded.seen_from(name) for name in loaded.telescopes] or [loaded]:
+        if len(loaded.telescopes) > 1 and not as_json:
+            out.print(each.unit, style="bold")
+        _plan(RequestDesk(each, timeout), night, what_if, filter_, timezone, picture, as_json)
+
+
+def _plan(
+    desk: RequestDesk, night: str | None, what_if: Path | None, filter_: str, timezone: str | None,
+    picture: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     asked = _asked(desk, night)
     added: list[Observation] = []
     if what_if is not None:
@@ -81,7 +94,8 @@ def plan(
                 _, without = _planned(desk, asked, [])
     if as_json:
         for line in lines:
-            out.print(json.dumps(msgspec.to_builtins(line)))
+            own = {"unit": desk.config.unit} if desk.config.unit else {}
+            out.print(json.dumps(own | msgspec.to_builtins(line)))
     else:
         _show(desk, asked, lines)
         if without is not None:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from pyros import config as configuration
 from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, out
+from pyros.cli.common import ConfigOption, UnitOption, load_units, out
+from pyros.config import Config
 from pyros.errors import PyrosError
 from pyros.nights.render import as_markdown
 from pyros.nights.report import folder_of, gather, newest_night, write_report
@@ -25,10 +25,12 @@ def report(
         ),
     ] = "",
     write: Annotated[bool, typer.Option("--write", help="Write it into the data folder, as each morning.")] = False,
+    unit: UnitOption = "",
     config: ConfigOption = None,
 ) -> None:
     """Tell how a night went: what was planned and done, where the hours went, images, alerts, what to look at.
 
+    Of several telescopes each has its report, or --unit names the one to tell of.
     It is gathered from the journals, whether the observatory runs or not. Each
     morning it is written into the data folder, as Markdown and, with a picture
     of the altitudes, as HTML.
@@ -38,7 +40,12 @@ def report(
       pyros report 2026-11-29
       pyros report 2026-11-29 --write
     """  # fmt: skip
-    loaded = configuration.load(config)
+    loaded = load_units(config, unit)
+    for each in [loaded.seen_from(name) for name in loaded.telescopes] or [loaded]:
+        _report(each, night, write)
+
+
+def _report(loaded: Config, night: str, write: bool) -> None:
     if not night:
         night = newest_night(Site.load(loaded.required("site", "pyros report")), observatory_clock(loaded).time())
     try:
@@ -46,7 +53,7 @@ def report(
     except ValueError:
         raise PyrosError(f"{night!r} is no date; give one like 2026-11-29") from None
     if write:
-        for file in write_report((str(loaded.path), night)):
+        for file in write_report((str(loaded.path), night, loaded.unit)):
             out.print(file, soft_wrap=True)
         return
     out.print(as_markdown(gather(loaded, night)), markup=False, highlight=False, soft_wrap=True)

@@ -504,6 +504,13 @@ class Config(msgspec.Struct, frozen=True):
         units = (section.unit for section in self.agents.values() if section.kind == StandardAgents.TELESCOPE)
         return tuple(dict.fromkeys(unit for unit in units if unit))
 
+    @property
+    def telescope_name(self) -> str:
+        """What images call the unit's telescope (TELESCOP): ``option_name`` of its section; '' without one."""
+        section = self.agents.get(StandardAgents.TELESCOPE)
+        default = f"{self.name} telescope {self.unit}".strip()
+        return section.options.get("name", default) if section is not None else ""
+
     def peer(self, name: str) -> AgentConfig:
         """Where messages for an agent go, or for the broker; raises UnknownAgent as `agent` does."""
         if name == BROKER and self.broker is not None and self.broker.port is not None:

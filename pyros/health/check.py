@@ -13,6 +13,7 @@ import subprocess
 import threading
 import unittest
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -50,6 +51,12 @@ class HealthCheck(unittest.TestCase):
     group: ClassVar[str] = ""
     """The first part of the checks' names; by default the class's name in small letters."""
 
+    each: ClassVar[str] = ""
+    """A kind of agents: where there are several telescopes the check is made for each of them, as its unit sees the
+    observatory, and its name has the unit: ``camera east.temperature``."""
+    unit: str = ""
+    """The unit of the agent that it is made for."""
+
     observatory: Observatory
     """What is looked at; without one that of $PYROS_AGENT_CONFIG, or of the working directory."""
 
@@ -59,7 +66,7 @@ class HealthCheck(unittest.TestCase):
     def check_name(self) -> str:
         """The check's name: ``disk.space_for_images``."""
         group = self.group or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
-        return f"{group}.{self._testMethodName.removeprefix('test_')}"
+        return f"{f'{group} {self.unit}'.strip()}.{self._testMethodName.removeprefix('test_')}"
 
     @property
     def check_level(self) -> Level:
@@ -72,7 +79,10 @@ class HealthCheck(unittest.TestCase):
             self.observatory = default_observatory()
         ends = steady_seconds() + self.timeout
         for name in ("setUp", self._testMethodName, "tearDown"):
-            setattr(self, name, self._bounded(name, getattr(self, name), ends))
+            function = getattr(self, name)
+            if name == "setUp" and self.each and self.observatory.telescopes:
+                function = partial(self.skipTest, "each of several telescopes has its own: pyros doctor looks at them")
+            setattr(self, name, self._bounded(name, function, ends))
         return super().run(result)
 
     def _bounded(self, name: str, function: Callable[[], Any], ends: float) -> Callable[[], Any]:

@@ -60,11 +60,15 @@ class Figures:
         self.slew_seconds = 0.0
         """Their sum."""
         self._awaited: dict[str, _Awaited] = {}
-        self._decision = self._message = 0
+        self._decision = 0
         with observed.journal("alert_manager") as journal:
             self._decision = decisions.newest(journal) if journal is not None else 0
-        with observed.journal("camera") as journal:
-            self._message = journal.newest() if journal is not None else 0
+        self._telescopes = observed.telescopes or (observed,)
+        self._messages = [0] * len(self._telescopes)
+        """The last message of each one's camera that was looked at."""
+        for index, telescope in enumerate(self._telescopes):
+            with telescope.journal("camera") as journal:
+                self._messages[index] = journal.newest() if journal is not None else 0
 
     def catch_up(self) -> None:
         """Count what has come since."""
@@ -121,24 +125,28 @@ class Figures:
 
     def _look_for_slew(self, observation: str) -> None:
         awaited = self._awaited[observation]
-        with self._observed.journal("telescope") as journal:
-            if journal is not None:
-                after = journal.since(awaited.decided - 1.0)
-                told = journal.received_about(observation, messages.SLEW, after=after)
-                if told:
-                    seconds = max(0.0, told[-1][1] - awaited.came)
-                    self.slews[bisect_left(SLEW_BUCKETS, seconds)] += 1
-                    self.slew_seconds += seconds
-                    del self._awaited[observation]
+        told: list[float] = []
+        for telescope in self._telescopes:
+            with telescope.journal("telescope") as journal:
+                if journal is not None:
+                    after = journal.since(awaited.decided - 1.0)
+                    told += [row[1] for row in journal.received_about(observation, messages.SLEW, after=after)[-1:]]
+        if told:
+            seconds = max(0.0, min(told) - awaited.came)
+            self.slews[bisect_left(SLEW_BUCKETS, seconds)] += 1
+            self.slew_seconds += seconds
+            del self._awaited[observation]
         if observation in self._awaited and self._observed.time() - awaited.decided > SLEW_BUCKETS[-1]:
             del self._awaited[observation]
 
     def _exposures(self) -> None:
-        with self._observed.journal("camera") as journal:
-            for number, received in journal.received(after=self._message, last=_AT_ONCE) if journal is not None else ():
-                self._message = max(self._message, number)
-                if received.name == messages.EXPOSE and received.error is None:
-                    self._count_image(received.payload)
+        for index, telescope in enumerate(self._telescopes):
+            after = self._messages[index]
+            with telescope.journal("camera") as journal:
+                for number, received in journal.received(after=after, last=_AT_ONCE) if journal is not None else ():
+                    self._messages[index] = max(self._messages[index], number)
+                    if received.name == messages.EXPOSE and received.error is None:
+                        self._count_image(received.payload)
 
     def _count_image(self, payload: bytes) -> None:
         try:

@@ -8,7 +8,7 @@ prometheus-client, of the extra [console].
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pyros import __version__
@@ -17,9 +17,10 @@ from pyros.health.figures import Figures
 from pyros.health.report import Report, Verdict
 from pyros.jobs.ledger import LedgerReader
 from pyros.jobs.names import queues
+from pyros.messages import WeatherReading
 from pyros.views import Observed
 from pyros.views.devices import devices
-from pyros.views.night import state
+from pyros.views.night import DomeView, several, state
 from pyros.views.states import Monitoring
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -60,17 +61,28 @@ def _families(observed: Observed, report: Report | None) -> Iterator[Any]:
                 family.add_metric(values, value)
         return family
 
-    night, monitoring = state(observed), observed.state("monitoring", Monitoring)
+    nights = {each.config.unit: state(each) for each in observed.telescopes}
+    night = several(observed, nights)
+    monitorings = [each.state("monitoring", Monitoring) for each in observed.telescopes or (observed,)]
+
+    def each_gauge(name: str, text: str, values: Iterable[float | None]) -> Any:
+        """Return what each of several telescopes has, by its unit; of one without that label."""
+        units: list[tuple[str, ...]] = [(unit,) for unit in nights] or [()]
+        rows = zip(units, values, strict=True)
+        return gauge(name, text, rows, *("unit",) * bool(nights))
+
+    def weather_gauge(name: str, text: str, value: Callable[[WeatherReading], float | None]) -> Any:
+        return each_gauge(name, text, [value(each.last) if each.last is not None else None for each in monitorings])
+
     yield gauge("build_info", "The version that runs.", [((__version__, observed.config.name), 1.0)],
                 "version", "observatory")  # fmt: skip
-    yield gauge(
-        "safe", "Whether it is safe to be open; no sample where nobody knows.", [((), _flag(night.safety.safe))]
-    )
+    yield each_gauge("safe", "Whether it is safe to be open; no sample where nobody knows.",
+                     [_flag(each.safety.safe) for each in nights.values() or (night,)])  # fmt: skip
     yield gauge("held", "Whether somebody holds the observatory.", [((), float(night.hold is not None))])
-    if night.dome is not None:
-        known = night.dome.state not in ("unknown", "error")
-        opened = float(night.dome.state not in ("closed", "parked")) if known else None
-        yield gauge("dome_open", "Whether the dome is not closed; no sample where nobody knows.", [((), opened)])
+    domes = [each.dome for each in nights.values() or (night,)]
+    if any(domes):
+        yield each_gauge("dome_open", "Whether the dome is not closed; no sample where nobody knows.",
+                         [_is_open(each) for each in domes])  # fmt: skip
     yield gauge("alarms", "Alarms that stand.", [((), float(len(night.alarms)))])
     agents = night.agents
     yield gauge("agent_up", "Whether the agent runs.", [((each.name,), _flag(each.up)) for each in agents], "agent")
@@ -91,18 +103,20 @@ def _families(observed: Observed, report: Report | None) -> Iterator[Any]:
                 [((each.name,), _flag(each.connected)) for each in instruments], "instrument")  # fmt: skip
     yield gauge("instrument_heard_timestamp_seconds", "When it was last measured what the instrument does, Unix time.",
                 [((each.name,), each.said) for each in instruments], "instrument")  # fmt: skip
-    reading = monitoring.last
-    if reading is not None:
-        yield gauge("weather_temperature_celsius", "Temperature of the air.", [((), reading.temperature)])
-        yield gauge("weather_humidity_ratio", "Relative humidity, 0 to 1.", [((), _scaled(reading.humidity, 0.01))])
-        yield gauge("weather_wind_meters_per_second", "Mean wind.", [((), reading.wind)])
-        yield gauge("weather_gust_meters_per_second", "Gusts.", [((), reading.gust)])
-        yield gauge("weather_pressure_pascals", "Pressure of the air.", [((), _scaled(reading.pressure, 100.0))])
-        yield gauge("weather_cloud_ratio", "Share of the sky that is cloudy, 0 to 1.", [((), reading.cloud)])
-        yield gauge("weather_rain", "Whether it rains.", [((), _flag(reading.rain))])
-    if monitoring.last_image is not None:
-        yield gauge("image_fwhm_arcseconds", "Full width at half maximum of the last image's stars.",
-                    [((), monitoring.last_image.fwhm)])  # fmt: skip
+    if any(each.last is not None for each in monitorings):
+        yield weather_gauge("weather_temperature_celsius", "Temperature of the air.", lambda it: it.temperature)
+        yield weather_gauge(
+            "weather_humidity_ratio", "Relative humidity, 0 to 1.", lambda it: _scaled(it.humidity, 0.01)
+        )
+        yield weather_gauge("weather_wind_meters_per_second", "Mean wind.", lambda it: it.wind)
+        yield weather_gauge("weather_gust_meters_per_second", "Gusts.", lambda it: it.gust)
+        yield weather_gauge("weather_pressure_pascals", "Pressure of the air.", lambda it: _scaled(it.pressure, 100.0))
+        yield weather_gauge("weather_cloud_ratio", "Share of the sky that is cloudy, 0 to 1.", lambda it: it.cloud)
+        yield weather_gauge("weather_rain", "Whether it rains.", lambda it: _flag(it.rain))
+    images = [each.last_image for each in monitorings]
+    if any(images):
+        yield each_gauge("image_fwhm_arcseconds", "Full width at half maximum of the last image's stars.",
+                         [each.fwhm if each is not None else None for each in images])  # fmt: skip
     if observed.config.data.exists():
         free = shutil.disk_usage(observed.config.data).free
         yield gauge("disk_free_bytes", "Free space of the data folder's disk.", [((), float(free))])
@@ -131,6 +145,12 @@ def _jobs(observed: Observed) -> Iterator[tuple[tuple[str, ...], float]]:
             continue
         finally:
             reader.close()
+
+
+def _is_open(dome: DomeView | None) -> float | None:
+    if dome is None or dome.state in ("unknown", "error"):
+        return None
+    return float(dome.state not in ("closed", "parked"))
 
 
 def _flag(value: bool | None) -> float | None:

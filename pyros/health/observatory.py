@@ -22,9 +22,11 @@ ASK_SECONDS = 2.0
 class Observatory:
     """One look at an observatory. Any thread; what was read once is not read again."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, observed: Observed, whole: Observatory | None = None) -> None:
+        """``whole``: the look of which this is one telescope's part."""
         self.observed = observed
         """The views' way into it."""
+        self._whole = whole
         self._lock = threading.Lock()
         self._asked: dict[str, dict[str, Any]] | None = None
 
@@ -37,6 +39,30 @@ class Observatory:
     def now(self) -> float:
         """The observatory's time, Unix seconds."""
         return self.observed.time()
+
+    @cached_property
+    def telescopes(self) -> tuple[Observatory, ...]:
+        """The same look as the unit of each of several telescopes sees it; () where there is one."""
+        return tuple(Observatory(each, self) for each in self.observed.telescopes)
+
+    def each(self, kind: str) -> list[tuple[str, Observatory]]:
+        """Return the unit of each agent of a kind, and the look in which that agent is called by its kind.
+
+        An instrument that telescopes share is looked at by the one that monitors it. Where there is one telescope: '',
+        and this look, whether it has such an agent or not.
+        """
+        if not self.telescopes:
+            return [("", self)]
+        looks = {look.config.unit: look for look in self.telescopes}
+        found = []
+        for section in self.config.agents.values():
+            if section.kind == kind:
+                unit = section.unit
+                if unit not in looks:
+                    unit = self.config.agents[self.config.monitored(section)[0]].unit
+                if looks[unit].config.agents[kind].name == section.name:
+                    found.append((section.unit, looks[unit]))
+        return found
 
     @cached_property
     def night(self) -> NightState:
@@ -67,6 +93,8 @@ class Observatory:
 
         Of one that doesn't answer ``up`` is False, and ``reason`` says why.
         """
+        if self._whole is not None:
+            return self._whole.asked()
         with self._lock:
             if self._asked is None:
                 self._asked = {line["agent"]: line for line in ask_all(self.config, ASK_SECONDS)}

@@ -71,9 +71,12 @@ class Doctor:
 
 
 def _cases(of: type[HealthCheck], observatory: Observatory) -> list[HealthCheck]:
-    cases = [of(name) for name in unittest.defaultTestLoader.getTestCaseNames(of)]
-    for case in cases:
-        case.observatory = observatory
+    cases = []
+    for unit, seen in observatory.each(of.each) if of.each else (("", observatory),):
+        for name in unittest.defaultTestLoader.getTestCaseNames(of):
+            case = of(name)
+            case.unit, case.observatory = unit, seen
+            cases.append(case)
     return cases
 
 

@@ -74,6 +74,8 @@ class ImageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The target's name."""
     type: str = ""
     """LIGHT, BIAS, DARK or FLAT."""
+    telescope: str = ""
+    """The telescope's name; without an index of its own, since each has many of the images."""
     since: float | None = None
     """Exposed at or after this, Unix seconds."""
     until: float | None = None
@@ -284,7 +286,7 @@ def find_images(config: Config, query: ImageQuery) -> FoundImages:
 
 def _conditions(query: ImageQuery) -> tuple[list[str], list[Any]]:
     conditions, values = [], list[Any]()
-    for key in _KEYS:
+    for key in (*_KEYS, "telescope"):
         if value := getattr(query, key):
             conditions.append(f"{key} = ?")
             values.append(value)

@@ -66,7 +66,7 @@ def as_html(report: NightReport, site: Site) -> str:
 
 
 def _title(report: NightReport) -> str:
-    return f"{report.observatory}: the night of {report.night}"
+    return f"{report.observatory}{report.unit and f', {report.unit}'}: the night of {report.night}"
 
 
 def _summary(report: NightReport) -> str:

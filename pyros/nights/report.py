@@ -89,6 +89,8 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
     """The observatory's name."""
     site: str
     """The site's name."""
+    unit: str = ""
+    """Of several telescopes, the unit of the one that it tells of."""
     night: str
     """The date of its evening at the site."""
     sunset: float
@@ -183,7 +185,7 @@ def gather(config: Config, night: str, now: float | None = None) -> NightReport:
         alerts = tuple(_alert(journal, lines, when, each) for when, each in heard if isinstance(each, AlertDecided))
     weather = spans_of([line for line in lines if line.what == "weather"], end)
     return NightReport(
-        observatory=config.name, site=site.name, night=night, sunset=times.sunset, sunrise=sunrise,
+        observatory=config.name, unit=config.unit, site=site.name, night=night, sunset=times.sunset, sunrise=sunrise,
         dusk=times.dusk, dawn=times.dawn, until=until,
         requests=tuple(requests),
         spans=spans_of([line for line in lines if line.what == "state"], end),
@@ -279,19 +281,19 @@ def newest_night(site: Site, now: float) -> str:
 
 
 def folder_of(config: Config) -> Path:
-    """Return the folder of the reports."""
-    return config.data / "nights"
+    """Return the folder of the reports: of several telescopes each has one in that of the whole."""
+    return config.data / "nights" / config.unit
 
 
-def write_report(job: tuple[str, str]) -> list[str]:
-    """Write a night's report as Markdown and HTML; ``job`` is the configuration's path and the night.
+def write_report(job: tuple[str, str, str]) -> list[str]:
+    """Write a night's report as Markdown and HTML; ``job`` is the configuration's path, the night and a unit.
 
     Returns the files' paths. Raises ConfigError or OSError. For a worker, or the command line.
     """
     from pyros.nights.render import as_html, as_markdown  # noqa: PLC0415  they import this module
 
-    path, night = job
-    config = configuration.load(path)
+    path, night, unit = job
+    config = configuration.load(path).seen_from(unit)
     report, site = gather(config, night), Site.load(config.required("site", "a report"))
     folder = folder_of(config)
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def _no_space(*_: Any) -> str:
     raise OSError(28, "No space left on device")
 
 
-def _report_nothing(job: tuple[str, str]) -> list[str]:
+def _report_nothing(job: tuple[str, str, str]) -> list[str]:
     return [f"{job[1]}.md"]
 
 

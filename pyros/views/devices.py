@@ -9,6 +9,8 @@ from pyros.views.night import dome
 from pyros.views.observed import Observed
 from pyros.views.states import Monitoring, SeenInstrument
 
+_DOME = "dome"
+
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     """An instrument, as its agent and monitoring know it."""
@@ -52,14 +54,18 @@ def devices(observed: Observed) -> tuple[DeviceView, ...]:
     sections = [section for section in config.agents.values() if section.kind in INSTRUMENTS or section.driver]
     alive = observed.running()
     found = []
-    shutter = dome(observed)
+    shutters = {
+        each.config.agents[_DOME].name: dome(each)
+        for each in (observed, *observed.telescopes)
+        if _DOME in each.config.agents
+    }
     for section in sections:
         kept = observed.state(section.name, SeenInstrument)
         keeper, known_as = config.monitored(section)
         monitoring = observed.state(keeper, Monitoring)
         told, link = monitoring.telemetry.get(known_as), monitoring.links.get(known_as)
         state, said = (told.state, told.time) if told is not None else ("unknown", None)
-        if section.name == "dome" and shutter is not None:
+        if (shutter := shutters.get(section.name)) is not None:
             state, said = shutter.state, shutter.said
         found.append(
             DeviceView(

@@ -13,7 +13,7 @@ import msgspec
 from pyros.views.devices import DeviceView, devices
 from pyros.views.events import EventLine, events
 from pyros.views.messages import MessageLine, messages, without_tracebacks
-from pyros.views.night import NightState, state
+from pyros.views.night import NightState, several, state
 from pyros.views.observed import Observed
 from pyros.views.plan import Tonight, tonight
 from pyros.views.states import Monitoring
@@ -45,6 +45,23 @@ class LastImage(msgspec.Struct, frozen=True):
     """Why something is missing."""
 
 
+class TelescopeFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several telescopes has of its own in a frame."""
+
+    unit: str
+    """Its unit."""
+    night: NightState
+    """The state of its night."""
+    plan: Tonight
+    """What is planned and done at it."""
+    weather: WeatherView
+    """The last reading that it hears, without curves."""
+    devices: tuple[DeviceView, ...]
+    """Its own."""
+    last_image: LastImage | None = None
+    """None before its first."""
+
+
 class ObservatoryFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the observatory."""
 
@@ -64,6 +81,8 @@ class ObservatoryFrame(msgspec.Struct, frozen=True, kw_only=True):
     """The last ones."""
     last_image: LastImage | None = None
     """None before the first."""
+    telescopes: tuple[TelescopeFrame, ...] = ()
+    """Each of several; () where there is one, of which the rest tells."""
 
 
 def frame(observed: Observed, number: int = 0) -> ObservatoryFrame:
@@ -88,10 +107,22 @@ def changes(observed: Observed) -> Hashable:
 
 
 def _frame(observed: Observed, number: int) -> ObservatoryFrame:
+    telescopes = tuple(_telescope(each) for each in observed.telescopes)
+    night = several(observed, {each.unit: each.night for each in telescopes})
     return ObservatoryFrame(
-        number=number, night=state(observed), plan=tonight(observed), weather=weather(observed, trend=False),
+        number=number, night=night, telescopes=telescopes, plan=tonight(observed),
+        weather=weather(observed, trend=False),
         devices=devices(observed), events=events(observed, limit=_EVENTS).events,
         messages=without_tracebacks(messages(observed, limit=_MESSAGES)).messages, last_image=_last_image(observed),
+    )  # fmt: skip
+
+
+def _telescope(observed: Observed) -> TelescopeFrame:
+    unit = observed.config.unit
+    own = {section.name for section in observed.config.agents.values() if section.unit == unit}
+    return TelescopeFrame(
+        unit=unit, night=state(observed), plan=tonight(observed), weather=weather(observed, trend=False),
+        devices=tuple(each for each in devices(observed) if each.name in own), last_image=_last_image(observed),
     )  # fmt: skip
 
 

@@ -56,15 +56,17 @@ def images(
     observed: Observed, after: str = "", limit: int = 50, event: str = "", observation: str = "", night: str = "",
     filter: str = "", object: str = "",  # noqa: A002  FITS' own words
     ra: float | None = None, dec: float | None = None, radius: float | None = None,
-    sky_map: str = "", share: float | None = None, moc: str = "",
+    sky_map: str = "", share: float | None = None, moc: str = "", unit: str = "",
 ) -> ImagePage:  # fmt: skip
     """Return the newest images that fit, or those that follow ``after`` in the list.
 
-    ``ra`` to ``moc`` are a part of the sky, as `part_of_sky` has it, in which some part of an image may lie.
-    Raises ValueError for a place, or a word of a page, that makes no sense.
+    ``ra`` to ``moc`` are a part of the sky, as `part_of_sky` has it, in which some part of an image may lie; ``unit``
+    is that of one of several telescopes. Raises ValueError for a place, unit, or word of a page, that makes no sense.
     """
+    telescope = observed.telescope(unit).config.telescope_name if unit else ""
     sky = part_of_sky(observed, ra, dec, radius, sky_map, share, moc)
     query = ImageQuery(event=event, observation=observation, night=night, filter=filter, object=object,
+                       telescope=telescope,
                        cone=sky.cone, region=sky.region, limit=limit, after=after)  # fmt: skip
     try:
         reader = ImageIndexReader(index_file(observed.config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -179,7 +180,36 @@ class NightState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def state(observed: Observed) -> NightState:
-    """Return the state of the night. A few milliseconds; raises nothing for a journal that cannot be read."""
+    """Return the state of the night. A few milliseconds; raises nothing for a journal that cannot be read.
+
+    Of several telescopes: what of it is all telescopes', such as whether it is safe at each; see `several`.
+    """
+    return several(observed, {each.config.unit: _state(each) for each in observed.telescopes})
+
+
+def several(observed: Observed, nights: Mapping[str, NightState]) -> NightState:
+    """Return the state of the whole's night, given that of each of several telescopes, by its unit."""
+    whole = _state(observed)
+    if not nights:
+        return whole
+    said = [f"{unit} {night.word.lower()}" for unit, night in nights.items()]
+    unsafe = [f"{unit}: {night.safety.text}" for unit, night in nights.items() if night.safety.safe is not True]
+    verdicts = {night.safety.safe for night in nights.values()}
+    safety = SafetyView(
+        False if False in verdicts else None if None in verdicts else True,
+        "; ".join(dict.fromkeys(unsafe)) or f"at {' and '.join(nights)}",
+    )
+    alarms = {(alarm.source, alarm.key): alarm for night in nights.values() for alarm in night.alarms}
+    return msgspec.structs.replace(
+        whole,
+        word=f"{len(nights)} TELESCOPE{'S' * (len(nights) > 1)}",
+        text=", ".join(said),
+        safety=safety,
+        alarms=tuple(sorted(alarms.values(), key=lambda alarm: alarm.since)),
+    )
+
+
+def _state(observed: Observed) -> NightState:
     now = observed.time()
     agents = _agents(observed)
     up = {agent.name: agent.up for agent in agents}
@@ -230,8 +260,6 @@ def _dome_word(journal: JournalReader) -> tuple[str, float] | None:
 
 def _safety(observed: Observed, monitoring: Monitoring, up: bool | None, since: float | None) -> SafetyView:
     if "monitoring" not in observed.config.agents:
-        if telescopes := observed.config.telescopes:
-            return SafetyView(None, f"each telescope has its own monitoring: {', '.join(telescopes)}")
         return SafetyView(None, "there is no monitoring in the configuration")
     if up is False:
         return SafetyView(None, "monitoring does not run: nothing may be open")
@@ -266,8 +294,6 @@ def _words(
     up: bool | None, since: float | None, reason: str,
 ) -> tuple[str, str]:  # fmt: skip
     if "majordome" not in observed.config.agents:
-        if telescopes := observed.config.telescopes:
-            return f"{len(telescopes)} TELESCOPES", "each has a night of its own: Devices, and pyros night --unit NAME"
         return "NO MAJORDOME", "the configuration has none: nobody runs the night"
     if up is False and majordome.state:
         left = WORDS.get(majordome.state, majordome.state.upper()).lower()

@@ -77,12 +77,38 @@ class Observed:
         self._watches = 0
         self._watching = threading.Lock()
         self._kept: dict[str, tuple[Hashable, dict[Hashable, Any]]] = {}
+        self._telescopes: tuple[Observed, ...] | None = None
         self.glanced: _Glance | None = None
         """In a `glance`, what it has seen; None for what isn't one."""
 
     def time(self) -> float:
         """Return the observatory's time, Unix seconds."""
         return self.clock.time()
+
+    @property
+    def telescopes(self) -> tuple[Observed, ...]:
+        """The observatory as the unit of each of several telescopes sees it; () for one telescope, and within a unit.
+
+        Raises ConfigError for a unit whose site cannot be read.
+        """
+        with self._watching:
+            if self._telescopes is None:
+                units = self.config.telescopes if self.config.unit == configuration.WHOLE else ()
+                self._telescopes = tuple(Observed(self.config.seen_from(unit)) for unit in units)
+        return self._telescopes
+
+    def telescope(self, unit: str = "") -> Observed:
+        """Return the observatory as a telescope's unit sees it; '' for the first of several, or the only one.
+
+        Raises ValueError for a unit without a telescope.
+        """
+        if not unit or unit == self.config.unit:
+            return self.telescopes[0] if self.telescopes else self
+        found = next((each for each in self.telescopes if each.config.unit == unit), None)
+        if found is None:
+            there = ", ".join(self.config.telescopes) or "one without a name"
+            raise ValueError(f"unit: there is no telescope {unit[:40]!r} (there are: {there})")
+        return found
 
     @property
     def problems(self) -> dict[str, str]:
@@ -183,6 +209,7 @@ class Observed:
         """Return the same observatory for one look: whether anything has changed is asked now, and once for all."""
         looking, versions = copy.copy(self), self.versions()
         looking.glanced = _Glance(versions, dict(zip(self.names, versions, strict=False)))
+        looking._telescopes = tuple(each.glance() for each in self.telescopes)  # noqa: SLF001  of the same class
         return looking
 
     def running(self) -> dict[Path, bool | None]:
@@ -227,6 +254,8 @@ class Observed:
 
     def close(self) -> None:
         """Close all journals that nobody reads at this moment."""
+        for each in self._telescopes or ():
+            each.close()
         with self._watching:
             for _, _, watched in self._watched.values():
                 watched.close()

@@ -97,8 +97,12 @@ class SkyView(msgspec.Struct, frozen=True, kw_only=True):
     """The sky maps of the last events that have one, three at most, the newest first."""
 
 
-def sky(observed: Observed) -> SkyView:
-    """Return the sky now; raises ConfigError for an observatory without a site. A few milliseconds."""
+def sky(observed: Observed, unit: str = "") -> SkyView:
+    """Return the sky now over one of several telescopes, as `Observed.telescope` names it. A few milliseconds.
+
+    Raises ConfigError for an observatory without a site, ValueError for a unit without a telescope.
+    """
+    observed = observed.telescope(unit)
     site, now = site_of(observed), observed.time()
     when = datetime.fromtimestamp(now, UTC)
     known = brightest()

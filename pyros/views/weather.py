@@ -69,8 +69,13 @@ _UNITS = {
 }  # fmt: skip
 
 
-def weather(observed: Observed, hours: float = _HOURS, trend: bool = True) -> WeatherView:
-    """Return the weather, with the curves of the last ``hours``, 40 days at most. Raises ValueError for other hours."""
+def weather(observed: Observed, hours: float = _HOURS, trend: bool = True, unit: str = "") -> WeatherView:
+    """Return the weather, with the curves of the last ``hours``, 40 days at most.
+
+    ``unit``: of several telescopes the one that hears it, as `Observed.telescope` names it. Raises ValueError for other
+    hours, and for a unit without a telescope.
+    """
+    observed = observed.telescope(unit)
     if not 0 < hours <= _MOST_HOURS:
         raise ValueError(f"hours: {hours:g} is not above 0 and up to {_MOST_HOURS:g}")
     now = observed.time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from pyros import config as configuration
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import State
 from pyros.cli.common import program
@@ -21,6 +23,7 @@ from pyros.config import Config
 from pyros.journal import Journal
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
+from pyros.rehearsal.folder import write_observatory
 from pyros.views import observed
 from pyros.views.plan import night_name_of
 from tests.cli.conftest import run
@@ -50,6 +53,25 @@ def test_the_night_is_shown_once_for_people_and_for_programs(observatory: Path, 
         assert words in shown.stdout
     frame = msgspec.json.decode(run("night", "--once", "--json", "--config", observatory).stdout)
     assert (frame["night"]["state"], frame["plan"]["lines"][0]["target"]) == ("closed", "M 31")
+
+
+def test_several_telescopes_have_a_part_each(tmp_path: Path) -> None:
+    path = write_observatory(tmp_path, ("telescope", "dome"), devices={}, options={}, rules=None, guardian=False,
+                             telescopes=("east", "west"))  # fmt: skip
+    config = configuration.load(path)
+    commit(config, "majordome east", MajordomeState(state=State.READY))
+    shown = run("night", "--once", "--config", path).stdout
+    parts = re.split(r"^(east|west)$", shown, flags=re.MULTILINE)
+    assert [part.strip() for part in parts[1::2]] == ["east", "west"]
+    assert "2 TELESCOPES  east stopped, west not run yet" in parts[0]
+    assert parts[0].count("agents") == shown.count("agents") == 1
+    assert "it was ready when it stopped" in parts[2]
+    assert "no majordome has run here yet" in parts[4]
+    assert all("night of " in part for part in (parts[2], parts[4]))
+    one = run("night", "--once", "--unit", "east", "--config", path).stdout
+    assert "it was ready when it stopped" in one
+    assert "west" not in one
+    assert run("night", "--once", "--unit", "north", "--config", path).exit_code == 1
 
 
 def test_a_program_is_given_a_frame_at_every_change(observatory: Path, config: Config) -> None:

@@ -30,7 +30,7 @@ class Room(HealthCheck):
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+def rig_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(observatory, "ASK_SECONDS", PATIENCE)
     monkeypatch.setattr(HealthCheck, "timeout", PATIENCE)
     (tmp_path / "masters").mkdir()
@@ -44,7 +44,12 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
         "    def test_clean(self):\n"
         "        self.assertFalse((self.observatory.config.path.parent / 'dust').exists(), 'dust on it')\n"
     )
-    made = Rig(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def rig(rig_folder: Path) -> Iterator[Rig]:
+    made = Rig(rig_folder)
     yield made
     made.close()
 

@@ -25,6 +25,8 @@ from tests.views.written import received, write
 
 AGENTS = ("alert_manager", "scheduler", "majordome", "observation_manager", "monitoring", "analyzer", "jobs", "weather",
           "dome", "telescope", "camera", "focuser")  # fmt: skip
+SHARED = ("alert_manager", "jobs", "weather")
+"""What two telescopes share."""
 DEVICES = ("weather", "dome", "telescope", "camera", "focuser")
 SITE = Path(__file__).resolve().parents[2] / "observatory" / "site.yaml"
 _RULES = """
@@ -78,13 +80,21 @@ class Ports:
 
 
 class Rig:
-    """The observatory, and what a test does to it. Close it."""
+    """The observatory, and what a test does to it. Close it.
 
-    def __init__(self, folder: Path) -> None:
+    With ``unit`` and ``other`` it has two telescopes; what is called by its kind here is that of ``unit``.
+    """
+
+    def __init__(self, folder: Path, unit: str = "", other: str = "") -> None:
         self.folder = folder
         self.file = folder / "observatory.ini"
-        numbers = free_ports(len(AGENTS) + 4)
-        self.port = dict(zip((*AGENTS, "guardian", "broker", "receiver", "broadcaster"), numbers, strict=True))
+        self.sections = {name: name if name in SHARED else f"{name} {unit}".strip() for name in (*AGENTS, "guardian")}
+        if other:
+            self.sections |= {f"{name} {other}": f"{name} {other}" for name in self.sections if name not in SHARED}
+            self.sections["central_scheduler"] = "central_scheduler"
+        self.agents = tuple(name for name in self.sections if not name.startswith("guardian"))
+        numbers = free_ports(len(self.sections) + 3)
+        self.port = dict(zip((*self.sections, "broker", "receiver", "broadcaster"), numbers, strict=True))
         self.site = folder / "site.yaml"
         self.site.write_text(SITE.read_text() + "\nhorizon: [[0, -5]]\n")
         self.rules = folder / "rules.yaml"
@@ -96,13 +106,21 @@ class Rig:
         self.monitoring = self._monitoring()
         self.majordome = MajordomeState(state=State.READY, night="2026-11-28", focused=self.now)
         self.journals = {
-            name: Journal(self.config.journal(name), durable=False, schema=_SCHEMAS.get(name, ""))
-            for name in (*AGENTS, "broker")
+            name: Journal(
+                self.config.journal(self.sections.get(name, name)), durable=False, schema=_SCHEMAS.get(name, "")
+            )
+            for name in (*self.agents, "broker")
         }
-        for name in DEVICES:
-            write(self.journals[name], {"connected": True})
+        for name in self.agents:
+            if name.split()[0] in DEVICES:
+                write(self.journals[name], {"connected": True})
         self.save()
-        self.said: dict[str, dict[str, Any]] = {name: {"agent": name, "since": self.now, "taken": 1} for name in AGENTS}
+        if other:
+            write(self.journals[f"monitoring {other}"], self.monitoring)
+            write(self.journals[f"majordome {other}"], self.majordome)
+        self.said: dict[str, dict[str, Any]] = {
+            name: {"agent": self.sections[name], "since": self.now, "taken": 1} for name in self.agents
+        }
         self.said["broker"] = {"since": self.now, "remotes": {}}
         self.guardian: dict[str, Any] = {"since": self.now, "beats": 3, "beat": 0.5, "dome": "closed", "closing": False}
         self.ports = Ports()
@@ -118,7 +136,10 @@ class Rig:
         """Let the ports say what they are to say."""
         for name, said in self.said.items():
             self.ports.says[self.port[name]] = wire.encode_frame(wire.Frame(status=said))
-        self.ports.says[self.port["guardian"]] = f"GUARDIAN 1\n{json.dumps(self.guardian)}\n".encode()
+        for name, port in self.port.items():
+            if name.startswith("guardian"):
+                said = self.guardian if name == "guardian" else self.guardian | {"beat": 0.5}
+                self.ports.says[port] = f"GUARDIAN 1\n{json.dumps(said)}\n".encode()
 
     def stop(self, name: str) -> None:
         """Let an agent be dead: its journal is nobody's."""
@@ -163,12 +184,13 @@ class Rig:
         lines = ["[observatory]", "name = well", "data = var", f"site = {self.site.name}",
                  f"alert_rules = {self.rules.name}", "clock = real", "[broker]", f"port = {self.port['broker']}",
                  f"receiver_port = {self.port['receiver']}", f"broadcaster_port = {self.port['broadcaster']}",
-                 "ivo = ivo://pyros.test/well", "[guardian]", f"port = {self.port['guardian']}"]  # fmt: skip
-        for name in AGENTS:
-            lines += [f"[{name}]", f"port = {self.port[name]}"]
-            if name in DEVICES:
+                 "ivo = ivo://pyros.test/well"]  # fmt: skip
+        for name, section in self.sections.items():
+            kind = name.split()[0]
+            lines += [f"[{section}]", f"port = {self.port[name]}"]
+            if kind in DEVICES:
                 lines += ["driver = native", f"address = tcp:127.0.0.1:{self.port[name]}"]
-            lines += _MORE.get(name, [])
+            lines += _MORE.get(kind, [])
         return "\n".join(lines) + "\n"
 
 

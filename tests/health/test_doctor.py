@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,15 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 }  # fmt: skip
 
 
+OF_ONE = (
+    "agents.running", "agents.answering", "guardian.running", "guardian.beat", "night.fault", "night.alarms",
+    "weather.fresh", "weather.varying", "safety.released", "safety.known", "devices.connected", "devices.telling",
+    "camera.temperature", "focus.recent", "images.sharp", "site.horizon", "safety.mains", "journals.readable",
+)  # fmt: skip
+"""Faults of one of two telescopes, or of what they share."""
+_OF_EACH = ("guardian", "night", "safety", "camera", "focus", "images", "site")
+
+
 RULES = """
 rules:
   - name: misspelt
@@ -288,6 +297,34 @@ def test_a_fault_is_named_by_exactly_its_check(rig: Rig, check: str) -> None:
     body = json.loads(health_json(report))
     assert by_json(health_json(report)) == by_nagios(nagios(report)) == {check: verdict}
     assert (report.http_status == 503) == (body["status"] == "fail") == (verdict == "fail")
+
+
+@pytest.fixture
+def two(rig_folder: Path) -> Iterator[Rig]:
+    made = Rig(rig_folder, "west", "east")
+    yield made
+    made.close()
+
+
+def test_two_telescopes_are_well(two: Rig) -> None:
+    report = report_of(two)
+    assert by_json(health_json(report)) == {}
+    names = {check.name for check in report.checks}
+    assert {"camera east.temperature", "camera west.temperature", "guardian west.beat", "weather.fresh"} < names
+    assert not {"camera.temperature", "night.fault", "weather east.fresh"} & names
+
+
+@pytest.mark.parametrize("check", OF_ONE)
+def test_a_fault_of_one_of_two_telescopes_is_named_by_exactly_its_check(two: Rig, check: str) -> None:
+    verdict, fault = FAULTS[check]
+    fault(two)
+    group, _, test = check.partition(".")
+    report = report_of(two)
+    assert by_json(health_json(report)) == {f"{group}{' west' * (group in _OF_EACH)}.{test}": verdict}
+    if check.startswith(("agents", "devices", "journals")):
+        (bad,) = [each for each in report.bad if each.name == check]
+        assert " west" in bad.text
+        assert " east" not in bad.text
 
 
 @pytest.mark.parametrize("check", list(FAULTS)[::3])

@@ -18,6 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from pyros import config as configuration
+from pyros import views
 from pyros.alerts.archive.region import SkyRegion
 from pyros.angles import separation
 from pyros.cli.app import app
@@ -29,6 +31,8 @@ from pyros.imagery.reading import read_record
 from pyros.instruments.fits import ImageFacts, read_image, write_image
 from pyros.instruments.interfaces import Image
 from pyros.messages import ImageAnalysed
+from pyros.rehearsal.folder import write_observatory
+from pyros.views.images import images
 from tests.conftest import DEMO
 from tests.imagery.many_images import many_images
 from tests.steps import Steps
@@ -247,6 +251,28 @@ def test_the_command_line_makes_the_index_from_files_and_searches_it(tmp_path: P
     assert written.read_text().count("\n") == cli.invoke(app, ["images", "find", "--json", *how]).output.count("\n") + 1
     assert "http://x/" in cli.invoke(app, ["images", "export", "--base", "http://x/", *how]).output
     shutil.rmtree(tmp_path / "var" / "images")
+
+
+def test_images_of_one_of_several_telescopes(tmp_path: Path) -> None:
+    path = write_observatory(tmp_path, ("telescope",), devices={}, options={"telescope west": {"option_name": "Dob"}},
+                             rules=None, guardian=False, telescopes=("east", "west"))  # fmt: skip
+    whole = configuration.load(path)
+    names = [whole.seen_from(unit).telescope_name for unit in whole.telescopes]
+    assert names == ["rehearsal telescope east", "Dob"]
+    index = ImageIndex(index_file(whole))
+    for number, name in enumerate(names):
+        index.add([read_record(picture(tmp_path / f"{number}.fits", telescope=name), None)])
+    index.close()
+    observed = views.observed(whole)
+    found = {
+        unit: [each.record.telescope for each in images(observed, unit=unit).images] for unit in ("east", "west", "")
+    }
+    assert found == {"east": names[:1], "west": names[1:], "": names[::-1]}
+    with pytest.raises(ValueError, match="no telescope 'north'"):
+        images(observed, unit="north")
+    observed.close()
+    said = CliRunner().invoke(app, ["images", "find", "--unit", "west", "--json", "--config", str(path)])
+    assert json.loads(said.output)["telescope"] == "Dob"
 
 
 def test_an_index_of_another_format_is_not_touched(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from pyros import messages
+from pyros import config as configuration
+from pyros import messages, views
 from pyros.cli.app import app
 from pyros.config import AgentConfig, Config
 from pyros.journal import Effects, Journal, Received
@@ -22,10 +23,13 @@ from pyros.nights import diary
 from pyros.nights.altitude_plot import as_svg
 from pyros.nights.diary import DiaryLine
 from pyros.nights.render import as_html, as_markdown
-from pyros.nights.report import NightReport, Span, gather, newest_night
+from pyros.nights.report import NightReport, Span, gather, newest_night, write_report
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
 from pyros.planning.visibility import place_overhead
+from pyros.rehearsal.folder import write_observatory
+from pyros.views.reports import report as report_view
+from pyros.views.reports import reports
 
 NIGHT = "2026-03-20"
 SITE_FILE = Path(__file__).resolve().parents[2] / "observatory" / "site.yaml"
@@ -107,6 +111,24 @@ def test_a_night_that_goes_on_is_told_up_to_now() -> None:
 def test_weather_comes_before_what_else_went_on() -> None:
     hours = report(working=(Span(at(20), at(24), "x"),)).hours()
     assert (hours["weather"], hours["observing"]) == pytest.approx((2.0, 2.0))
+
+
+def test_each_of_several_telescopes_has_reports_of_its_own(tmp_path: Path) -> None:
+    path = write_observatory(tmp_path, ("telescope", "dome"), devices={}, options={}, rules=None, guardian=False,
+                             telescopes=("east", "andes one"))  # fmt: skip
+    whole = configuration.load(path)
+    for unit in whole.telescopes:
+        seen = whole.seen_from(unit)
+        _write(seen, "majordome", [diary.prepare, _diary(line("state", 20, f"ready {unit}"))], [])
+        files = write_report((str(path), NIGHT, unit))
+        assert files[0] == str(whole.data / "nights" / unit / f"{NIGHT}.md")
+        assert f"rehearsal, {unit}: the night of {NIGHT}" in Path(files[0]).read_text()
+    observed = views.observed(whole)
+    assert [(each.unit, each.written) for each in reports(observed)] == [("east", True), ("andes one", True)]
+    detail = report_view(observed, NIGHT, "andes one")
+    assert detail is not None
+    assert [span.what for span in detail.report.spans] == ["ready andes one"]
+    observed.close()
 
 
 def test_an_empty_night_has_a_report_too(config: Config) -> None:
@@ -192,7 +214,7 @@ def _write(
     config: Config, name: str, writes: list[Callable[[sqlite3.Connection], None]], heard: list[tuple[str, Any]]
 ) -> None:
     """Write an agent's journal: tables of its own, and messages that it has taken at 20:00."""
-    config.journal(name).parent.mkdir(exist_ok=True)
+    config.journal(name).parent.mkdir(exist_ok=True, parents=True)
     journal = Journal(config.journal(name), durable=False)
     effects = Effects()
     effects.also = writes

@@ -123,7 +123,7 @@ def test_a_night_goes_over_into_a_day_and_the_next_night(tmp_path: Path) -> None
 def test_a_rehearsal_leaves_the_observatorys_own_reports_alone(tmp_path: Path) -> None:
     made = demo(tmp_path)
     report = stand_in(write_report, images=True, full_disk=False)
-    assert report((str(made), "2026-03-20")) == ["2026-03-20.md"]
+    assert report((str(made), "2026-03-20", "")) == ["2026-03-20.md"]
     assert not config.load(made).data.exists()
 
 

@@ -177,16 +177,55 @@ def test_an_agent_that_is_not_configured_is_missed_by_nobody(tmp_path: Path) -> 
     assert views.frame(observed).night.word == "NO MAJORDOME"
 
 
-def test_several_telescopes_have_nights_of_their_own(tmp_path: Path) -> None:
-    text = "[observatory]\nname = two\n[central_scheduler]\nport = 5000\n" + "".join(
-        f"[{kind} {unit}]\nport = {port}\n" + "driver = native\naddress = tcp:127.0.0.1:1\n" * (kind == "telescope")
-        for port, (kind, unit) in enumerate(product(("telescope", "majordome", "monitoring"), ("east", "west")), 5001)
+def two_telescopes(folder: Path) -> Config:
+    """Write the configuration of two telescopes, each in a dome, under one weather."""
+    device = "driver = native\naddress = tcp:127.0.0.1:1\n"
+    text = "[observatory]\nname = two\n[central_scheduler]\nport = 5000\n"
+    text += f"[weather]\nport = 5100\n{device}" + "".join(
+        f"[{kind} {unit}]\nport = {port}\n{device if kind in ('telescope', 'dome') else ''}"
+        for port, (kind, unit) in enumerate(
+            product(("telescope", "dome", "majordome", "monitoring"), ("east", "west")), 5001
+        )
     )
-    (tmp_path / "a.ini").write_text(text)
-    night = views.frame(views.observed(load(tmp_path / "a.ini"))).night
-    assert night.word == "2 TELESCOPES"
-    assert "pyros night --unit NAME" in night.text
-    assert night.safety.text == "each telescope has its own monitoring: east, west"
+    (folder / "a.ini").write_text(text)
+    return load(folder / "a.ini")
+
+
+def test_several_telescopes_have_nights_of_their_own(tmp_path: Path) -> None:
+    config = two_telescopes(tmp_path)
+    commit(config, "majordome east", {"state": "ready"})
+    journals = [Journal(config.journal(name)) for name in ("monitoring east", "monitoring west", "majordome east")]
+    write(journals[0], {"safe": True, "alarms": [{"source": "dome east", "key": "k", "text": "jams", "since": 2.0}]})
+    write(journals[1], {"safe": False, "shut": True})
+    seen = views.observed(config)
+    frame = views.frame(seen)
+    night = frame.night
+    assert (night.word, night.text) == ("2 TELESCOPES", "east ready, west not run yet")
+    assert night.safety.safe is False
+    assert night.safety.text == "west: unsafe too often in this night: shut until a person releases it"
+    assert [alarm.source for alarm in night.alarms] == ["dome east"]
+    east, west = frame.telescopes
+    assert (east.unit, east.night.word, east.night.safety.safe) == ("east", "READY", True)
+    assert (west.unit, west.night.word, west.night.alarms) == ("west", "NOT RUN YET", ())
+    assert [device.name for device in east.devices] == ["telescope east", "dome east"]
+    assert "weather" in {device.name for device in frame.devices}
+    before = views.changes(seen)
+    write(journals[2], {"state": "opening"})
+    assert views.changes(seen) != before
+    assert views.frame(seen).telescopes[0].night.word == "OPENING"
+    for each in journals:
+        each.close()
+    seen.close()
+
+
+def test_a_telescope_is_looked_at_by_its_unit(tmp_path: Path) -> None:
+    seen = views.observed(two_telescopes(tmp_path))
+    assert seen.telescope("west").config.unit == "west"
+    assert seen.telescope() is seen.telescopes[0]
+    with pytest.raises(ValueError, match="no telescope 'north'"):
+        seen.telescope("north")
+    one = views.observed(configuration(tmp_path))
+    assert one.telescope() is one
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 1000, None])

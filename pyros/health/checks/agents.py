@@ -84,7 +84,12 @@ class GuardianCheck(HealthCheck):
     """The process that closes the dome when the dome's agent is gone."""
 
     group = "guardian"
+    each = "dome"
     tags = ("safety",)
+
+    @property
+    def _name(self) -> str:
+        return f"guardian {self.unit}".strip()
 
     @warning
     def test_present(self) -> None:
@@ -93,13 +98,13 @@ class GuardianCheck(HealthCheck):
         if "dome" not in config.agents:
             self.skipTest("there is no dome")
         if config.guardian is None:
-            self.fail(f"{config.path}: [guardian]: no such section: nobody closes the dome when its agent cannot")
+            self.fail(f"{config.path}: [{self._name}]: no such section: nobody closes the dome when its agent cannot")
 
     def test_running(self) -> None:
         """The guardian answers."""
         if self.observatory.config.guardian is None:
             self.skipTest("there is no guardian")
-        said = self.observatory.asked()["guardian"]
+        said = self.observatory.asked()[self._name]
         if not said["up"]:
             self.fail(f"no answer from {said['address']}: {said.get('reason', '')}")
 
@@ -107,7 +112,7 @@ class GuardianCheck(HealthCheck):
         """The guardian hears the dome's agent, and has not had to close."""
         if self.observatory.config.guardian is None:
             self.skipTest("there is no guardian")
-        said = self.observatory.asked()["guardian"]
+        said = self.observatory.asked()[self._name]
         if not said["up"] or not self.observatory.is_up("dome"):
             self.skipTest("guardian or dome's agent does not run")
         if said.get("closing"):
@@ -158,8 +163,13 @@ class JournalsCheck(HealthCheck):
 
     def test_readable(self) -> None:
         """Every journal and state can be read."""
-        _ = self.observatory.night, self.observatory.monitoring, self.observatory.majordome
-        problems = self.observatory.observed.problems
+        problems: dict[str, str] = {}
+        for look in (self.observatory, *self.observatory.telescopes):
+            _ = look.night, look.monitoring, look.majordome
+            agents = look.config.agents
+            problems |= {
+                agents[name].name if name in agents else name: why for name, why in look.observed.problems.items()
+            }
         if problems:
             self.fail("; ".join(f"{name}: {why}" for name, why in problems.items()))
 

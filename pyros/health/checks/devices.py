@@ -29,10 +29,11 @@ class DevicesCheck(HealthCheck):
     def test_telling(self) -> None:
         """Every connected device has told what it does within three minutes."""
         now = self.observatory.now
+        stations = [section.name for section in self.observatory.config.agents.values() if section.kind == "weather"]
         silent = [
             f"{device.name} for {now - device.said:.0f} s"
             for device in self._up()
-            if device.name != "weather"  # whose own check is stricter
+            if device.name not in stations  # whose own check is stricter
             and device.connected
             and device.said is not None
             and now - device.said > _SILENT_SECONDS
@@ -58,12 +59,15 @@ class CameraCheck(HealthCheck):
     """The camera's detector."""
 
     group = "camera"
+    each = "camera"
     level = "warning"
     tags = ("devices", "images")
 
     def test_temperature(self) -> None:
         """A detector that is cooled is as cold as it was told, or has the power to become so."""
-        values = next((device.values for device in self.observatory.devices if device.name == "camera"), {})
+        section = self.observatory.config.agents.get("camera")
+        name = section.name if section is not None else ""
+        values = next((device.values for device in self.observatory.devices if device.name == name), {})
         temperature, target, power = (values.get(key) for key in ("temperature", "target", "power"))
         if not isinstance(temperature, int | float) or not isinstance(target, int | float):
             self.skipTest("nothing is cooled")
@@ -77,6 +81,7 @@ class FocusCheck(HealthCheck):
     """The focus of the night."""
 
     group = "focus"
+    each = "majordome"
     level = "warning"
     tags = ("devices", "images")
 

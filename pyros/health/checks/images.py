@@ -15,6 +15,7 @@ class ImagesCheck(HealthCheck):
     """What the last image showed."""
 
     group = "images"
+    each = "analyzer"
     level = "warning"
     tags = ("images",)
 
@@ -53,6 +54,7 @@ class MastersCheck(HealthCheck):
     """The master frames."""
 
     group = "masters"
+    each = "analyzer"
     level = "warning"
     tags = ("images",)
 

@@ -14,6 +14,7 @@ class NightCheck(HealthCheck):
     """What the majordome does."""
 
     group = "night"
+    each = "majordome"
     tags = ("night",)
 
     def test_fault(self) -> None:
@@ -42,6 +43,7 @@ class SiteCheck(HealthCheck):
     """Where the observatory stands."""
 
     group = "site"
+    each = "telescope"
     level = "warning"
     tags = ("night",)
 

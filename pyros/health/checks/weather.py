@@ -12,6 +12,7 @@ class WeatherCheck(HealthCheck):
     """The weather station's readings."""
 
     group = "weather"
+    each = "weather"
     tags = ("weather",)
 
     def setUp(self) -> None:
@@ -46,6 +47,7 @@ class SafetyCheck(HealthCheck):
     """What monitoring makes of all it hears."""
 
     group = "safety"
+    each = "monitoring"
     tags = ("safety",)
 
     def setUp(self) -> None:
