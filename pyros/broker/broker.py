@@ -113,7 +113,7 @@ class Broker:
             self._archiving = Archiving(reactor, store, self._config.alert_archive)
             store.start(self._post)
             if store.journal.damage:
-                self._alarm_of_journal("damaged journal", store.journal.damage)
+                self._alarm_of_journal("journal", store.journal.damage)
             self._archiving.poke()
             if config.port is not None:
                 tls = PortTls(self._config.peer(NAME))

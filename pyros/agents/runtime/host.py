@@ -171,7 +171,7 @@ class Host:
         self.since = self.clock.time()
         try:
             if self.journal.damage:
-                self.raise_alarm("damaged journal", self.journal.damage)
+                self.raise_alarm("journal", self.journal.damage)
             self.outbound.start()
             if self.section.amqp is not None:
                 self._intake = AmqpIntake(self.reactor, self.section.amqp, self.agent.log, self.agent.name, self.port)
