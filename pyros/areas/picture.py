@@ -25,7 +25,8 @@ _ZOOM_LIMIT = 55.0
 """Degrees from the middle beyond which the whole sky is shown."""
 _LEVEL = 12
 """Nested cells of which the map is looked up: 51 arcseconds, finer than a pixel."""
-_SEEN, _WANTED, _GRID, _INK, _PAPER = "#00603a", "#b45f06", "#c9ced6", "#1d2733", "#ffffff"
+_LABEL = "#4d5766"
+_SEEN, _WANTED, _GRID, _INK, _PAPER = "#00603a", "#f28c28", "#c9ced6", "#1d2733", "#ffffff"
 _SHADES = ((0.5, (74, 111, 165)), (0.9, (166, 189, 219)), (0.99, (226, 234, 244)))
 """Colours of the regions with that share of the probability, the smallest one first."""
 _SEEN_SHADE = (70, 160, 110)
@@ -106,7 +107,7 @@ def draw_coverage(
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     _draw_grid(pen, projection)
-    for fields, ink, width in ((wanted, _WANTED, 1), (observed, _SEEN, 2)):
+    for fields, ink, width in ((wanted, _WANTED, 2), (observed, _SEEN, 2)):
         for each in fields:
             _draw_line(pen, projection, *_outline(each), ink, width)
     pen.rectangle((0, 0, _WIDE, _TOP - 1), _PAPER)
@@ -189,7 +190,7 @@ def _draw_grid(pen: ImageDraw.ImageDraw, projection: _Projection) -> None:
     for ra, dec in [(a, d) for d in range(-60, 61, 30) for a in range(0, 360, every if d else 30)]:
         x, y = (float(each[0]) for each in projection.forward(np.array([float(ra)]), np.array([float(dec)])))
         if _MARGIN < x < _WIDE - 70 and _TOP < y < _TOP + _HIGH - 20:
-            pen.text((x + 3, y + 2), f"{ra}° {dec:+d}°", "#7a8494", font)
+            pen.text((x + 4, y + 3), f"{ra}° {dec:+d}°", _LABEL, font, stroke_width=2, stroke_fill=_PAPER)
 
 
 def _draw_legend(pen: ImageDraw.ImageDraw, legend: str, wanted: bool) -> None:

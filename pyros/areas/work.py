@@ -47,6 +47,8 @@ MAX_KEPT_MAPS = 100
 _MAX_RANKED = 5000
 _MAX_TILES = 3000
 """Fields among which those are chosen that are asked for."""
+_MAX_AIMS = 500
+"""Galaxies, the same."""
 _remembered: OrderedDict[str, SkyMap] = OrderedDict()
 """The maps read last, by their files: this process chooses of a map what it has just read."""
 
@@ -158,8 +160,7 @@ def choose(job: ChooseJob) -> Choice:
     """
     skymap = kept_map(Path(job.path))
     covered = probability_in(skymap, job.observed)
-    until = float("inf") if job.until is None else job.until
-    visible = visible_in_night(job.site, job.now, job.min_altitude, until)
+    visible = visible_in_night(job.site, job.now, job.min_altitude, _until(job))
     if visible is None:
         return Choice((), 0.0, covered, len(job.observed), "fields")
     observable = float(skymap.probability[visible(*skymap.centres)].sum())
@@ -172,11 +173,15 @@ def choose(job: ChooseJob) -> Choice:
     field = FieldOfView(job.width, job.height, job.overlap)
     tiles = make_tiles(skymap, field, share=job.share, limit=max(job.limit, _MAX_TILES), observable=wanted)
     places = [(each.ra, each.dec) for each in tiles]
-    targets = tuple(_named(tiles[row].ra, tiles[row].dec, tiles[row].added) for row in _in_time(job, until, places))
+    targets = tuple(_named(tiles[row].ra, tiles[row].dec, tiles[row].added) for row in _in_time(job, places))
     return Choice(targets, observable, covered, len(job.observed), "fields")
 
 
-def _in_time(job: ChooseJob, until: float, places: list[tuple[float, float]]) -> list[int]:
+def _until(job: ChooseJob) -> float:
+    return float("inf") if job.until is None else job.until
+
+
+def _in_time(job: ChooseJob, places: list[tuple[float, float]]) -> list[int]:
     """Choose as many of the places, the most probable of which stand first, as are wanted; return their rows in order.
 
     Where there are more, those come first that a telescope begins which takes, each time it is free, the most probable
@@ -184,7 +189,7 @@ def _in_time(job: ChooseJob, until: float, places: list[tuple[float, float]]) ->
     """
     if len(places) <= job.limit:
         return list(range(len(places)))
-    up = up_in_slots(job.site, job.now, job.min_altitude, until, job.seconds, places)
+    up = up_in_slots(job.site, job.now, job.min_altitude, _until(job), job.seconds, places)
     chosen: list[int] = []
     for slot in range(up.shape[1]):
         row = int(np.argmax(up[:, slot]))
@@ -227,7 +232,7 @@ def _galaxies(job: ChooseJob, skymap: SkyMap, wanted: Mask) -> tuple[MapTarget, 
     chosen: list[tuple[RankedGalaxy, float]] = []
     reached = 0.0
     for index, galaxy in enumerate(left):
-        if reached >= goal or len(chosen) >= job.limit:
+        if reached >= goal or len(chosen) >= max(job.limit, _MAX_AIMS):
             break
         if free[index]:
             field = ObservedField("", galaxy.ra, galaxy.dec, job.width, job.height, 0.0)
@@ -237,8 +242,10 @@ def _galaxies(job: ChooseJob, skymap: SkyMap, wanted: Mask) -> tuple[MapTarget, 
             chosen.append((galaxy, float(chance[inside].sum())))
             reached += chosen[-1][1]
     chosen.sort(key=lambda each: -each[1])
+    rows = _in_time(job, [(galaxy.ra, galaxy.dec) for galaxy, _ in chosen])
     return tuple(
-        MapTarget(_key(galaxy), galaxy.name, galaxy.ra, galaxy.dec, probability) for galaxy, probability in chosen
+        MapTarget(_key(galaxy), galaxy.name, galaxy.ra, galaxy.dec, probability)
+        for galaxy, probability in (chosen[row] for row in rows)
     )
 
 

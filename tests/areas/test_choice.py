@@ -6,6 +6,7 @@ import io
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -23,7 +24,7 @@ PARANAL = Site("Paranal", -24.63, -70.40, 2635.0)
 
 def two_places(*places: tuple[float, float, float]) -> bytes:
     """Draw a map of several places: right ascension, declination and weight of each."""
-    maps = [fits.open(io.BytesIO(drawn_map(ra, dec, width=6.0))) for ra, dec, _ in places]
+    maps = [fits.open(io.BytesIO(drawn_map(ra, dec, width=6.0, distance=60.0))) for ra, dec, _ in places]
     maps[0][1].data["PROBDENSITY"] = sum(
         each[1].data["PROBDENSITY"] * weight for each, (_, _, weight) in zip(maps, places, strict=True)
     )
@@ -62,6 +63,22 @@ def test_what_sets_soon_leaves_room_for_what_is_up_later(
     most = max(targets, key=lambda each: each.probability)
     assert targets[0] == most
     assert separation(most.ra, most.dec, *west) < 15
+
+
+def test_galaxies_that_set_soon_leave_room_for_later_ones(
+    evening: tuple[ChooseJob, tuple[float, float], tuple[float, float]], tmp_path: Path
+) -> None:
+    job, west, east = evening
+    lines = ["name,ra,dec,distance"]
+    for name, (ra, dec) in (("west", west), ("east", east)):
+        lines += [f"{name} {row} {column},{ra + 3 * column},{dec + 3 * row},60"
+                  for row in range(-3, 4) for column in range(-3, 4)]  # fmt: skip
+    (tmp_path / "galaxies.csv").write_text("\n".join(lines) + "\n")
+    choice = choose(msgspec.structs.replace(job, galaxies=str(tmp_path / "galaxies.csv"), limit=30))
+    assert choice.kind == "galaxies"
+    assert len(choice.targets) == 30
+    assert sum(each.name.startswith("east") for each in choice.targets) >= 10
+    assert choice.targets[0].name.startswith("west")
 
 
 def test_a_slot_is_up_from_its_beginning_to_its_end() -> None:
