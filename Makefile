@@ -20,6 +20,9 @@ JOBS ?= 3
 # A worker that has crashed or was ended is not replaced: pytest-xdist would then wait for ever, and name no test.
 PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --max-worker-restart=0
 
+# A Python that may not keep what it has compiled compiles PYROS anew in each program that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo demo-sites rehearse picture test test-long lint bench docs clean distclean
 .DEFAULT_GOAL := help
 

@@ -25,7 +25,6 @@ from pyros.config import Config
 from pyros.console.links import entry_link
 from pyros.console.roles import Role
 from pyros.sender import Sender
-from pyros.views.observed import shift_of
 
 _WATCH = """() => {
   window.seen = {}; window.clicked = 0; window.told = 0;
@@ -100,7 +99,7 @@ def figures(report: Report, what: str, values: list[float], unit: str) -> tuple[
 def show_messages(report: Report, config: Config, page: Any, count: int) -> list[tuple[str, ...]]:
     """Send messages at random times; every message that any agent takes meanwhile counts."""
     page.evaluate(_WATCH)
-    shift, chance, began = shift_of(config), random.Random(1), system_time()
+    shift, chance, began = config.shift_seconds(), random.Random(1), system_time()
     for _ in range(count):
         Sender.send_to("scheduler", "Plan again", config=config)
         pause = chance.uniform(0.2, 0.7)

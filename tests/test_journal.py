@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
-from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, _writer
+from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, limits
 from tests.conftest import PATIENCE
 
 PEER = ("telescope", "epoch-1")
@@ -303,8 +303,8 @@ def test_messages_are_read_as_they_came(journal: Journal) -> None:
 
 
 def test_pruning_keeps_failed_messages_and_living_senders(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_writer, "HISTORY", 100)
-    monkeypatch.setattr(_writer, "PRUNE_CHUNK", 150)
+    monkeypatch.setattr(limits, "HISTORY", 100)
+    monkeypatch.setattr(limits, "PRUNE_CHUNK", 150)
     day = 86_400.0
     old, new = ("program:nc-1", "a"), ("program:nc-2", "b")
     journal.commit(effects(seen={old: 1, PEER: 1}, seen_at=0.0))
@@ -352,8 +352,8 @@ def test_further_tables_are_made_once(tmp_path: Path) -> None:
 def test_the_oldest_failed_messages_go_when_there_are_too_many(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_writer, "MAX_FAILED", 10)
-    monkeypatch.setattr(_writer, "FORGET_CHUNK", 4)
+    monkeypatch.setattr(limits, "MAX_FAILED", 10)
+    monkeypatch.setattr(limits, "FORGET_CHUNK", 4)
     journal.commit(effects(received=[received(n, error="E") for n in range(1, 18)]))
     assert [journal.prune(0.0) for _ in range(3)] == [True, True, False]
     assert (journal.failed, journal.forgotten) == (10, {"failed messages": 7})
@@ -366,7 +366,7 @@ def test_the_oldest_failed_messages_go_when_there_are_too_many(
 def test_the_oldest_failed_messages_go_when_they_are_too_large(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_writer, "MAX_FAILED_BYTES", 3000)
+    monkeypatch.setattr(limits, "MAX_FAILED_BYTES", 3000)
     large = [received(n, error="E")._replace(payload=b"x" * 1000) for n in range(1, 6)]
     journal.commit(effects(received=large))
     while journal.prune(0.0):
@@ -376,7 +376,7 @@ def test_the_oldest_failed_messages_go_when_they_are_too_large(
 
 
 def test_the_oldest_refusals_go_when_there_are_too_many(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_writer, "MAX_REFUSED", 2)
+    monkeypatch.setattr(limits, "MAX_REFUSED", 2)
     journal.commit(effects(outgoing=[outgoing(n)._replace(sent=float(n)) for n in range(1, 7)]))
     agent = outgoing(1).agent
     journal.commit(effects(refused=[("no", agent, n) for n in range(1, 6)]))
@@ -389,7 +389,7 @@ def test_the_oldest_refusals_go_when_there_are_too_many(journal: Journal, monkey
 
 
 def test_a_crowd_of_names_makes_no_agent_forgotten(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_writer, "MAX_SENDERS", 3)
+    monkeypatch.setattr(limits, "MAX_SENDERS", 3)
     dome = ("dome", "e")
     journal.commit(effects(seen={dome: 7}, seen_at=0.0))
     for number in range(10):
@@ -403,7 +403,7 @@ def test_a_crowd_of_names_makes_no_agent_forgotten(journal: Journal, monkeypatch
 
 
 def test_an_agent_that_was_heard_lately_is_not_forgotten(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_writer, "MAX_SENDERS", 3)
+    monkeypatch.setattr(limits, "MAX_SENDERS", 3)
     for number in range(10):
         journal.commit(effects(seen={("dome", "e"): number, (f"x{number}", "e"): 1}, seen_at=1.0 + number))
     journal.prune(100.0, {"dome"})

@@ -24,7 +24,7 @@ from pyros.journal import (
     Outgoing,
     Received,
     StoredTimer,
-    _writer,
+    limits,
 )
 from pyros.rehearsal.rehearsal import Rehearsal
 from tests.agents.conftest import Inline
@@ -170,7 +170,7 @@ class Script:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("HISTORY", 6), ("MAX_FAILED", 3), ("MAX_REFUSED", 1), ("MAX_SENDERS", 2)):
-        monkeypatch.setattr(_writer, name, value)
+        monkeypatch.setattr(limits, name, value)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

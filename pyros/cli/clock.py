@@ -6,9 +6,8 @@ from twisted.internet.task import Clock
 
 from pyros.clock import RealClock
 from pyros.config import Config
-from pyros.views.observed import shift_of
 
 
 def observatory_clock(config: Config) -> RealClock:
     """Make the clock as the observatory's agents have set it: with ``clock = night`` it is in its site's night."""
-    return RealClock(Clock(), shift_of(config))
+    return RealClock(Clock(), config.shift_seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -544,6 +545,13 @@ class Config(msgspec.Struct, frozen=True):
     def clock_shift(self) -> Path:
         """The file of the seconds by which ``clock = night`` has shifted the observatory's clock."""
         return self.data / "clock_shift_seconds"
+
+    def shift_seconds(self) -> float:
+        """Return by how many seconds the agents have shifted the observatory's clock: 0 but for ``clock = night``."""
+        if self.clock == "night":
+            with suppress(OSError, ValueError):
+                return float(self.clock_shift.read_text())
+        return 0.0
 
     def journal(self, name: str) -> Path:
         """Where that agent's (or the broker's) journal is."""

@@ -17,7 +17,7 @@ import msgspec
 from django.template.loader import get_template
 from django.utils.html import escape
 
-_MAX_ROWS = 2000
+MAX_ROWS = 2000
 _MAX_LENGTH = 4000
 """Characters of a row that is kept: 8 MB for all of them at most."""
 
@@ -52,6 +52,6 @@ class KeptRows:
         if len(row) <= _MAX_LENGTH:
             with self._lock:
                 self._rows[key] = row
-                while len(self._rows) > _MAX_ROWS:
+                while len(self._rows) > MAX_ROWS:
                     self._rows.popitem(last=False)
         return row

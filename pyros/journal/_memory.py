@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
-from pyros.journal import _writer as limits
+from pyros.journal import limits
 from pyros.journal._rows import PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
+from pyros.journal._writer import is_trouble_with_the_disk
 from pyros.unique import new_name
 from pyros.wire import Entry
 
@@ -157,7 +158,7 @@ class MemoryJournal:
                 try:
                     write(db)
                 except sqlite3.Error as error:
-                    if limits.is_trouble_with_the_disk(error):
+                    if is_trouble_with_the_disk(error):
                         raise JournalError(f"{self.path}: cannot store: {error}") from None
                     raise WriteFailed(self.path, place, error) from error
                 except BaseException as error:

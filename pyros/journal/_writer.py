@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from pyros.errors import JournalError, WriteFailed
+from pyros.journal import limits
 from pyros.journal._file import JournalFile
 from pyros.journal._migrations import from_format_1
 from pyros.journal._reader import JournalReader
@@ -31,20 +32,11 @@ from pyros.journal._rows import (
 )
 from pyros.unique import new_name
 
-HISTORY = 50_000  # received messages kept for people to look at; failed ones are kept beyond that
-MAX_FAILED = 10_000
-MAX_FAILED_BYTES = 256 * 1024 * 1024
-MAX_REFUSED = 1_000
-MAX_SENDERS = 1_000
-"""Of agents that the observatory knows, and as many of other names."""
-FORGET_CHUNK = 500
 _SYNCHRONOUS_FULL = 2  # below it the WAL is synced only when it is moved into the file: a power cut takes turns along
 _ROWS = 32  # in one INSERT; more than 999 values SQLite takes only since 3.32
 _WAL_PAGES = 2000  # after so many pages a commit moves the WAL into the file
 _PAGE = 4096 + 24  # bytes of a page and its header in the WAL
 _MAX_PAGES = 1_073_741_823  # the most that every version of SQLite allows
-PRUNE_CHUNK = 5_000
-PROGRAM_MEMORY = 86_400.0
 
 _DISK_TROUBLES = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
@@ -361,12 +353,12 @@ class Journal:
         Failed messages, refusals and senders are kept up to a number; ``known`` are the observatory's agents, whom no
         crowd of other names makes forgotten. `forgotten` counts.
         """
-        db, before = self._open_db, self.received_number - HISTORY
+        db, before = self._open_db, self.received_number - limits.HISTORY
         try:
             old = db.execute(
-                "SELECT first, last FROM turns WHERE last <= ? ORDER BY last LIMIT ?", (before, PRUNE_CHUNK)
+                "SELECT first, last FROM turns WHERE last <= ? ORDER BY last LIMIT ?", (before, limits.PRUNE_CHUNK)
             ).fetchall()
-            some = [last for first, last in old if first < old[0][0] + PRUNE_CHUNK]
+            some = [last for first, last in old if first < old[0][0] + limits.PRUNE_CHUNK]
             if some:
                 db.execute("DELETE FROM turns WHERE last <= ?", (some[-1],))
             retried = db.execute(
@@ -375,18 +367,18 @@ class Journal:
             self.failed_bytes -= sum(length for (length,) in retried)
             for name, epoch in db.execute(
                 "DELETE FROM peers WHERE substr(name, 1, ?) = ? AND seen < ? RETURNING name, epoch",
-                (len(PROGRAM), PROGRAM, now - PROGRAM_MEMORY),
+                (len(PROGRAM), PROGRAM, now - limits.PROGRAM_MEMORY),
             ).fetchall():
                 self.seen.pop((name, epoch), None)
             crowded = [self._forget_failed(db), self._forget_refused(db), self._forget_senders(db, known)]
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot prune: {error}") from None
-        return len(old) == PRUNE_CHUNK or len(some) < len(old) or any(crowded)
+        return len(old) == limits.PRUNE_CHUNK or len(some) < len(old) or any(crowded)
 
     def _forget_failed(self, db: sqlite3.Connection) -> bool:
         """Forget the oldest failed messages beyond their number and bytes; whether there may be more to forget."""
-        excess = min(FORGET_CHUNK, self.failed - MAX_FAILED)
-        if excess <= 0 and self.failed_bytes <= MAX_FAILED_BYTES:
+        excess = min(limits.FORGET_CHUNK, self.failed - limits.MAX_FAILED)
+        if excess <= 0 and self.failed_bytes <= limits.MAX_FAILED_BYTES:
             return False
         gone = db.execute(
             "DELETE FROM failed WHERE number IN (SELECT number FROM failed WHERE error IS NOT NULL ORDER BY number"
@@ -399,7 +391,7 @@ class Journal:
 
     def _forget_refused(self, db: sqlite3.Connection) -> bool:
         """Forget the oldest refused messages beyond their number; whether there may be more to forget."""
-        excess = min(FORGET_CHUNK, self.kept_refused - MAX_REFUSED)
+        excess = min(limits.FORGET_CHUNK, self.kept_refused - limits.MAX_REFUSED)
         if excess <= 0:
             return False
         gone = db.execute(
@@ -412,18 +404,19 @@ class Journal:
 
     def _forget_senders(self, db: sqlite3.Connection, known: Container[str]) -> bool:
         """Forget senders beyond their number, heard longest ago first; whether there may be more to forget."""
-        if len(self.seen) <= MAX_SENDERS:
+        if len(self.seen) <= limits.MAX_SENDERS:
             return False
         oldest = db.execute("SELECT name, epoch FROM peers ORDER BY seen").fetchall()
         groups = [[peer for peer in oldest if (peer[0] in known) is which] for which in (True, False)]
-        gone = [peer for group in groups for peer in group[: max(0, len(group) - MAX_SENDERS)]][:FORGET_CHUNK]
+        gone = [peer for group in groups for peer in group[: max(0, len(group) - limits.MAX_SENDERS)]]
+        del gone[limits.FORGET_CHUNK :]
         db.execute("BEGIN IMMEDIATE")
         db.executemany("DELETE FROM peers WHERE name = ? AND epoch = ?", gone)
         db.execute("COMMIT")
         for peer in gone:
             self.seen.pop(peer, None)
         self.forgotten["senders"] += len(gone)
-        return len(gone) == FORGET_CHUNK
+        return len(gone) == limits.FORGET_CHUNK
 
     def limit_growth(self, pages: int | None) -> None:
         """Let the file grow by so many pages of 4 KiB at most, as a disk does that is about to be full; None: no limit.

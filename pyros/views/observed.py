@@ -345,14 +345,6 @@ def _stamp(path: Path) -> Hashable:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def shift_of(config: Config) -> float:
-    """Return by how many seconds the agents have shifted the observatory's clock: 0 but for ``clock = night``."""
-    if config.clock == "night":
-        with suppress(OSError, ValueError):
-            return float(config.clock_shift.read_text())
-    return 0.0
-
-
 class _ObservatorysClock:
     """The observatory's clock for who only looks: the computer's, shifted as the agents have noted it."""
 
@@ -365,7 +357,7 @@ class _ObservatorysClock:
             with suppress(OSError):
                 written = self._config.clock_shift.stat().st_mtime_ns
                 if self._written != written:
-                    self._written, self._shift = written, shift_of(self._config)
+                    self._written, self._shift = written, self._config.shift_seconds()
         return system_time() + self._shift
 
     def now(self) -> datetime:

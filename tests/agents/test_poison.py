@@ -250,7 +250,7 @@ def test_a_handler_that_hangs_is_seen_in_the_status(running: Any, observatory: A
 def test_a_busy_agent_forgets_what_is_too_much_and_says_so_once(
     rig: Any, agent: FragileAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyros.journal._writer.MAX_FAILED", 3)
+    monkeypatch.setattr("pyros.journal.limits.MAX_FAILED", 3)
     said: list[str] = []
     monkeypatch.setattr(agent.log, "warn", lambda text, **values: said.append(text.format(**values)))
 

@@ -188,12 +188,12 @@ def test_every_way_of_searching_finds_the_same(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, volume: int, many: int, together: int, few: int, own: int
 ) -> None:
     monkeypatch.setattr(text_index, "VOLUME", volume)
-    monkeypatch.setattr(volumes_module, "_MANY_PACKETS", many)
-    monkeypatch.setattr(volumes_module, "_MAX_GROUP", together)
-    monkeypatch.setattr(volumes_module, "_FIRST_GROUP", together)
-    monkeypatch.setattr(volumes_module, "_OWN_WORDS_BYTES", own)
-    monkeypatch.setattr(text_index, "_ROWS_A_LOOKUP", together)
-    monkeypatch.setattr(search_module, "_FEW_PACKETS", few)
+    monkeypatch.setattr(volumes_module, "MANY_PACKETS", many)
+    monkeypatch.setattr(volumes_module, "MAX_GROUP", together)
+    monkeypatch.setattr(volumes_module, "FIRST_GROUP", together)
+    monkeypatch.setattr(volumes_module, "OWN_WORDS_BYTES", own)
+    monkeypatch.setattr(text_index, "ROWS_A_LOOKUP", together)
+    monkeypatch.setattr(search_module, "FEW_PACKETS", few)
     chance = random.Random(3)
     numbers = list(range(60))
     chance.shuffle(numbers)  # packets that are imported don't come in the order of their times
@@ -250,7 +250,7 @@ def test_every_way_of_searching_finds_the_same(
 
 def test_a_search_for_the_newest_ends_when_it_has_them(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_index, "VOLUME", 5)
-    monkeypatch.setattr(search_module, "_FEW_PACKETS", 0)
+    monkeypatch.setattr(search_module, "FEW_PACKETS", 0)
     for number in range(20):
         archive.store([Packet(event(f"ivo://a/b#{number}", text=f"common item{number}"), "x", float(number))])
     looked: list[int] = []
@@ -357,7 +357,7 @@ def test_nothing_goes_through_the_whole_table(
     tmp_path: Path, executed: list[str], monkeypatch: pytest.MonkeyPatch, query: Query, index: str, few: bool
 ) -> None:
     if not few:
-        monkeypatch.setattr(search_module, "_FEW_PACKETS", -1)
+        monkeypatch.setattr(search_module, "FEW_PACKETS", -1)
     archive = Archive(tmp_path / "archive.sqlite")
     with closing(ArchiveReader(archive.where)) as reader:
         executed.clear()
@@ -422,10 +422,10 @@ def test_what_is_combined_costs_what_its_smallest_side_does(
     large: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], rows: int, least: int
 ) -> None:
     """In steps of SQLite's machine: a walk through all the packets takes 40,000 and more."""
-    monkeypatch.setattr(search_module, "_FEW_PACKETS", 200)
-    monkeypatch.setattr(search_module, "_COUNTED", (500,))
-    monkeypatch.setattr(text_index, "_ROWS_A_LOOKUP", 5)
-    monkeypatch.setattr(volumes_module, "_OWN_WORDS_BYTES", 10_000)
+    monkeypatch.setattr(search_module, "FEW_PACKETS", 200)
+    monkeypatch.setattr(search_module, "COUNTED", (500,))
+    monkeypatch.setattr(text_index, "ROWS_A_LOOKUP", 5)
+    monkeypatch.setattr(volumes_module, "OWN_WORDS_BYTES", 10_000)
     steps = 0
 
     def counted() -> int:
@@ -480,7 +480,7 @@ def test_a_beginning_that_all_have_is_not_gone_through(
 
     words = f"comm* {asked.get('words', '')}"
     own = 10_000  # of an index that is a two hundredth of a real one
-    monkeypatch.setattr(volumes_module, "_OWN_WORDS_BYTES", own)
+    monkeypatch.setattr(volumes_module, "OWN_WORDS_BYTES", own)
     monkeypatch.setattr(index, "newest", paying(newest))
     monkeypatch.setattr(index, "matching", paying(matching))
     monkeypatch.setattr(search_module, "words_of", splitting)

@@ -58,7 +58,7 @@ def test_each_answers_own_token_stands_in_its_rows(template: RowTemplate) -> Non
 
 
 def test_rows_are_forgotten_and_long_ones_are_not_kept(template: RowTemplate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_rows, "_MAX_ROWS", 2)
+    monkeypatch.setattr(kept_rows, "MAX_ROWS", 2)
     rows = KeptRows()
     for text in ("a", "b", "a", "c", "a", "b"):
         rows.html("row.html", [Line(text)], {}, "")

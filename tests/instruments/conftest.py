@@ -60,7 +60,7 @@ class End:
     def arrive(self, data: bytes) -> None:
         if self.open:
             self.protocol.dataReceived(data)
-            self.world.arrived()
+            self.world.arrived(data)
 
     def loseConnection(self) -> None:
         self.world.callLater(0, self.end)
@@ -85,8 +85,8 @@ class World(InlineReactor):
         self.listening: dict[int, Any] = {}
         self.ends: list[End] = []
         self.cut = 1 << 20
-        self.arrived: Callable[[], None] = lambda: None
-        """Called after whatever arrives at either end of a connection."""
+        self.arrived: Callable[[bytes], None] = lambda _: None
+        """Called after whatever arrives at either end of a connection, with it."""
         self.delays: Iterator[float] = repeat(0.0)
         """Of the connections that are made, one after the other: with unequal ones, requests overtake each other."""
 

@@ -1,4 +1,4 @@
-"""A second command in the middle of a first one: after every exchange of the first, for every pair of commands.
+"""A second command in the middle of a first one: after each kind of exchange of the first, for every pair of commands.
 
 What must hold whatever the moment: each command ends, once and with an error of the drivers' own; the newer one does
 what it says; and the older does nothing any more once the newer has been given.
@@ -6,6 +6,7 @@ what it says; and the older does nothing any more once the newer has been given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -207,9 +208,9 @@ class Case(NamedTuple):
     changed: dict[str, Any] = {}  # noqa: RUF012
     """What is changed about the device."""
 
-    def check(self, make: Callable[[], Backend], how: How, enough: int = 200) -> None:
+    def check(self, make: Callable[[], Backend], how: How) -> None:
         """Assert that the newest command counts, whatever the moment."""
-        found, moments = problems(make, product(self.firsts, self.seconds), how, enough)
+        found, moments = problems(make, product(self.firsts, self.seconds), how)
         assert found == []
         assert moments > 2 * len(self.firsts) * len(self.seconds)
 
@@ -253,6 +254,47 @@ def cases(driver: str) -> list[Any]:
     ]
 
 
+def begin(backend: Backend, first: str, how: How) -> tuple[Deferred[Any], Outcome]:
+    """Give the first command to a device that is ready for it."""
+    if backend.before:
+        backend.world.result(backend.commands[backend.before](), backend.settle)
+    if how == "away":
+        (backend.be_away or backend.world.drop)()
+    older = backend.commands[first]()
+    return older, Outcome.of(older)
+
+
+_NUMBER = re.compile(rb"\w*\d[\w.+-]*")
+
+
+def moments_of(make: Callable[[], Backend], first: str, how: How) -> list[int]:
+    """Return after how many arrivals to interfere with a command, 0 for at once.
+
+    A device that moves is asked the same again and again. So of arrivals that differ by their numbers only, the first
+    and the last are worth a try.
+    """
+    backend = make()
+    kinds: dict[bytes, list[int]] = {}
+    count = 0
+
+    def arrived(data: bytes) -> None:
+        nonlocal count
+        count += 1
+        kinds.setdefault(_NUMBER.sub(b"0", data), []).append(count)
+
+    try:
+        _, outcome = begin(backend, first, how)
+        backend.world.arrived = arrived
+        for _ in range(round(backend.settle)):
+            if outcome.ends:
+                break
+            backend.world.run(1.0)
+    finally:
+        backend.world.arrived = lambda _: None
+        backend.close()
+    return sorted({0}.union(*({numbers[0], numbers[-1]} for numbers in kinds.values())))
+
+
 def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, moment: int) -> tuple[bool, str]:
     """Give the second command after so many arrivals since the first was given, 0 for at once.
 
@@ -261,16 +303,12 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
     backend = make()
     world, outcomes, there = backend.world, [], []
     try:
-        if backend.before:
-            world.result(backend.commands[backend.before](), backend.settle)
-        if how == "away":
-            (backend.be_away or world.drop)()
-        older = backend.commands[first]()
-        outcomes.append(Outcome.of(older))
+        older, outcome = begin(backend, first, how)
+        outcomes.append(outcome)
         left = [moment]
 
         def interfere() -> None:
-            world.arrived = lambda: None
+            world.arrived = lambda _: None
             there.append(not outcomes[0].ends)
             if how == "cancel":
                 older.cancel()
@@ -278,7 +316,7 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
                 world.drop()
             outcomes.append(Outcome.of(backend.commands[second](), backend.wanted[second]))
 
-        def arrived() -> None:
+        def arrived(_: bytes) -> None:
             left[0] -= 1
             if left[0] == 0:
                 interfere()
@@ -286,7 +324,7 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
         world.arrived = arrived
         if moment == 0:
             interfere()
-        for _ in range(round(backend.settle)):
+        for _ in range(2 * round(backend.settle)):
             world.run(1.0)
             if len(outcomes) == 2 and all(each.ends for each in outcomes):
                 break
@@ -295,7 +333,7 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
             return False, ""
         return there[0], _problem(backend, outcomes, first, second, how)
     finally:
-        world.arrived = lambda: None
+        world.arrived = lambda _: None
         backend.close()
 
 
@@ -319,13 +357,14 @@ def _problem(backend: Backend, outcomes: list[Outcome], first: str, second: str,
     return ""
 
 
-def problems(
-    make: Callable[[], Backend], pairs: Iterable[tuple[str, str]], how: How, enough: int = 200
-) -> tuple[list[str], int]:
-    """Try these pairs at each of the first so many moments; return what went wrong, and the number of moments."""
+def problems(make: Callable[[], Backend], pairs: Iterable[tuple[str, str]], how: How) -> tuple[list[str], int]:
+    """Try these pairs at the moments that differ; return what went wrong, and the number of moments."""
     found, tried = [], 0
+    moments: dict[str, list[int]] = {}
     for first, second in pairs:
-        for moment in range(enough):
+        if first not in moments:
+            moments[first] = moments_of(make, first, how)
+        for moment in moments[first]:
             under_way, problem = interrupt(make, first, second, how, moment)
             tried += 1
             if problem:

@@ -41,7 +41,7 @@ hosts_here: dict[str, Host] = {}
 """The agents of this program that run, by their names."""
 _guard = threading.Lock()
 _REACTOR_SECONDS = 4.5  # for its thread to hear of the end, and to end the agents when they are safe
-_STOP_TIMEOUT = 4.5
+STOP_SECONDS = 4.5
 _JOIN_SECONDS = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -207,7 +207,7 @@ def _stop_all() -> bool:
         hosts[0].reactor.callFromThread(_end_all)
         hosts[0].reactor.callFromThread(begun.set)
         begun.wait(_REACTOR_SECONDS)
-    deadline = Deadline(_STOP_TIMEOUT)
+    deadline = Deadline(STOP_SECONDS)
     threads = [thread for thread in threading.enumerate() if thread.name.startswith("pyros-") and not thread.daemon]
     for thread in threads:
         while thread.is_alive() and (deadline.left() or ending.left(hosts)):

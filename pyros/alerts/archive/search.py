@@ -26,9 +26,9 @@ from pyros.errors import JournalError
 from pyros.prepared import prepared
 
 _CHUNK = 1_000
-_FEW_PACKETS = 10_000
+FEW_PACKETS = 10_000
 """Packets that one condition leaves, up to which they are gone through before any other index is asked."""
-_COUNTED = (100_000, 400_000)
+COUNTED = (100_000, 400_000)
 """Up to how many packets are counted further, where no condition leaves few, to know which leaves the fewest."""
 _MANY = 10**9
 """Packets that are left where nobody knows how many."""
@@ -151,7 +151,7 @@ class ArchiveReader:
         Where even these are many, and there are words, the words are one condition more, volume by volume.
         """
         side, left = self._side(connection, query)
-        few = left <= _FEW_PACKETS
+        few = left <= FEW_PACKETS
 
         def keys(has: sa.ColumnElement[bool] | None = None, *, few: bool = few) -> Iterator[Any]:
             return _in_place(_rows(connection, self.statement(query, has, side=side, few=few)), query)
@@ -178,11 +178,11 @@ class ArchiveReader:
         if not asked or (len(asked) == 1 and "cell" not in asked and not query.words):  # it doesn't matter how many
             return next(iter(asked), ""), _MANY
         counts: dict[str, int] = {}
-        for most in (_FEW_PACKETS + 1, *_COUNTED):
+        for most in (FEW_PACKETS + 1, *COUNTED):
             counts = {name: _bounded(connection, numbers, most) for name, numbers in asked.items()}
             if min(counts.values()) < most or asked.keys() == {"cell"}:
                 break
-        if counts.get("cell", 0) > _FEW_PACKETS:  # of many the newest are found sooner by an index that has the time
+        if counts.get("cell", 0) > FEW_PACKETS:  # of many the newest are found sooner by an index that has the time
             counts.pop("cell", None)
         side = min(counts, key=counts.__getitem__, default="")
         return side, counts.get(side, _MANY)

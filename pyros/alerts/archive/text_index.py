@@ -24,7 +24,7 @@ from pyros.errors import AlertError
 VOLUME = 131_072
 """Packets in a volume: a beginning of words that all packets have takes a tenth of a second in one."""
 
-_ROWS_A_LOOKUP = 50
+ROWS_A_LOOKUP = 50
 """Numbers that FTS5 gives one after the other in the time in which it looks one up."""
 _BYTES_A_ROW = 30
 """Bytes of words that FTS5 merges in the time in which it gives one number: 0.3 microseconds."""
@@ -135,7 +135,7 @@ class SqliteTextIndex:
 
     def matching(self, connection: sa.Connection, volume: int, wanted: Wanted, numbers: list[int]) -> set[int]:
         """Go through all that have the words between the first and the last; where that is too much, look up each."""
-        ordered, most = sorted(numbers), _ROWS_A_LOOKUP * len(numbers)
+        ordered, most = sorted(numbers), ROWS_A_LOOKUP * len(numbers)
         between = f"AND rowid BETWEEN {ordered[0]} AND {ordered[-1]} ORDER BY rowid LIMIT {most}"
         having = self._matching(connection, volume, wanted, between)
         found = set(having).intersection(ordered)

@@ -14,14 +14,14 @@ from pyros.alerts.archive.tables import packets, volumes
 from pyros.alerts.archive.text_index import TextIndex, Wanted, wanted_words
 from pyros.clock import Deadline
 
-_MANY_PACKETS = 2_000
+MANY_PACKETS = 2_000
 """Packets of a volume with the words, from which on the index of times is gone through instead of sorting them; fewer
 where the query's other conditions leave fewer."""
-_FIRST_GROUP, _MAX_GROUP = 50, 500
+FIRST_GROUP, MAX_GROUP = 50, 500
 """Packets that are looked up together, at first and at most."""
 _NO_LAST_PACKET = 2**62
 """Last packet's number of the volume that is still growing."""
-_OWN_WORDS_BYTES = 32_768
+OWN_WORDS_BYTES = 32_768
 """Bytes of words that are merged (`TextIndex.price`) while a packet's own words are read and split: 0.3 ms."""
 _MAX_VOLUMES_AT_HAND = 3
 
@@ -78,7 +78,7 @@ class _Having:
                 return None
             found = self._newest(None)
             return None if len(found) > self._many else sorted(self._beginning(found))
-        if self._price > _OWN_WORDS_BYTES * _FIRST_GROUP:
+        if self._price > OWN_WORDS_BYTES * FIRST_GROUP:
             return None
         return None if len(self._every()) > self._many else sorted(self._every())
 
@@ -108,7 +108,7 @@ class _Having:
             return set(numbers)
         if not self._price:
             return self._words.matching(self._connection, self._volume.number, self._beginnings, numbers)
-        self._spent += len(numbers) * _OWN_WORDS_BYTES
+        self._spent += len(numbers) * OWN_WORDS_BYTES
         if self._all is None and self._spent <= self._price:
             return self._own(numbers, self._beginnings)
         return set(self._every().intersection(numbers))
@@ -146,7 +146,7 @@ class VolumeSearch:
         self._volumes = [
             _Volume(row.volume, row.first, last, row.oldest, row.newest) for row, last in zip(rows, lasts, strict=True)
         ]
-        self._many = min(_MANY_PACKETS, max(_FIRST_GROUP, left // max(1, len(rows))))
+        self._many = min(MANY_PACKETS, max(FIRST_GROUP, left // max(1, len(rows))))
         self._at_hand: dict[int, _Having] = {}
 
     def rows(self, keys: Keys) -> Iterator[Any]:
@@ -155,7 +155,7 @@ class VolumeSearch:
 
     def matching_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
         """Return which of the rows have the words."""
-        size, last = _FIRST_GROUP, None
+        size, last = FIRST_GROUP, None
         while group := list(islice(rows, size)):
             if last is not None and self._is_late():
                 yield Pause(last.number, last.received)
@@ -163,7 +163,7 @@ class VolumeSearch:
             last = group[-1]
             having = self._matching([row.number for row in group])
             yield from (row for row in group if row.number in having)
-            size = min(4 * size, _MAX_GROUP)
+            size = min(4 * size, MAX_GROUP)
 
     def _matching(self, numbers: list[int]) -> set[int]:
         having: set[int] = set()
@@ -190,7 +190,7 @@ class VolumeSearch:
         number = packets.c.number
         numbers: list[int] = []
         start, looked = 0.0, False
-        enough = min(self._query.last or _MAX_GROUP, _MAX_GROUP)
+        enough = min(self._query.last or MAX_GROUP, MAX_GROUP)
 
         def few() -> tuple[tuple[float, float], Iterator[Any]]:
             return (start, float("-inf")), keys(number.in_(sorted(numbers)), few=True)

@@ -111,7 +111,7 @@ def _switch(made: Backend, outlets: Any) -> None:
 @pytest.mark.parametrize(("how", "delays"), [*product(HOWS, [(0.0,)]), ("newer", SLOW), ("cancel", SLOW)])
 @pytest.mark.parametrize("case", cases("alpaca"))
 def test_the_newest_command_counts(case: Case, how: How, delays: tuple[float, ...]) -> None:
-    case.check(lambda: backend(case.kind, case.before, delays), how, enough=32)
+    case.check(lambda: backend(case.kind, case.before, delays), how)
 
 
 @pytest.mark.parametrize("delays", [(0.0,), SLOW])
