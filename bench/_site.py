@@ -9,6 +9,7 @@ on; ``waiting`` is answered with how many messages wait in its outbox.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any
@@ -39,22 +40,26 @@ class Site(Agent):
             self.send_to(told["to"], told["name"], {"from": self.name, "n": n, "data": "x" * told["size"]})
 
     def take(self, message: Any) -> None:
-        self.after_commit(print, message.payload["from"], message.name, message.payload["n"], time.monotonic())
+        self.after_commit(_write, message.payload["from"], message.name, message.payload["n"], time.monotonic())
+
+
+def _write(*words: object) -> None:
+    """Write a line at once: `print` writes word by word, and two threads would mix theirs."""
+    os.write(sys.stdout.fileno(), f"{' '.join(map(str, words))}\n".encode())
 
 
 def _main(name: str, path: str) -> None:
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     config = configuration.load(path)
     agent = Site(name)
     agent.start(config)
     here = msgspec.structs.replace(config.agent(name), at=None)  # whatever becomes of its address
     config = msgspec.structs.replace(config, agents={**config.agents, name: here})
-    print("up", flush=True)
+    _write("up")
     for line in sys.stdin:
         words = line.split()
         if words == ["waiting"]:
-            print("waiting", sum(ask(here, "status")["outbox"].values()))
+            _write("waiting", sum(ask(here, "status")["outbox"].values()))
             continue
         to, what, count, size, first = words
         told = {"to": to, "name": what, "count": int(count), "size": int(size), "first": int(first)}
