@@ -240,7 +240,7 @@ class CameraAgent(FiltersAgent):
             messages.EXPOSURE_STARTED,
             ExposureStarted(
                 observation=expose.observation, number=expose.number, of=expose.of, filter=expose.filter,
-                seconds=seconds,
+                seconds=expose.seconds,
             ),
         )  # fmt: skip
 

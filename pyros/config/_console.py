@@ -13,6 +13,7 @@ from pyros.config._words import ip_word, port_number, yes
 from pyros.quantities import DURATIONS, quantity
 
 _SECTION = re.compile(r"[a-z][a-z_]{0,31}")
+_PAGE = re.compile(r"[a-z][a-z ]{0,31}")
 _lifetime = quantity(DURATIONS, 0.001, 1e6)
 
 
@@ -58,8 +59,8 @@ def read_console(
                               " or behind_proxy = yes where a web server before it speaks TLS")  # fmt: skip
     section.rest("port, ip, folder, hosts, behind_proxy, certificate, key, hide, fixture, run, look_up, tns")
     for key in config.lifetimes:
-        if cache is not None and not _SECTION.fullmatch(key):
-            cache.problem(key, "is no section of the console")
+        if cache is not None and not _PAGE.fullmatch(key):
+            cache.problem(key, "is no page of the console")
     return config
 
 

@@ -18,6 +18,7 @@ from pyros.console.answers.naming import named
 from pyros.console.api_bodies import POSTED
 from pyros.console.pages import MAX_LIMIT, Page, limit, yes
 from pyros.console.roles import Role
+from pyros.coordinates import declination, right_ascension
 
 ROOT = "api/v1/"
 _PATHS = {"tonight": "state", "health": "health"}
@@ -40,6 +41,12 @@ _ORDERED = {
         "missing": {"type": "object", "additionalProperties": {"type": "string"}},
     },
     "required": ["order", "agents", "missing", "problem"],
+}  # fmt: skip
+
+
+_ONCE = {
+    "name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "description": "who repeats a request under the same key, since the answer was lost, makes no second one",
 }  # fmt: skip
 
 
@@ -127,9 +134,10 @@ def _change(action: Action) -> dict[str, Any]:
         "operationId": action.name.removesuffix(" by API").replace(" ", "_"),
         "summary": f"{posted.summary}; for the role {action.role.word}",
         "requestBody": {"required": True, "content": {"application/json": {"schema": posted.body}}},
+        **({"parameters": [_ONCE]} if posted.once else {}),
         "responses": {
             **{str(code): {"description": words, "content": content} for code, words in posted.made.items()},
-            **_problems(400, 401, 403, 404, 409, 503),
+            **_problems(400, 401, 403, 404, 409, *([422] if posted.once else []), 503),
         },
     }
 
@@ -137,7 +145,8 @@ def _change(action: Action) -> dict[str, Any]:
 def _problems(*codes: int) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     words = {400: "it makes no sense", 401: "no token", 403: "not for this role, or not now", 404: "there is none",
-             409: "it is another's, or of an alert", 503: "it cannot be read now"}  # fmt: skip
+             409: "it is another's, of an alert, or has ended", 422: "the key has asked for something else",
+             503: "it cannot be read now"}  # fmt: skip
     return {str(code): {"description": words[code], "content": content} for code in codes}
 
 
@@ -147,6 +156,8 @@ def _value(convert: Callable[[str], Any]) -> dict[str, Any]:
         (limit, {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
         (yes, {"type": "string", "enum": ["yes", "no"]}),
         (int, {"type": "integer"}),
+        (right_ascension, {"type": ["number", "string"], "description": "ICRS: degrees, or hours as 05:35:17.3"}),
+        (declination, {"type": ["number", "string"], "description": "ICRS: degrees, or -05:23:28"}),
     ):
         if convert is given:
             return schema

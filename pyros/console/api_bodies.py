@@ -71,6 +71,8 @@ class Posted(msgspec.Struct, frozen=True):
     """``module:class`` of the answer."""
     made: Mapping[int, str]
     """The codes with which it is answered, and what each means."""
+    once: bool = False
+    """Whether it takes an ``Idempotency-Key``."""
 
 
 POSTED = {
@@ -81,7 +83,7 @@ POSTED = {
         "Ask for an observation: checked, sent to the scheduler, and told when it is up next",
         {"type": "object", "additionalProperties": False, "required": ["target", "exposures"],
          "properties": {"id": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}$"}} | _VALUES},
-        f"{_DESK}:Asked", {200: "it was checked alone", 201: "the scheduler has it"},
+        f"{_DESK}:Asked", {200: "it was checked alone", 201: "the scheduler has it"}, once=True,
     ),
     "change request by API": Posted(
         "Give some values of a request anew, null for none; the others stay",

@@ -83,11 +83,15 @@ def caller_of(request: HttpRequest) -> Caller:
     return found
 
 
-def published_for(request: HttpRequest) -> PublishedFrame:
-    """Return the frame that all of an answer shows: the one of now, asked for once a request. Raises PyrosError."""
+def published_for(request: HttpRequest, *, whole: bool = False) -> PublishedFrame:
+    """Return the frame that all of an answer shows, asked for once a request; the head of it, if not the ``whole``.
+
+    Raises PyrosError.
+    """
     found: PublishedFrame | None = getattr(request, "published", None)
     if found is None:
-        found = settings.CONSOLE.feed.latest
+        feed = settings.CONSOLE.feed
+        found = feed.latest if whole else feed.head
         request.published = found
     return found
 

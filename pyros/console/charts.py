@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -25,16 +26,7 @@ def sky_map(events: Iterable[EventLine]) -> SafeString:
 
     Snyder, Map Projections (USGS Professional Paper 1395, 1987), equations 24-1 to 24-4 for Hammer.
     """
-    parts = ['<ellipse class="sky" cx="0" cy="0" rx="200" ry="100"/>']
-    meridians = [[_hammer(ra, dec) for dec in range(-90, 91, 6)] for ra in range(0, 360, 30)]
-    parallels = [[_hammer(0.01 + ra, dec) for ra in _RAS] for dec in (-60, -30, 0, 30, 60)]
-    parts += [f'<path class="grid" d="{_line(points)}"/>' for points in (*meridians, *parallels)]
-    for hour in (1, 4, 8, 12, 16, 20):
-        x, y = _hammer(15.0 * hour, 0)
-        parts.append(f'<text class="axis" x="{x + 2:.1f}" y="{y - 2:.1f}">{hour}h</text>')
-    for dec in (-60, -30, 30, 60):
-        x, y = _hammer(180, dec)
-        parts.append(f'<text class="axis" x="{x + 2:.1f}" y="{y - 2:.1f}">{dec:+}°</text>')
+    parts = list(_empty_sky())
     labels: list[tuple[float, float]] = []  # one over another cannot be read
     for event in events:
         if event.ra is None or event.dec is None:
@@ -52,6 +44,21 @@ def sky_map(events: Iterable[EventLine]) -> SafeString:
             shift = -size - 2 if x > 120 else size + 2
             parts.append(f'<text class="{event.word}" x="{x + shift:.1f}" y="{y + 2:.1f}"{end}>{_clipped(name)}</text>')
     return _svg("-204 -104 408 208", "map", "The events on the whole sky, right ascension and declination", parts)
+
+
+@cache
+def _empty_sky() -> tuple[str, ...]:
+    parts = ['<ellipse class="sky" cx="0" cy="0" rx="200" ry="100"/>']
+    meridians = [[_hammer(ra, dec) for dec in range(-90, 91, 6)] for ra in range(0, 360, 30)]
+    parallels = [[_hammer(0.01 + ra, dec) for ra in _RAS] for dec in (-60, -30, 0, 30, 60)]
+    parts += [f'<path class="grid" d="{_line(points)}"/>' for points in (*meridians, *parallels)]
+    for hour in (1, 4, 8, 12, 16, 20):
+        x, y = _hammer(15.0 * hour, 0)
+        parts.append(f'<text class="axis" x="{x + 2:.1f}" y="{y - 2:.1f}">{hour}h</text>')
+    for dec in (-60, -30, 30, 60):
+        x, y = _hammer(180, dec)
+        parts.append(f'<text class="axis" x="{x + 2:.1f}" y="{y - 2:.1f}">{dec:+}°</text>')
+    return tuple(parts)
 
 
 def light_curve(points: Sequence[SourceFound], since: float | None) -> SafeString:

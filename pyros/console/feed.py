@@ -35,6 +35,10 @@ class FrameSource(Protocol):
         """Return the frame of now, with that number. Raises PyrosError."""
         ...
 
+    def head(self) -> msgspec.Struct:
+        """Return as much of the frame of now as stands at the head of every page. Raises PyrosError."""
+        ...
+
     def panels(self, frame: Any) -> Mapping[str, str]:
         """Return the HTML of the parts of pages that show it, by name."""
         ...
@@ -71,6 +75,7 @@ class Feed:
         self._ending, self._wanted = threading.Event(), threading.Event()
         self._making, self._looking = threading.Lock(), threading.Lock()
         self._published: PublishedFrame | None = None
+        self._head: PublishedFrame | None = None
         self._told: PublishedFrame | None = None
         self._changed = 0.0
         """When news was seen last, monotonic seconds: a frame that was begun earlier may lack it."""
@@ -98,6 +103,19 @@ class Feed:
         self._look()
         published = self._published
         return self._make() if published is None or self._is_old(published) else published
+
+    @property
+    def head(self) -> PublishedFrame:
+        """The frame of now, or, where there is news, its head alone, without a number. Raises PyrosError."""
+        self._look()
+        with self._making:
+            for published in (self._published, self._head):
+                if published is not None and not self._is_old(published):
+                    return published
+            began = steady_seconds()
+            head = self._source.head()
+            self._head = PublishedFrame(0, head, self._source.panels(head), began)
+            return self._head
 
     def refresh(self) -> None:
         """Have a frame made now and everybody told, for something was done that must be seen. Waits for nothing."""

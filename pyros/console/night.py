@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from django.template.loader import get_template
 
 from pyros import views
-from pyros.journal import running
-from pyros.views import ObservatoryFrame, Observed
+from pyros.console.pages import TONIGHT
+from pyros.views import FrameHead, ObservatoryFrame, Observed
+from pyros.views.plan import around_now
 
 _Shown = Mapping[str, Any]
+_LINES, _PAST_LINES = 12, 4
+"""Of tonight's plan, and of those that are over as long as there are others."""
 PANELS: Mapping[str, Callable[[ObservatoryFrame], _Shown]] = {
     "alarms": lambda frame: {"alarms": frame.night.alarms},
     "chips": lambda frame: {"night": msgspec.structs.replace(frame.night, now=0.0, telescope=None, service_left=0.0)},
     "clock": lambda frame: {"day": int(frame.night.now // 86400) * 86400.0},
     "curve": lambda frame: {"event": frame.events[0] if frame.events else None},
     "devices": lambda frame: {"devices": frame.devices},
-    "events": lambda frame: {"events": frame.events},
+    "events": lambda frame: {"events": frame.events, "since": _noon(frame)},
     "hold": lambda frame: {"hold": frame.night.hold, "service": frame.night.service_left > 0},
     "image": lambda frame: {"image": frame.last_image},
     "imagesub": lambda frame: {"image": frame.last_image},
-    "lines": lambda frame: {"lines": frame.plan.lines[:_LINES]},
+    "lines": lambda frame: {"lines": around_now(frame.plan.lines, _LINES, _PAST_LINES)},
     "messages": lambda frame: {"messages": frame.messages},
     "plan": lambda frame: {"times": frame.plan.times},
     "weather": lambda frame: {"quantities": frame.weather.quantities},
@@ -32,8 +35,15 @@ PANELS: Mapping[str, Callable[[ObservatoryFrame], _Shown]] = {
     },
 }  # fmt: skip
 """By the templates in ``panels/``, what each shows of a frame: it gets nothing else, and so is as before if this is."""
-_LINES = 12
-"""Of tonight's plan."""
+
+
+def _noon(frame: ObservatoryFrame) -> float:
+    """Return from when on a time needs no date, Unix seconds."""
+    return frame.plan.times.noon if frame.plan.times is not None else frame.night.now // 86400 * 86400.0
+
+
+RUNNING_SECONDS = 5.0
+"""How old it may be who runs; `NightFrames.alive` asks every two seconds."""
 
 
 class NightPanels(Mapping[str, str]):
@@ -67,8 +77,12 @@ class NightPanels(Mapping[str, str]):
 class NightFrames:
     """The source of a console's frames."""
 
-    def __init__(self, observed: Observed) -> None:
-        self._observed = observed
+    def __init__(self, observed: Observed, hide: Collection[str] = ()) -> None:
+        """``hide`` has the sections of which nothing is shown."""
+        for each in (observed, *observed.telescopes):
+            each.running_seconds = RUNNING_SECONDS
+        self._observed, self._hide = observed, hide
+        self._changes: tuple[Hashable, ...] = ()
         self._seen: Hashable = None
         self._panels: dict[str, tuple[_Shown, str]] = {}
         self._up: Hashable = None
@@ -76,13 +90,19 @@ class NightFrames:
 
     def changed(self) -> bool:
         """Whether anything has changed that a frame shows; an agent's end is seen by `alive`."""
-        now = (views.changes(self._observed), self._up)
+        self._changes = views.changes(self._observed)
+        now = (self._changes, self._up)
         seen, self._seen = self._seen, now
         return now != seen
 
-    def frame(self, number: int) -> views.ObservatoryFrame:
+    def frame(self, number: int) -> ObservatoryFrame:
         """Return the frame of now."""
-        return views.frame(self._observed, number)
+        frame: ObservatoryFrame = TONIGHT.bare(views.frame(self._observed, number, self._changes), self._hide)
+        return frame
+
+    def head(self) -> FrameHead:
+        """Return as much of the frame of now as stands at the head of every page."""
+        return views.head(self._observed, self._changes)
 
     def panels(self, frame: Any) -> Mapping[str, str]:
         """Return the HTML of each template in ``panels/``; each is made when it is asked for, if it has changed."""
@@ -90,6 +110,7 @@ class NightFrames:
 
     def alive(self) -> bool:
         """Whether any agent runs, by the locks that go with their processes; True if nobody knows."""
-        up = tuple(running(self._observed.path(name) for name in self._observed.names).values())
+        running = self._observed.look_who_runs()
+        up = tuple(running[self._observed.path(name)] for name in self._observed.names)
         self._up = up
         return any(each is not False for each in up)

@@ -7,24 +7,25 @@ module imports no Django). ``hide = events users`` in ``[console]`` takes sectio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from pyros.config import Config
 from pyros.console.roles import Role
+from pyros.coordinates import declination, right_ascension
 from pyros.errors import ConfigError
 from pyros.views import Observed
 from pyros.views.alerts import alerts
 from pyros.views.devices import devices
-from pyros.views.event import event
+from pyros.views.event import EventDetail, event
 from pyros.views.events import events
 from pyros.views.images import image, images
 from pyros.views.messages import messages, without_tracebacks
 from pyros.views.observations import observations
 from pyros.views.reports import report, reports
-from pyros.views.requests import request, requests
+from pyros.views.requests import RequestDetail, request, requests
 from pyros.views.sky import sky
 from pyros.views.sources import sources
 from pyros.views.weather import weather
@@ -61,6 +62,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the menu leads there."""
     section: str = ""
     """What `hide` calls it, by default its name; several pages may be one section."""
+    needs: str = ""
+    """Another section without which it makes no sense; '' for none."""
+    parts: Mapping[str, tuple[str, ...]] = {}
+    """By sections, the fields of its answer that are theirs (``a.b`` for one within one), each with a default."""
     lifetime: float = 0.0
     """Seconds for which an answer is kept (`pyros.console.cache`) where ``[console cache]`` says nothing else."""
     query: Mapping[str, Callable[[str], Any]] = {}
@@ -70,6 +75,25 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     def hidden_by(self) -> str:
         """The word of ``hide`` that takes it away."""
         return self.section or self.name
+
+    def bare(self, answer: Any, hide: Collection[str]) -> Any:
+        """Return its answer without the parts of sections that are hidden."""
+        gone = [field for section, fields in self.parts.items() if section in hide for field in fields]
+        for field in gone:
+            answer = _emptied(answer, field.split("."))
+        return answer
+
+
+def _emptied(answer: Any, path: Sequence[str]) -> Any:
+    """Return a struct, or several, in which a field, or one within it, has its default."""
+    if isinstance(answer, tuple):
+        return tuple(_emptied(each, path) for each in answer)
+    name, *within = path
+    if within:
+        value = _emptied(getattr(answer, name), within)
+    else:
+        value = next(each.default for each in msgspec.structs.fields(answer) if each.name == name)
+    return msgspec.structs.replace(answer, **{name: value})
 
 
 def limit(text: str) -> int:
@@ -117,18 +141,18 @@ def yes(text: str) -> bool:
     return text == "yes"
 
 
-def _event(observed: Observed, key: str = "") -> Any:  # without a key there is none
+def _event(observed: Observed, key: str = "") -> EventDetail | None:  # without a key there is none
     return event(observed, key)
 
 
-def _request(observed: Observed, key: str = "") -> Any:
+def _request(observed: Observed, key: str = "") -> RequestDetail | None:
     return request(observed, key)
 
 
 _PAGED_BY_NUMBER: Mapping[str, Callable[[str], Any]] = {"after": whole, "limit": limit}
 _PLACE: Mapping[str, Callable[[str], Any]] = {
-    "ra": number,
-    "dec": number,
+    "ra": right_ascension,
+    "dec": declination,
     "radius": number,
     "sky_map": key,
     "share": number,
@@ -138,16 +162,18 @@ _PLACE: Mapping[str, Callable[[str], Any]] = {
 
 PAGES = (
     Page(name="tonight", title="Tonight", path="", template="tonight.html",
-         data="pyros.console.answers.tonight:tonight"),
+         data="pyros.console.answers.tonight:tonight",
+         parts={"events": ("events",), "images": ("last_image", "telescopes.last_image"), "messages": ("messages",),
+                "devices": ("devices", "telescopes.devices"), "weather": ("weather", "telescopes.weather")}),
     Page(name="events", title="Events", path="events", template="events.html", view=events,
          query={**_PAGED_BY_NUMBER, **_PLACE}),
     Page(name="event", title="Event", path="event", template="event.html", view=_event, menu=False, section="events",
-         query={"key": key}),
+         query={"key": key}, parts={"images": ("images",), "requests": ("request",)}),
     Page(name="alerts", title="Alerts", path="alerts", view=alerts, menu=False, section="events",
          query={"after": key, "limit": limit, "event": key, "stream": key, "role": key, "kind": key, "words": key,
                 "since": number, "until": number, **_PLACE}),
     Page(name="elsewhere", title="Elsewhere", path="elsewhere", template="elsewhere.html",
-         data="pyros.console.answers.looking_up:elsewhere", query={"key": key}, menu=False),
+         data="pyros.console.answers.looking_up:elsewhere", query={"key": key}, menu=False, needs="events"),
     Page(name="search", title="Search", path="search", template="search.html",
          data="pyros.console.answers.searching:search",
          query={"words": key, "kind": key, "after": whole, "limit": limit}),
@@ -173,10 +199,12 @@ PAGES = (
     Page(name="sources", title="Sources", path="sources", template="sources.html", view=sources),
     Page(name="nights", title="Nights", path="nights", template="nights.html", view=reports),
     Page(name="night report", title="Night report", path="nights/<str:night>", template="night_report.html",
-         view=report, menu=False, section="nights"),
+         view=report, menu=False, section="nights",
+         parts={"events": ("report.alerts",), "requests": ("report.requests",), "images": ("report.images",)}),
     Page(name="weather", title="Weather", path="weather", template="weather.html", view=weather, lifetime=5.0,
          query={"hours": number}),
-    Page(name="sky", title="Sky", path="sky", view=sky, menu=False, lifetime=2.0),
+    Page(name="sky", title="Sky", path="sky", view=sky, menu=False, lifetime=2.0,
+         parts={"events": ("events", "regions")}),
     Page(name="jobs", title="Jobs", path="jobs", template="jobs.html", data="pyros.console.answers.jobs:jobs",
          query={"state": str, "limit": limit}),
     Page(name="job", title="Job", path="jobs/<str:name>", template="job.html", data="pyros.console.answers.jobs:job",
@@ -193,6 +221,7 @@ PAGES = (
          data="pyros.console.answers.administration:administration"),
 )  # fmt: skip
 """In the menu's order."""
+TONIGHT = PAGES[0]
 
 ALWAYS = frozenset({"tonight", "account"})
 """Sections that can't be hidden."""
@@ -224,4 +253,4 @@ def shown(config: Config, pages: Iterable[Page] = PAGES) -> tuple[Page, ...]:
     ]
     if problems:
         raise ConfigError(problems)
-    return tuple(page for page in pages if page.hidden_by not in hide)
+    return tuple(page for page in pages if page.hidden_by not in hide and page.needs not in hide)

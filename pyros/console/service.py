@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -33,6 +35,8 @@ _AGAIN_SECONDS, _TRIES = 0.5, 120
 _FILL_SECONDS = 0.5
 _FILL_EVERY_SECONDS = 30.0
 _PARENT_SECONDS = 1.0
+_END_SECONDS = 10.0
+"""How long the end waits for answers that are being made; one that hangs, on a disk that is gone, is left to itself."""
 LINGER_SECONDS = 20.0
 """How long a console outlives the observatory that started it: its pages say meanwhile that there is no news."""
 
@@ -79,6 +83,8 @@ class ConsoleService(Service):
         self.console = Console(config, section, RealClock(self._reactor))
         self._manager = ServiceManager(self.console.clock)
         self._pools = (ThreadPool(0, _THREADS, "console"), ThreadPool(0, _ORDER_THREADS, "console-orders"))
+        for pool in self._pools:
+            pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
         self._port: Any = None
         self._tries = 0
         self._orphan_since: float | None = None
@@ -182,11 +188,28 @@ class ConsoleService(Service):
         if self._live is not None:
             self._live.stop()
         await (self._port.stopListening() if self._port is not None else succeed(None))
+        ended: Deferred[bool] = Deferred()
+        threading.Thread(target=self._end_threads, args=(ended,), daemon=True).start()
+        patience = self.console.clock.call_later(_END_SECONDS, _settle, ended, False)
+        if await ended:
+            patience.cancel()
+        else:
+            log.error("the console ends with an answer unfinished, which has taken more than {seconds:.0f} s",
+                      seconds=_END_SECONDS)  # fmt: skip
+
+    def _end_threads(self, ended: Deferred[bool]) -> None:
+        """End the feed and the pools, in a thread: an answer that is being written waits for the reactor."""
         if self._live is not None:
-            await deferToThreadPool(self._reactor, self._pools[0], self.console.feed.stop)
+            self.console.feed.stop()
         for pool in self._pools:
-            if pool.started:  # not in the reactor's thread: an answer that is being written waits for the reactor
-                await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), pool.stop)
+            if pool.started:
+                pool.stop()
+        self._reactor.callFromThread(_settle, ended, True)
+
+
+def _settle(ended: Deferred[bool], value: bool) -> None:
+    if not ended.called:
+        ended.callback(value)
 
 
 def _endpoint(section: ConsoleConfig) -> str:

@@ -20,7 +20,7 @@ from pyros.reactor import Reactor
 
 def make_stack(console: Console, reactor: Reactor, pool: Any, order_pool: Any) -> tuple[Live, Any]:
     """Return the live resource and the factory of connections. Starts nothing."""
-    console.feed = Feed(NightFrames(console.observed), reactor.callFromThread)
+    console.feed = Feed(NightFrames(console.observed, console.section.hide), reactor.callFromThread)
     application = get_wsgi_application()
     live = Live(reactor, pool, console.clock, console.feed, may_listen)
     storage: Any = staticfiles_storage

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +13,7 @@ from django.db import DatabaseError
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from pyros import printable
 from pyros.console import charts
 from pyros.console.answers.commanding import COMMANDS
 from pyros.console.answers.looking_up import about_of
@@ -67,13 +67,13 @@ def data(name: str, value: Any) -> SafeString:
 @register.filter
 def clock(seconds: float | None) -> str:
     """Return Unix seconds as UTC, hours to seconds; '' for None."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%H:%M:%S}"
+    return instant(seconds).rpartition(" ")[2]
 
 
 @register.filter
 def instant(seconds: float | None) -> str:
-    """Return Unix seconds as UTC, with the date; '' for None."""
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}"
+    """Return Unix seconds as UTC, with the date; '' for None, and a number where there is no such date."""
+    return "" if seconds is None else printable.instant(seconds)
 
 
 @register.filter
@@ -85,6 +85,12 @@ def duration(seconds: float | None) -> str:
         if seconds < below:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds / 86400:.0f} d"
+
+
+@register.filter
+def hours(value: float) -> str:
+    """Return hours as a duration: ``18 s``, ``12 min``, ``6.4 h``."""
+    return f"{value:.1f} h" if value >= 1.5 else duration(3600 * value)
 
 
 @register.filter
@@ -107,6 +113,12 @@ def commands(agent: str) -> tuple[str, ...]:
     """Return what an operator may command of an agent's device."""
     section = settings.CONSOLE.config.agents.get(agent)
     return () if section is None else COMMANDS.get(section.kind, ())
+
+
+@register.filter
+def is_shown(name: str) -> bool:
+    """Return whether a page of that name is there."""
+    return any(page.name == name for page in settings.CONSOLE.pages)
 
 
 @register.filter
@@ -210,8 +222,9 @@ def change_form(context: Any, request: Any) -> Any:
     return context.get("given") or given_of(request)
 
 
-_UNITS = {"temperature": " °C", "target": " °C", "power": " %", "azimuth": "°", "altitude": "°", "humidity": " %",
-          "wind": " m/s", "gust": " m/s", "pressure": " hPa", "dew_point": " °C", "angle": "°"}  # fmt: skip
+_UNITS = {"ra": "°", "dec": "°", "temperature": " °C", "target": " °C", "power": " %", "azimuth": "°", "altitude": "°",
+          "humidity": " %", "wind": " m/s", "gust": " m/s", "pressure": " hPa", "dew_point": " °C",
+          "angle": "°"}  # fmt: skip
 
 
 @register.filter
@@ -227,15 +240,20 @@ _UNSAID = {"age", "ra", "dec"}
 def readings(device: Any) -> str:
     """Return what a device measures, in a few words."""
     values = device.values
-    said = []
-    if isinstance(values.get("ra"), float) and isinstance(values.get("dec"), float):
-        said.append(sexagesimal(values["ra"], values["dec"]))
+    said = [found] if (found := place(device)) else []
     for name, value in values.items():
         if name in _UNSAID or value in (None, "") or (name == "rain" and not value):
             continue
         shown = figure(value) if isinstance(value, int | float) else value
         said.append(f"{words(name)} {shown}{_UNITS.get(name, '')}")
     return ", ".join(said[:4]) or (device.link if device.state == "unknown" else "")
+
+
+@register.filter
+def place(device: Any) -> str:
+    """Return where a device points, ICRS, as hours and degrees; '' for one that doesn't."""
+    ra, dec = device.values.get("ra"), device.values.get("dec")
+    return sexagesimal(ra, dec) if isinstance(ra, float) and isinstance(dec, float) else ""
 
 
 def sexagesimal(ra: float, dec: float) -> str:

@@ -39,6 +39,7 @@ def _of_images(console: Console) -> list[Any]:
     return [
         path("images/<int:number>/preview", pictures.preview, name="preview"),
         path("images/<int:number>/fits", pictures.fits, name="fits"),
+        path("tonight/last.png", pictures.last, name="last image"),
     ]
 
 
@@ -53,7 +54,6 @@ urlpatterns = [
     *[path(service.path, serve(service)) for service in SERVICES if _shown(settings.CONSOLE, service)],
     path("api/v1/openapi.json", api_answers.describe, name="openapi"),
     *[path(api_path(page), api_answers.read(page)) for page in settings.CONSOLE.pages if api_path(page)],
-    path("tonight/last.png", pictures.last, name="last image"),
     path("download/<str:sealed>", downloads.download, name="download"),
     *_of_images(settings.CONSOLE),
     *([path("event/chart", pictures.chart, name="chart")] if "event" in _NAMES else []),

@@ -81,25 +81,28 @@ class JournalReader:
         )
         return [(row[0], Received(*row[1:])) for row in reversed(rows)]
 
-    def page(self, before: int | None = None, limit: int = 50, *, failed: bool = False) -> list[tuple[int, Received]]:
+    def page(
+        self, before: int | None = None, limit: int = 50, *, failed: bool = False, after: int = 0
+    ) -> list[tuple[int, Received]]:
         """Return the newest ``limit`` messages with a number below ``before``, newest first.
 
-        One page costs the same wherever it is. ``failed``: only those whose handlers failed.
+        One page costs the same wherever it is. ``failed``: only those whose handlers failed. Of those up to ``after``
+        it may leave out all but the failed ones: who has read them before knows them.
         """
-        before = _BEYOND if before is None else before
+        newest, before = before is None, _BEYOND if before is None else before
         condition = "error IS NOT NULL AND number < ?" if failed else "number < ?"
         rows = self.rows(f"{_FAILED} WHERE {condition} ORDER BY number DESC LIMIT ?", before, limit)
         found = [(row[0], Received(*row[1:])) for row in rows]
-        taken = limit if failed else 0
-        turns = self.rows("SELECT last FROM turns WHERE last >= ? ORDER BY last LIMIT 1", before)
+        taken, at_once = limit if failed else 0, max(1, limit // 4)
+        turns = self.rows("SELECT last FROM turns WHERE last >= ? ORDER BY last LIMIT 1", before) if not newest else []
         last = turns[0][0] if turns else _BEYOND
         while taken < limit:  # the turn of ``before`` has some below it
-            turns = self.rows(_TURNS, last, max(1, limit // 4))
-            if not turns:
-                break
+            turns = self.rows(_TURNS, last, after, at_once)
             of_turns = [each for turn in turns for each in _of_turn(turn) if each[0] < before]
             taken += len(of_turns)
             found += of_turns
+            if len(turns) < at_once:
+                break
             last = turns[-1][0] - 1
         found.sort(key=lambda each: each[0], reverse=True)
         return found[:limit]
@@ -148,8 +151,7 @@ class JournalReader:
 
     def figures(self) -> JournalFigures:
         """Return how much there is; counting stops at `MAX_COUNTED`."""
-        ((failed, waiting, refused),) = self.rows(_FIGURES)
-        return JournalFigures(self.newest(), failed, waiting, refused)
+        return JournalFigures(*self.rows(_FIGURES)[0])
 
     def format(self) -> int:
         """Return the format that the file has: one of an earlier version is brought up to date when it is opened."""
@@ -212,8 +214,9 @@ class JournalReader:
 
 _BEYOND = 1 << 62
 _FAILED = "SELECT number, id, name, sender, sent, taken, payload, error FROM failed"
-_TURNS = "SELECT last, first, messages FROM turns WHERE last <= ? ORDER BY last DESC LIMIT ?"
+_TURNS = "SELECT last, first, messages FROM turns WHERE last <= ? AND last > ? ORDER BY last DESC LIMIT ?"
 _FIGURES = f"""SELECT
+    ({NEWEST}),
     (SELECT count(*) FROM (SELECT 1 FROM failed WHERE error IS NOT NULL LIMIT {MAX_COUNTED})),
     (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE refused IS NULL LIMIT {MAX_COUNTED})),
     (SELECT count(*) FROM (SELECT 1 FROM outbox WHERE refused IS NOT NULL LIMIT {MAX_COUNTED}))"""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import numpy as np
 
+from pyros.angles import SECONDS_PER_DAY
 from pyros.messages import Observation
 from pyros.planning.cadence import occurrences
 from pyros.planning.night_sky import NightSky, night_of
@@ -21,6 +22,8 @@ _STEP = 300.0
 _EVERY_NIGHT = 14
 """Nights that are looked at one by one; later ones every third, since a target comes up 4 minutes earlier each."""
 _NIGHTS = 366
+_SUN_DECLINATIONS = tuple(half / 2 for half in range(-47, 48))
+"""Where the Sun stands in a year, degrees."""
 
 
 class NextUp(msgspec.Struct, frozen=True):
@@ -42,8 +45,8 @@ def next_up(request: Observation, site: Site, now: float, overheads: Overheads =
     Its whole length must fit in: a request of ten hours is up in no night of eight.
     """
     when, reason = datetime.fromtimestamp(now, UTC), ""
-    number = 0
-    while number < _NIGHTS:
+    number, nights = 0, _NIGHTS if _is_ever_possible(request, site, overheads) else 1
+    while number < nights:
         night = night_of(site, when)
         step = 1 if number < _EVERY_NIGHT else 3
         number += step
@@ -56,19 +59,36 @@ def next_up(request: Observation, site: Site, now: float, overheads: Overheads =
         if isinstance(found, NextUp):
             return msgspec.structs.replace(found, exact=step == 1, reason=reason)
         reason = reason or found
-        if _is_always_low(request, site):
-            break
         when = night[1] + timedelta(hours=1) + timedelta(days=step - 1)
     return NextUp(None, reason=reason)
 
 
-def _is_always_low(request: Observation, site: Site) -> bool:
-    """Whether it never comes as high as it must, on its meridian; one degree for precession, aberration, refraction."""
-    if request.orbit is not None:
+def _is_ever_possible(request: Observation, site: Site, overheads: Overheads) -> bool:
+    """Whether a year has a night that is long and dark enough, and the target is high enough for long enough.
+
+    By where the Sun and the target stand at their best; one degree is left for precession, aberration, parallax and
+    refraction. What the Moon, windows and the horizon forbid is not looked at.
+    """
+    wanted, constraints = overheads.observation_seconds(request), request.constraints
+    sun = min(site.twilight, constraints.sun_altitude or 0.0) + 1.0
+    darkest = max(SECONDS_PER_DAY - _seconds_above(sun, site, declination) for declination in _SUN_DECLINATIONS)
+    if wanted >= darkest:
         return False
+    if request.orbit is not None:
+        return True
     highest = min(90.0, 91.0 - abs(site.latitude - request.dec))
-    thickest = request.constraints.max_airmass or math.inf
-    return highest < request.min_altitude or thickest < (airmass(highest) if highest >= 0 else math.inf)
+    thickest = constraints.max_airmass or math.inf
+    if thickest < (airmass(highest) if highest >= 0 else math.inf):
+        return False
+    return wanted < _seconds_above(request.min_altitude - 1.0, site, request.dec)
+
+
+def _seconds_above(altitude: float, site: Site, declination: float) -> float:
+    """Return how long of a day a declination stands above an altitude, both in degrees; 0 for never."""
+    latitude, declination = math.radians(site.latitude), math.radians(declination)
+    across = max(1e-9, math.cos(latitude) * math.cos(declination))
+    cosine = (math.sin(math.radians(altitude)) - math.sin(latitude) * math.sin(declination)) / across
+    return SECONDS_PER_DAY / math.pi * math.acos(max(-1.0, min(1.0, cosine)))
 
 
 def _first_in_night(request: Observation, site: Site, begin: float, end: float, overheads: Overheads) -> NextUp | str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from pyros.site import Site
 
 MAX_NIGHTS = 400
 """How many nights are kept."""
+_AT_ONCE = 500
 MAX_LINES = 5000
 """How many requests of one night are kept: of more, the latest are left out."""
 
@@ -204,6 +205,22 @@ def of_observation(journal: JournalReader, observation: str) -> list[NightLine]:
         return []
     select = f"SELECT {', '.join(_COLUMNS)} FROM night_lines WHERE observation = ? ORDER BY night DESC LIMIT 100"
     return _lines(journal, journal.rows(select, observation))
+
+
+def last_of(journal: JournalReader, observations: Collection[str]) -> dict[str, NightLine]:
+    """Return by id the line of the last night that each observation has; raises JournalError."""
+    found: dict[str, NightLine] = {}
+    if not observations or not _is_there(journal):
+        return found
+    for begin in range(0, len(wanted := sorted(observations)), _AT_ONCE):
+        part = wanted[begin : begin + _AT_ONCE]
+        rows = journal.rows(
+            f"SELECT {', '.join(_COLUMNS)}, max(night) FROM night_lines WHERE observation IN"
+            f" ({', '.join('?' * len(part))}) GROUP BY observation",
+            *part,
+        )
+        found |= {line.observation: line for line in _lines(journal, [row[:-1] for row in rows])}
+    return found
 
 
 def page(journal: JournalReader, before: tuple[str, str] | None = None, limit: int = 50) -> list[NightLine]:

@@ -14,7 +14,7 @@ thread may ask. No Twisted, no Django.
 
 from __future__ import annotations
 
-from pyros.views.frame import ObservatoryFrame, changes, frame
+from pyros.views.frame import FrameHead, ObservatoryFrame, changes, frame, head
 from pyros.views.observed import Observed, observed
 
-__all__ = ["ObservatoryFrame", "Observed", "changes", "frame", "observed"]
+__all__ = ["FrameHead", "ObservatoryFrame", "Observed", "changes", "frame", "head", "observed"]

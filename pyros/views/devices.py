@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from pyros.config import INSTRUMENTS
-from pyros.views.night import dome
+from pyros.views.night import dome, telescope
 from pyros.views.observed import Observed
 from pyros.views.states import Monitoring, SeenInstrument
 
-_DOME = "dome"
+_DOME, _TELESCOPE = "dome", "telescope"
 
 
 class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +59,11 @@ def devices(observed: Observed) -> tuple[DeviceView, ...]:
         for each in (observed, *observed.telescopes)
         if _DOME in each.config.agents
     }
+    pointings = {
+        each.config.agents[_TELESCOPE].name: telescope(each)
+        for each in (observed, *observed.telescopes)
+        if _TELESCOPE in each.config.agents
+    }
     for section in sections:
         kept = observed.state(section.name, SeenInstrument)
         keeper, known_as = config.monitored(section)
@@ -67,12 +72,16 @@ def devices(observed: Observed) -> tuple[DeviceView, ...]:
         state, said = (told.state, told.time) if told is not None else ("unknown", None)
         if (shutter := shutters.get(section.name)) is not None:
             state, said = shutter.state, shutter.said
+        values = dict(told.values) if told is not None else {}
+        if (pointing := pointings.get(section.name)) is not None:
+            state, where = pointing.state, round(pointing.altitude, 1)
+            values |= {"ra": pointing.ra, "dec": pointing.dec, "altitude": where}
         found.append(
             DeviceView(
                 name=section.name,
                 state=state,
                 said=said,
-                values=told.values if told is not None else {},
+                values=values,
                 connected=link.connected if kept.connected is None and link is not None else kept.connected,
                 link=link.text if link is not None else "",
                 link_since=link.since if link is not None else None,

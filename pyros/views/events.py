@@ -33,6 +33,8 @@ _FATES = {
 _SMALL_SHARE = 3e-4
 """The share of the sky up to which the archive is asked: 3,000 of 10 million packets."""
 _AT_ONCE = 500
+_NEWEST = 50
+"""Events that lists begin with, of which what was read is kept."""
 
 
 class EventLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +95,12 @@ def events(
     """
     sky = part_of_sky(observed, ra, dec, radius, sky_map, share, moc)
     listed = _ListedEvents([], {}, None)
-    if sky.is_everywhere:
+    if sky.is_everywhere and after is None and limit <= _NEWEST:
+        newest = observed.followed("alert_manager", "events", _newest, listed)
+        listed = newest._replace(stored=newest.stored[:limit])
+        if len(listed.stored) == limit:
+            listed = listed._replace(further=listed.stored[-1].number)
+    elif sky.is_everywhere:
         listed = observed.kept(
             "alert_manager", ("events", after, limit), partial(_listed, after=after, limit=limit), listed
         )
@@ -103,12 +110,12 @@ def events(
                 among = _heard_of_in(observed, journal, sky)
                 stored, further = table.page_within(journal, sky.are_within, after, limit, among)
                 listed = _ListedEvents(stored, _decided(journal, stored), further)
-    stored, decided, further = listed
+    stored, decided = listed.stored, listed.decided
     ids = {found[1].observation for found in decided.values() if found is not None and found[1].observation}
     fates = fates_of(observed, ids)
     standing = Standing(observed)
     lines = tuple(line_of(each, decided.get(each.name), fates, standing) for each in stored)
-    return EventPage(lines, further)
+    return EventPage(lines, listed.further)
 
 
 class _ListedEvents(NamedTuple):
@@ -120,6 +127,18 @@ class _ListedEvents(NamedTuple):
     """By their names, when each was decided about first, and the last decision."""
     further: int | None
     """What to ask the next ones after; None at the end."""
+    until: int = 0
+    """The last decision that was read."""
+
+
+def _newest(journal: JournalReader, known: _ListedEvents | None) -> _ListedEvents:
+    """Return the newest events; only of those about which something was decided since are the decisions looked up."""
+    stored, until = table.page(journal, None, _NEWEST), decisions.newest(journal)
+    decided = known.decided if known is not None and known.until <= until else {}
+    changed = decisions.decided_after(journal, known.until) if known is not None and decided else set()
+    fresh = [each for each in stored if each.name not in decided or each.name in changed]
+    decided = {each.name: decided.get(each.name) for each in stored} | _decided(journal, fresh)
+    return _ListedEvents(stored, decided, None, until)
 
 
 def _listed(journal: JournalReader, after: int | None, limit: int) -> _ListedEvents:
@@ -176,11 +195,9 @@ class Standing:
 def fates_of(observed: Observed, observations: set[str]) -> dict[str, NightLine]:
     """Return what became of observations last, by their ids."""
 
-    def read(journal: JournalReader) -> dict[str, NightLine]:
-        found = {each: night_log.of_observation(journal, each) for each in observations}
-        return {each: lines[0] for each, lines in found.items() if lines}
-
-    return observed.kept("scheduler", ("fates", frozenset(observations)), read, {})
+    return observed.kept(
+        "scheduler", ("fates", frozenset(observations)), lambda journal: night_log.last_of(journal, observations), {}
+    )
 
 
 def line_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from functools import partial
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -67,12 +68,13 @@ def messages(
         before = cursor.get(name) if after is not None else None
         if after is not None and before is None:
             continue  # that journal has ended
-        read = partial(_taken, agent=name, before=before, limit=limit, failed=failed)
         if after is None and limit <= _MAX_KEPT:
-            found += observed.kept(name, ("messages", limit, failed), read, [])
+            nothing: list[MessageLine] = []
+            read: Any = partial(_newest_failed if failed else _newest, agent=name)
+            found += observed.followed(name, ("messages", failed), read, nothing)[:limit]
         else:
             with observed.journal(name) as journal:
-                found += read(journal) if journal is not None else []
+                found += _taken(journal, name, before, limit, failed) if journal is not None else []
     if failed and after is None:
         found += _refused(observed, names)
     page = heapq.nlargest(limit, found, key=lambda line: (line.taken or line.sent, line.number))
@@ -112,13 +114,31 @@ def _cursor(after: str | None) -> dict[str, int]:
         raise ValueError("after: not what a page of messages has given") from None
 
 
-def _taken(journal: JournalReader, agent: str, before: int | None, limit: int, failed: bool) -> list[MessageLine]:
+def _newest(journal: JournalReader, known: list[MessageLine] | None, agent: str) -> list[MessageLine]:
+    """Return a journal's newest messages; of those that are known only the failed ones are read again."""
+    last = known[0].number if known else 0
+    if journal.newest() < last:  # it has begun anew
+        known, last = None, 0
+    new = _taken(journal, agent, None, _MAX_KEPT, False, last)
+    seen = {line.number for line in new}
+    lines = [*new, *(line for line in known or () if line.number not in seen)]
+    lines.sort(key=attrgetter("number"), reverse=True)
+    return lines[:_MAX_KEPT]
+
+
+def _newest_failed(journal: JournalReader, known: list[MessageLine] | None, agent: str) -> list[MessageLine]:
+    return _taken(journal, agent, None, _MAX_KEPT, True)
+
+
+def _taken(
+    journal: JournalReader, agent: str, before: int | None, limit: int, failed: bool, after: int = 0
+) -> list[MessageLine]:
     return [
         MessageLine(
             agent=agent, number=number, name=it.name, other=it.sender, sent=it.sent, taken=it.taken,
             payload=it.payload.decode(errors="replace"), error=it.error,
         )
-        for number, it in journal.page(before, limit, failed=failed)
+        for number, it in journal.page(before, limit, failed=failed, after=after)
     ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pyros.journal import JournalFigures, JournalReader
 from pyros.messages import Observation, Plan, Telemetry
 from pyros.nights import diary
 from pyros.planning.visibility import altitude_azimuth
+from pyros.views.events import short_name
 from pyros.views.observed import Observed
 from pyros.views.states import Majordome, Monitoring, ObservationManager, SeenAlarm, SeenInstrument
 
@@ -25,6 +26,8 @@ WORDS = {
     "flats": "FLATS", "focusing": "FOCUSING", "observing": "OBSERVING", "closing": "CLOSING",
     "finishing": "FINISHING", "held": "HELD", "fault": "FAULT",
 }  # fmt: skip
+WAITING = "WAITING"
+"""In the place of OBSERVING, while the dome is open and nothing is due."""
 _SENTENCES = {
     "": "no majordome has run here yet", "closed": "day: nothing moves", "preparing": "the night is prepared",
     "ready": "closed and parked", "opening": "the dome is told to open", "flats": "flats of the twilight",
@@ -248,14 +251,26 @@ def _majordomes(observed: Observed) -> tuple[float | None, str, float | None, tu
     since, reason = (last.time, last.reason) if last is not None else (None, "")
     turned = observed.kept("majordome", "last weather", lambda journal: diary.last(journal, "weather"), None)
     weather = turned.time if turned is not None else None
-    return since, reason, weather, observed.kept("majordome", "dome word", _dome_word, None)
+    return since, reason, weather, _dome_word(observed)
 
 
-def _dome_word(journal: JournalReader) -> tuple[str, float] | None:
-    for _, received in journal.page(limit=_LAST_MESSAGES):
+_ReadWord = tuple[int, tuple[str, float] | None]
+"""Up to which message the majordome's journal was read, and the dome's last word among them with its time."""
+
+
+def _dome_word(observed: Observed) -> tuple[str, float] | None:
+    """Return what the dome has told the majordome last, and when (Unix seconds)."""
+    nothing: _ReadWord = (0, None)
+    return observed.followed("majordome", "dome word", _newest_dome_word, nothing)[1]
+
+
+def _newest_dome_word(journal: JournalReader, known: _ReadWord | None) -> _ReadWord:
+    newest = journal.newest()
+    until, word = known if known is not None and known[0] <= newest else (0, None)
+    for _, received in journal.page(limit=_LAST_MESSAGES, after=until):
         if received.name in _DOME_WORDS:
-            return _DOME_WORDS[received.name], received.sent
-    return None
+            return newest, (_DOME_WORDS[received.name], received.sent)
+    return newest, word
 
 
 def _safety(observed: Observed, monitoring: Monitoring, up: bool | None, since: float | None) -> SafetyView:
@@ -303,6 +318,8 @@ def _words(
         return word, str(hold)
     if target is not None:
         return word, _progress(target)
+    if majordome.state == "observing":
+        word = WAITING
     text = ""
     if majordome.state in ("ready", "closed") and safety.safe is False:
         text = f"closed: {safety.text}"
@@ -319,7 +336,7 @@ def _at(since: float | None) -> str:
 def _progress(target: TargetView) -> str:
     images = f"image {target.image} of {target.of}, {target.filter} {target.seconds:g} s"
     doing = _PHASES.get(target.phase, "")
-    return f"{target.name}, {images}{f': {doing}' if doing else ''}"
+    return f"{short_name(target.name)}, {images}{f': {doing}' if doing else ''}"
 
 
 def _next(plan: Plan | None, now: float) -> str:
@@ -329,7 +346,7 @@ def _next(plan: Plan | None, now: float) -> str:
     if not coming:
         return "nothing more is planned"
     start, target = min(coming)
-    return f"next: {target} at {datetime.fromtimestamp(start or 0.0, UTC):%H:%M} UTC"
+    return f"next: {short_name(target)} at {datetime.fromtimestamp(start or 0.0, UTC):%H:%M} UTC"
 
 
 def _target(manager: ObservationManager) -> TargetView | None:
@@ -363,8 +380,7 @@ def dome(observed: Observed) -> DomeView | None:
     """Return the dome by its last word, which is newer than its telemetry where it has just moved; None without one."""
     if "dome" not in observed.config.agents:
         return None
-    word = observed.kept("majordome", "dome word", _dome_word, None)
-    return _dome(observed, observed.state("monitoring", Monitoring), word)
+    return _dome(observed, observed.state("monitoring", Monitoring), _dome_word(observed))
 
 
 def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | None) -> DomeView:
@@ -382,6 +398,12 @@ def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | 
         return DomeView("unknown", text=text)
     since = word[1] if word is not None and word[0] == told.state else None
     return DomeView(told.state, since, told.time, where, text)
+
+
+def telescope(observed: Observed) -> TelescopeView | None:
+    """Return where the telescope looks, by what is newest: its telemetry, or the observation; None before its word."""
+    told = observed.state("monitoring", Monitoring).telemetry.get("telescope")
+    return _telescope(observed, told, observed.state("observation_manager", ObservationManager), observed.time())
 
 
 def _telescope(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import math
 import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
@@ -78,6 +79,11 @@ class Observed:
         self._watching = threading.Lock()
         self._kept: dict[str, tuple[Hashable, dict[Hashable, Any]]] = {}
         self._telescopes: tuple[Observed, ...] | None = None
+        self.running_seconds = 0.0
+        """For how long it counts who runs, once that was asked (`look_who_runs`)."""
+        self._running: list[tuple[float, dict[Path, bool | None]]] = []
+        """Who runs, and when that was asked (monotonic seconds): one entry, which a `glance` shares."""
+        self._grown: dict[tuple[str, Hashable], tuple[_Place | None, Any]] = {}
         self.glanced: _Glance | None = None
         """In a `glance`, what it has seen; None for what isn't one."""
 
@@ -205,20 +211,50 @@ class Observed:
                 known[1][what] = made
         return made
 
-    def glance(self) -> Observed:
-        """Return the same observatory for one look: whether anything has changed is asked now, and once for all."""
-        looking, versions = copy.copy(self), self.versions()
+    def followed(
+        self, name: str, what: Hashable, read: Callable[[JournalReader, Answer | None], Answer], otherwise: Answer
+    ) -> Answer:
+        """Return what ``read`` makes of an agent's journal and of what it has made of it before; as `kept`.
+
+        For what grows: only what is new must be read. It is given None at first, and for another file in its place; a
+        file of which it sees that it has begun anew is its own to notice. It makes another object, and changes none.
+        """
+        place = place_of(self._paths[name]) if name in self._paths else None
+
+        def read_on(journal: JournalReader) -> Answer:
+            before = self._grown.get((name, what))
+            made = read(journal, before[1] if before is not None and before[0] == place else None)
+            self._grown[name, what] = place, made
+            return made
+
+        return self.kept(name, ("followed", what), read_on, otherwise)
+
+    def glance(self, versions: tuple[Hashable, ...] = ()) -> Observed:
+        """Return the same observatory for one look: whether anything has changed is asked now, and once for all.
+
+        ``versions`` are what was just told, by `versions`.
+        """
+        looking, versions = copy.copy(self), versions or self.versions()
         looking.glanced = _Glance(versions, dict(zip(self.names, versions, strict=False)))
         looking._telescopes = tuple(each.glance() for each in self.telescopes)  # noqa: SLF001  of the same class
         return looking
 
     def running(self) -> dict[Path, bool | None]:
         """Return of each journal whether its agent has it open (`pyros.journal.running`); in a glance asked once."""
-        if self.glanced is None:
-            return running(self._paths.values())
-        if self.glanced.alive is None:
-            self.glanced.alive = running(self._paths.values())
-        return self.glanced.alive
+        if self.glanced is not None and self.glanced.alive is not None:
+            return self.glanced.alive
+        when, alive = self._running[0] if self._running else (-math.inf, {})
+        if steady_seconds() - when > self.running_seconds:
+            alive = self.look_who_runs()
+        if self.glanced is not None:
+            self.glanced.alive = alive
+        return alive
+
+    def look_who_runs(self) -> dict[Path, bool | None]:
+        """Ask the kernel now who runs, as `running` tells it: the kernel stops every lock of the computer meanwhile."""
+        alive = running(self._paths.values())
+        self._running[:] = [(steady_seconds(), alive)]
+        return alive
 
     def versions(self) -> tuple[Hashable, ...]:
         """Return what is another one after any commit of any agent, a hold, or a shift of the clock.

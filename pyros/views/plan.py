@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import msgspec
@@ -64,6 +65,17 @@ def tonight(observed: Observed, night: str = "") -> Tonight:
         states=spans_of([line for line in said if line.what == "state"], end),
         start_now=plan.start_now if plan is not None else None, planned_until=plan.end if plan is not None else None,
     )  # fmt: skip
+
+
+def around_now(lines: Sequence[NightLine], most: int, past: int) -> tuple[NightLine, ...]:
+    """Return what is observed, what comes next and what is over last, in the night's order.
+
+    Of what is over ``past`` lines, and more where the others leave room.
+    """
+    over = [line for line in lines if line.fate not in ("", "observing")]
+    coming = [line for line in lines if line.fate in ("", "observing")]
+    shown = {id(line) for line in (*over[-max(past, most - len(coming)) :], *coming)}
+    return tuple(line for line in lines if id(line) in shown)[:most]
 
 
 def nights(observed: Observed) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 from contextlib import ExitStack
@@ -102,9 +103,11 @@ class Program:
         self._token = token_of(console.browser(role, name), scope or role.word)
         self._browser = console.browser()
 
-    def post(self, path: str, body: Any) -> Answer:
+    def post(self, path: str, body: Any, **headers: str) -> Answer:
         """Send JSON."""
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self._browser.ask("POST", f"/api/v1/requests/{path}", content, headers=headers)
 
@@ -155,6 +158,37 @@ def test_a_program_asks_for_an_observation_changes_and_withdraws_it(console: Run
     assert told.count('"observer/script"') >= 4
 
 
+def test_a_request_repeated_under_its_key_is_made_once(console: Running) -> None:
+    observer, other = Program(console, Role.OBSERVER), Program(console, Role.OBSERVER, "leavitt")
+    scheduler = SchedulerAgent()
+    scheduler.start(console.config)
+
+    def ids() -> list[str]:
+        answer = console.browser(Role.VIEWER).get("/api/v1/requests")
+        return [each["request"]["id"] for each in answer.json["requests"]]
+
+    try:
+        made = observer.post("new", M31, Idempotency_Key='"field-7"')
+        assert made.status == 201
+        assert made.json["request"]["id"].startswith("m-31-")
+        wait_until(lambda: len(ids()) == 1, what="the request")
+        for key in ('"field-7"', "field-7"):
+            again = observer.post("new", M31, Idempotency_Key=key)
+            assert (again.status, again.json["request"]) == (201, made.json["request"])
+        assert observer.post("new", M31 | {"priority": 5}, Idempotency_Key="field-7").status == 422
+        assert observer.post("new", M31 | {"id": "mine"}, Idempotency_Key="field-7").status == 400
+        assert observer.post("new", M31, Idempotency_Key="x" * 201).status == 400
+        assert len(ids()) == 1
+        assert other.post("new", M31, Idempotency_Key="field-7").status == 201  # another person's is another one
+        wait_until(lambda: len(ids()) == 2, what="the other request")
+        assert observer.post("cancel", {"key": made.json["request"]["id"]}).status == 200
+        wait_until(lambda: len(ids()) == 1, what="the withdrawal")
+        assert observer.post("new", M31, Idempotency_Key="field-7").status == 409
+        assert len(ids()) == 1
+    finally:
+        scheduler.stop()
+
+
 def test_a_request_that_makes_no_sense_is_refused_with_each_reason(console: Running) -> None:
     observer = Program(console, Role.OBSERVER)
     answer = observer.post("new", M31 | {"dec": "+95", "exposures": "r", "prioritaet": 3})
@@ -194,7 +228,8 @@ def test_programs_ask_only_where_their_scope_and_the_switches_let_them(console: 
 @pytest.mark.long
 def test_a_console_ends_while_requests_are_being_answered(tmp_path: Path) -> None:
     """Each looks through a year of nights, and answers after the console was told to end."""
-    body = json.dumps(M31 | {"sun_altitude": -90, "check": True}).encode()
+    low = {"dec": -36, "max_airmass": None}  # 10.07 degrees at best
+    body = json.dumps(M31 | low | {"min_altitude": 10.5, "check": True}).encode()
     with running_console(copy_demo(tmp_path)) as running, ExitStack() as lines:
         port = running.section.port
         token = token_of(running.browser(Role.OBSERVER), "observer")
@@ -204,3 +239,20 @@ def test_a_console_ends_while_requests_are_being_answered(tmp_path: Path) -> Non
             line = lines.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             line.sendall(head.encode() + body)
         assert running.browser().get("/health/live").status == 200  # they have been taken meanwhile
+
+
+@pytest.mark.long
+def test_a_console_ends_though_an_answer_never_comes(tmp_path: Path) -> None:
+    """The names of targets are in a pipe that nobody writes: who reads it waits for ever."""
+    file = copy_demo(tmp_path)
+    os.mkfifo(file.with_name("targets.csv"))
+    body = json.dumps({"target": "M 31", "exposures": "r:60x3", "check": True}).encode()
+    with running_console(file, ("; targets = ", "targets = ")) as running, ExitStack() as lines:
+        token = token_of(running.browser(Role.OBSERVER), "observer")
+        head = (f"POST /api/v1/requests/new HTTP/1.1\r\nHost: 127.0.0.1:{running.section.port}\r\n"
+                f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n")  # fmt: skip
+        line = lines.enter_context(socket.create_connection(("127.0.0.1", running.section.port), timeout=PATIENCE))
+        line.sendall(head.encode() + body)
+        assert running.browser().get("/health/live").status == 200  # it has been taken meanwhile
+    assert "the console ends with an answer unfinished" in running.log.read_text()

@@ -13,6 +13,7 @@ import pytest
 
 from pyros import messages
 from pyros.agents import Agent
+from pyros.agents.monitoring import MonitoringState
 from pyros.agents.scheduler import SchedulerState
 from pyros.console import night
 from pyros.console.request_form import given_of
@@ -20,7 +21,7 @@ from pyros.console.roles import Role
 from pyros.console.switches import SwitchFile
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
-from pyros.messages import Exposures, Message, Observation, Orbit, SourceFound, Window
+from pyros.messages import Exposures, Message, Observation, Orbit, SourceFound, Telemetry, Window
 from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
 from pyros.planning import night_log
@@ -92,6 +93,7 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
     older = re.search(r'rel="next" href="([^"]+)"', first.body)
     assert older is not None
     assert "swift:10<" in browser.get(f"/events{older[1].replace('&amp;', '&')}").body
+    assert "swift:60<" in browser.get("/events?ra=00:40:00&dec=%2B20:00:00&radius=0.1").body
     there = browser.get("/events?ra=10&dec=20&radius=0.1&sky_map=&share=").body
     assert "swift:60<" in there
     assert "radius=0.1&amp;" in there  # the next page is of the same place
@@ -127,6 +129,15 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
                  f"/images?moc={'0/1+' * 3000}", "/images?after=q", "/messages?after=q", "/nights/yesterday",
                  "/weather?hours=nan", f"/events?after={1 << 70}"):  # fmt: skip
         assert browser.get(path).status == 400, path
+
+
+def test_a_time_that_is_no_date_is_shown_as_its_number(console: Running) -> None:
+    told = Telemetry("filter_wheel", "idle", 1e300, {"filter": "r"})
+    commit(console.config, "monitoring", MonitoringState(telemetry={"filter_wheel": told}))
+    viewer = console.browser(Role.VIEWER)
+    for path in ("/devices", "/device?key=filter_wheel"):
+        shown = viewer.get(path)
+        assert (shown.status, "1e+300" in shown.body) == (200, True), path
 
 
 def test_a_request_is_checked_before_it_is_sent(console: Running) -> None:

@@ -25,7 +25,7 @@ class Sky:
 
     def __init__(self) -> None:
         self.shows = self.told = "clear"
-        self.looks = 0
+        self.looks = self.heads = 0
 
     def changed(self) -> bool:
         before, self.told = self.told, self.shows
@@ -33,6 +33,10 @@ class Sky:
         return before != self.told
 
     def frame(self, number: int) -> Look:
+        return Look(self.shows)
+
+    def head(self) -> Look:
+        self.heads += 1
         return Look(self.shows)
 
     def panels(self, frame: object) -> dict[str, str]:
@@ -59,6 +63,19 @@ def test_a_page_shows_what_is_there_when_nobody_listens(feed: Feed, sky: Sky) ->
     assert feed.latest is first
     sky.shows = "rain"
     assert (feed.latest.frame.seen, feed.latest.number) == ("rain", first.number + 1)
+
+
+def test_a_page_that_shows_the_head_alone_has_no_frame_made(feed: Feed, sky: Sky) -> None:
+    first = feed.head
+    assert (first.frame.seen, first.number, feed.head) == ("clear", 0, first)
+    whole = feed.latest
+    assert feed.head is whole
+    sky.shows = "rain"
+    assert (feed.head.frame.seen, feed.latest.frame.seen) == ("rain", "rain")
+    assert feed.latest.number == whole.number + 1
+    sky.shows = "hail"
+    assert feed.head is not feed.latest
+    assert sky.heads == 3
 
 
 def test_who_listens_is_told_every_change(feed: Feed, sky: Sky) -> None:

@@ -28,9 +28,11 @@ from pyros.journal import Journal, JournalReader, running
 from pyros.messages import Exposures, Observation, Plan, PlannedObservation, Reason, Telemetry, WeatherReading
 from pyros.nights import diary, weather_log
 from pyros.nights.diary import DiaryLine
+from pyros.planning import night_log
+from pyros.planning.night_log import NightLine
 from pyros.views import Observed, states
 from pyros.views.night import WORDS
-from pyros.views.plan import night_name_of, tonight
+from pyros.views.plan import around_now, night_name_of, tonight
 from pyros.views.weather import weather
 from tests.views.written import NAMES, commit, configuration, received, write
 
@@ -135,6 +137,9 @@ def test_who_does_not_run_is_never_believed(config: Config, observed: Observed) 
         assert (night.word, night.safety.safe, night.up) == ("OBSERVING", True, 2)
         assert night.text == "M 31, image 4 of 5, i 30 s"
         assert night.safety.since == 1.0
+        commit(config, "observation_manager", ObservationManagerState())
+        night = views.frame(observed).night
+        assert (night.word, night.state, night.text) == ("WAITING", "observing", "nothing more is planned")
     finally:
         for journal in held:
             journal.close()
@@ -347,3 +352,29 @@ def test_pages_of_messages_are_the_whole_list(
     finally:
         reader.close()
         journal.close()
+
+
+def test_a_frame_is_small_however_much_a_message_and_the_plan_hold(config: Config, observed: Observed) -> None:
+    long = received("Tell", {"text": "x" * 100_000}, error="Traceback\nValueError: " + "y" * 100_000)
+    commit(config, "dome", None, [received("Tell", {"text": "x" * 100_000}), long])
+    night = night_name_of(observed.site, observed.time()) if observed.site is not None else ""
+    lines = [NightLine(night=night, observation=f"o{n}", start=observed.time() + n) for n in range(1000)]
+    commit(config, "scheduler", None, also=[night_log.prepare, partial(_lines, lines=lines)])
+    frame = views.frame(observed)
+    assert [len(line.payload) for line in frame.messages] == [201, 201]
+    assert len(frame.messages[0].error or "") == 201
+    assert 50 <= len(frame.plan.lines) <= 100
+    assert len(tonight(observed).lines) == 1000
+    assert len(msgspec.json.encode(frame)) < 100_000
+
+
+def _lines(db: sqlite3.Connection, lines: list[NightLine]) -> None:
+    night_log.write(db, lines)
+
+
+def test_the_plan_around_now_has_what_comes_and_the_last_that_are_over() -> None:
+    fates: list[Any] = ["observed"] * 20 + ["observing"] + [""] * 5
+    lines = [NightLine(night="n", observation=str(n), fate=fate) for n, fate in enumerate(fates)]
+    assert [line.observation for line in around_now(lines, 12, 4)] == [str(n) for n in range(14, 26)]
+    assert [line.observation for line in around_now(lines[16:], 6, 4)] == [str(n) for n in range(16, 22)]
+    assert around_now([], 12, 4) == ()

@@ -30,7 +30,7 @@ from pyros.config import Config
 from pyros.errors import UnknownAgent
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
-from pyros.journal import Journal, JournalReader
+from pyros.journal import Effects, Journal, JournalReader
 from pyros.messages import (
     ExposureFinished,
     Exposures,
@@ -197,6 +197,45 @@ def test_messages_of_all_agents_are_paged_in_one_order(config: Config, observed:
         messages_of(observed, agent="nobody")
     with pytest.raises(ValueError, match="after"):
         messages_of(observed, after="{]")
+
+
+def test_lists_that_are_read_on_are_as_read_anew(config: Config, observed: Observed) -> None:
+    def as_anew() -> list[tuple[int, str | None]]:
+        fresh = views.observed(config)
+        assert messages_of(observed) == messages_of(fresh)
+        assert messages_of(observed, failed=True) == messages_of(fresh, failed=True)
+        fresh.close()
+        return [(line.number, line.error) for line in messages_of(observed).messages]
+
+    journal = Journal(config.journal("scheduler"), durable=False)
+    try:
+        write(journal, None, [received("one"), received("two", error="x"), received("three")])
+        assert as_anew() == [(3, None), (2, "x"), (1, None)]
+        write(journal, None, [received("four", error="y")])
+        assert as_anew()[:2] == [(4, "y"), (3, None)]
+        effects = Effects()
+        effects.retried = [(None, 2), ("z", 4)]
+        journal.commit(effects)
+        assert as_anew() == [(4, "z"), (3, None), (2, None), (1, None)]
+        for _ in range(30):
+            write(journal, None, [received("more"), received("more")])
+            as_anew()
+    finally:
+        journal.close()
+
+
+def test_an_event_that_is_decided_about_again_is_seen(config: Config, observed: Observed) -> None:
+    written_events(config, 3)
+    assert [each.word for each in events(observed).events] == ["requested", "rejected", "requested"]
+    record = DecisionRecord(
+        alert="a", event="swift:2", decided=300.0, accepted=True, rule="bursts", reason="better now",
+        outcome="requested", observation="obs-2",
+    )  # fmt: skip
+    commit(config, "alert_manager", also=[partial(decisions.write, record=record)], schema=table.SCHEMA)
+    assert [each.why for each in events(observed).events] == ["error 0.1 deg", "better now", "error 0.1 deg"]
+    fresh = views.observed(config)
+    assert events(observed) == events(fresh)
+    fresh.close()
 
 
 def test_requests_log_and_observations_are_paged(config: Config, observed: Observed) -> None:

@@ -106,3 +106,45 @@ def test_a_glance_sees_the_journals_as_they_are_or_newer(config: Config, observe
         assert newest.ask(first) == 2
     finally:
         journal.close()
+
+
+def test_what_grows_is_read_on_from_where_it_was(config: Config, observed: Observed) -> None:
+    seen: list[list[int] | None] = []
+
+    def read(journal: JournalReader, known: list[int] | None) -> list[int]:
+        seen.append(known)
+        return [*(known or []), journal.newest()]
+
+    def ask() -> list[int]:
+        return observed.followed("dome", "numbers", read, [])
+
+    assert ask() == []
+    journal = Journal(config.journal("dome"), durable=False)
+    try:
+        for count in (1, 2, 3):
+            write(journal, None, [received("Close")])
+            assert [ask() for _ in range(2)] == [list(range(1, count + 1))] * 2
+        assert seen == [None, [1], [1, 2]]
+    finally:
+        journal.close()
+    for end in ("", "-wal", "-shm"):
+        config.journal("dome").with_name(config.journal("dome").name + end).unlink(missing_ok=True)
+    keep = config.journal("dome").with_name("keeps-the-inode")
+    keep.write_text("")  # or the next file might have it
+    commit(config, "dome", None, [received("Close")])
+    assert (ask(), seen[-1]) == ([1], None)
+
+
+def test_who_runs_is_asked_again_after_a_while(config: Config, observed: Observed) -> None:
+    path = config.journal("dome")
+    assert observed.glance().running()[path] is False
+    journal = Journal(path, durable=False)
+    try:
+        assert observed.glance().running()[path] is True
+        observed.running_seconds = 1000.0
+        assert observed.glance().running()[path] is True
+    finally:
+        journal.close()
+    assert observed.glance().running()[path] is True
+    assert observed.look_who_runs()[path] is False
+    assert observed.glance().running()[path] is False

@@ -184,6 +184,13 @@ def newest(journal: JournalReader) -> int:
     return number
 
 
+def decided_after(journal: JournalReader, number: int) -> set[str]:
+    """Return the names of the events about which there are decisions with a number above that. Raises JournalError."""
+    if not journal.has_table("decisions"):
+        return set()
+    return {row[0] for row in journal.rows("SELECT DISTINCT event FROM decisions WHERE number > ?", number)}
+
+
 def following(journal: JournalReader, after: int, limit: int) -> list[tuple[int, DecisionRecord]]:
     """Return the decisions with a number above ``after``, oldest first. Raises JournalError."""
     if not journal.has_table("decisions"):

@@ -41,6 +41,10 @@ def preview(request: HttpRequest, number: int) -> HttpResponse:
             return answer
     if not is_indexed(settings.CONSOLE.observed, number):
         raise Http404
+    return _no_preview()
+
+
+def _no_preview() -> HttpResponse:
     answer = HttpResponse(_NO_PREVIEW, content_type="image/svg+xml")
     answer["Cache-Control"] = "no-store"
     return answer
@@ -96,10 +100,12 @@ def last(request: HttpRequest) -> HttpResponse:
     if caller_of(request).role < Role.VIEWER:
         return refuse(request)
     image = settings.CONSOLE.feed.latest.frame.last_image
-    data = settings.CONSOLE.config.data.resolve()
-    path = Path(image.path).with_suffix(".png").resolve() if image is not None else data
-    if not path.is_relative_to(data) or not path.is_file() or path.stat().st_size > _MAX_BYTES:
+    if image is None:
         raise Http404
+    path = Path(image.path).with_suffix(".png").resolve()
+    inside = path.is_relative_to(settings.CONSOLE.config.data.resolve())
+    if not inside or not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        return _no_preview()
     answer = HttpResponse(path.read_bytes(), content_type="image/png")
     answer["Cache-Control"] = "private, max-age=86400"
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,11 +31,14 @@ from pyros.planning.intake.validation import Reviewer
 from pyros.planning.next_up import NextUp, next_up
 from pyros.sender import Sender
 from pyros.views.observed import site_of
+from pyros.views.requests import request as request_view
 from pyros.views.states import SeenScheduler
 
 MAX_KEY = 200
 _SIMBAD_SECONDS = 5.0
 _SEND_SECONDS = 5.0
+_KEY_DIGITS, _ASKED_DIGITS = 10, 6
+"""Hexadecimal digits at the end of the id of a request that is asked for under a key."""
 
 
 class Reviewed(msgspec.Struct, frozen=True):
@@ -79,6 +83,38 @@ def review(
         return Reviewed(None, (str(error),))
 
 
+def marked(found: Observation, caller: Caller, key: str, values: Mapping[str, Any]) -> Observation:
+    """Return a request whose id ends with marks: of who asks for it under which key, and of what is asked for."""
+    asked = msgspec.json.encode(values, order="deterministic")
+    mark = f"{_mark(f'{caller.name} {key}'.encode(), _KEY_DIGITS)}{_mark(asked, _ASKED_DIGITS)}"
+    return msgspec.structs.replace(found, id=f"{found.id}-{mark}")
+
+
+def asked_before(request: HttpRequest, found: Observation) -> Observation | HttpResponse | None:
+    """Return the request that was asked for under the same key, or the refusal; None where there was none.
+
+    It is found by the mark in its id. Refused is another request under the same key, and one that has ended since.
+    """
+    observed = settings.CONSOLE.observed
+    mark = found.id.rpartition("-")[2]
+    begin = mark[:_KEY_DIGITS]
+    requests: Mapping[str, Observation] = observed.state("scheduler", SeenScheduler).requests
+    known = next((each for name, each in requests.items() if name.rpartition("-")[2].startswith(begin)), None)
+    if known is None:
+        ended = request_view(observed, found.id)
+        if ended is None and not _is_kept(begin):
+            return None
+        why = f": {ended.state}" if ended is not None else ""
+        return problem(request, 409, f"what this key has asked for has ended{why}")
+    return (
+        known if known.id.endswith(mark) else problem(request, 422, f"this key has asked for {known.id}: not for this")
+    )
+
+
+def _mark(content: bytes, digits: int) -> str:
+    return hashlib.blake2b(content, digest_size=digits // 2).hexdigest()
+
+
 def own_request(request: HttpRequest, key: str, what: str) -> Observation | HttpResponse:
     """Return a request that the caller may change: the own one, or, for operators, anybody's; or the refusal."""
     caller = caller_of(request)
@@ -117,6 +153,12 @@ def keep(caller: Caller, name: str, why: str = "") -> None:
         with suppress(DatabaseError):
             told = {"by": caller.user, "made": timezone.now(), "note": why}
             Request.objects.update_or_create(name=name, defaults=told)
+
+
+def _is_kept(mark: str) -> bool:
+    with suppress(DatabaseError):
+        return Request.objects.filter(name__contains=f"-{mark}").exists()
+    return False
 
 
 def _find(name: str) -> NamedPosition:

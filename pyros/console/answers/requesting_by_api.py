@@ -11,7 +11,17 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from pyros import messages
 from pyros.console.answers.errors import problem
-from pyros.console.answers.request_desk import MAX_KEY, Reviewed, changeable, keep, own_request, review, tell
+from pyros.console.answers.request_desk import (
+    MAX_KEY,
+    Reviewed,
+    asked_before,
+    changeable,
+    keep,
+    marked,
+    own_request,
+    review,
+    tell,
+)
 from pyros.console.caller import caller_of
 from pyros.messages import Observation, Withdrawal
 from pyros.planning.intake.amending import AMENDABLE
@@ -42,17 +52,28 @@ class Withdrawn(msgspec.Struct, frozen=True):
 
 
 def make(request: HttpRequest) -> HttpResponse:
-    """Check a request, and send it to the scheduler unless ``check`` is true."""
+    """Check a request, and send it to the scheduler unless ``check`` is true.
+
+    Under an ``Idempotency-Key`` it is sent once: who asks again, because the answer was lost, gets the same one.
+    """
     caller = caller_of(request)
     try:
         check, values = _body(request)
         if "owner" in values:
             raise ValueError(_WHOSE)
+        key = _once(request, values)
     except ValueError as error:
         return problem(request, 400, str(error))
     checked = review("request", values, caller.name)
+    if checked.request is not None and key:
+        checked = msgspec.structs.replace(checked, request=marked(checked.request, caller, key, values))
     if checked.request is None or check:
         return _answer(checked, sent=False)
+    before = asked_before(request, checked.request) if key else None
+    if isinstance(before, HttpResponse):
+        return before
+    if before is not None:
+        return _answer(msgspec.structs.replace(checked, request=before), sent=True, status=201)
     refused = tell(request, messages.OBSERVATION_REQUESTED, checked.request, "make request", checked.request.id)
     if refused is None:
         keep(caller, checked.request.id, checked.request.reason)
@@ -109,6 +130,19 @@ def _body(request: HttpRequest) -> tuple[bool, dict[str, Any]]:
     if not isinstance(check, bool):
         raise ValueError("check: true or false")
     return check, content
+
+
+def _once(request: HttpRequest, values: Mapping[str, Any]) -> str:
+    """Return the key under which it is asked for once; '' without one. Raises ValueError.
+
+    It is as in draft-ietf-httpapi-idempotency-key-header: a text in quotation marks; bare, it is taken, too.
+    """
+    key = str(request.headers.get("Idempotency-Key", "")).strip().strip('"')
+    if not key.isprintable() or len(key) > MAX_KEY:
+        raise ValueError(f"Idempotency-Key: at most {MAX_KEY} characters that can be printed")
+    if key and "id" in values:
+        raise ValueError("id: a request under an Idempotency-Key gets its id; leave one out")
+    return key
 
 
 def _cleaned(value: Any) -> Any:

@@ -63,6 +63,7 @@ def _answer(request: HttpRequest, page: Page, values: Any, made: Callable[[Any],
         return problem(request, 503, "what the page shows cannot be read", str(error))
     if it is None:
         raise Http404
+    it = page.bare(it, settings.CONSOLE.section.hide)
     if page.veil is not None and caller_of(request).role < Role.ADMIN:
         it = page.veil(it)
     return made(it)

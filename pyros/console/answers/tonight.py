@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpRequest
 
 from pyros.console.caller import published_for
+from pyros.views import ObservatoryFrame
 
 
-def tonight(request: HttpRequest) -> Any:
+def tonight(request: HttpRequest) -> ObservatoryFrame:
     """Return the newest frame, which the page's panels were made from. Raises PyrosError."""
-    return published_for(request).frame
+    frame: ObservatoryFrame = published_for(request, whole=True).frame
+    return frame

@@ -29,6 +29,17 @@ function tick() {
   document.body.classList.toggle("stale", stale);
   if (news.frame && !stale) $("utc").textContent = new Date((news.frame.night.now + (performance.now() - news.clock) / 1e3) * 1e3).toISOString().slice(11, 19);
 }
+let again = performance.now(), asking = false; // lists that follow the frames: the page is asked for again, every three seconds at most
+document.addEventListener("frame", () => setTimeout(follow, Math.max(0, again + 3000 - performance.now())));
+async function follow() {
+  const parts = [...document.querySelectorAll("[data-again]")];
+  if (asking || !parts.length || document.hidden || performance.now() - again < 3000 || parts.some(part => part.contains(document.activeElement))) return;
+  asking = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } }), fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (answer.ok) for (const part of parts) { const now = fresh.getElementById(part.id); if (now && now.innerHTML !== part.innerHTML) part.innerHTML = now.innerHTML; }
+  } catch { /* the live chip tells */ } finally { again = performance.now(); asking = false; }
+}
 function listen(tell) { // one stream a browser: the page that has it passes everything on to the others
   const source = new EventSource(document.body.dataset.live);
   for (const event of ["frame", "pulse"]) source.addEventListener(event, e => { take(event, e.data); tell(event, e.data); });

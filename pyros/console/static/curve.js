@@ -20,11 +20,12 @@ async function lookAtCurve() {
   const event = frame.events.find(e => e.found.length), stamp = event ? event.name + Math.max(...event.found.map(f => f.time)) : "";
   if (!extra.event || !event || stamp === curveOf || document.hidden) return;
   curveOf = stamp;
-  await look(`${extra.event}?key=${encodeURIComponent(event.name)}`, told => {
-    const begun = told.event_time ?? event.came;
-    curvePoints = told.curve.map(p => ({ ...p, after: p.time - begun })).sort((a, b) => a.after - b.after);
-    $("lcsub").textContent = `${clip(short(event.name), 24)}, ${curvePoints.length} points`;
-  }, curve);
+  await look(`${extra.event}?key=${encodeURIComponent(event.name)}`, seen => {
+    const begun = seen.event_time ?? event.came;
+    curvePoints = seen.curve.map(p => ({ ...p, after: p.time - begun })).sort((a, b) => a.after - b.after);
+    $("lcsub").textContent = `${clip(short(event.name), 20)}, ${curvePoints.length} points`;
+    curve();
+  });
 }
 document.addEventListener("frame", lookAtCurve);
 document.addEventListener("theme", curve);

@@ -1,5 +1,5 @@
 "use strict";
-// The pictures of the page Tonight: sky and timeline as SVG, curves by uPlot. All words on the page are the server's.
+// The pictures of the page Tonight: sky and timeline as SVG. The words on the page are the server's.
 const NS = "http://www.w3.org/2000/svg";
 const S = (tag, attrs = {}, text) => { // el.style is CSSOM, which a strict policy allows; a style attribute it does not
   const e = document.createElementNS(NS, tag);
@@ -7,14 +7,17 @@ const S = (tag, attrs = {}, text) => { // el.style is CSSOM, which a strict poli
   if (text !== undefined) e.textContent = text;
   return e;
 };
-const hm = t => new Date(t * 1e3).toISOString().slice(11, 16);
-const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const short = name => name.split("#").pop().split("/").pop() || name;
 let frame = JSON.parse($("frame").textContent);
 
 // The timeline.
 const FATES = { observed: "var(--done)", observing: "var(--now)", failed: "var(--bad)", expired: "var(--done)", withdrawn: "var(--done)", interrupted: "var(--warn)" };
-function clip(name, most) { return name.length > most ? `${name.slice(0, most - 1)}…` : name; }
+function clip(name, most) { // what tells names apart is often at their end
+  const tail = Math.floor(most / 3); return name.length > most ? `${name.slice(0, most - tail - 1)}…${name.slice(-tail)}` : name;
+}
+function legend(id, entries) { // [colour, word]; without a colour a word alone
+  $(id).replaceChildren(...entries.map(([colour, word]) => { const li = document.createElement("li"); if (colour) { const i = document.createElement("i"); i.style.color = colour; li.append(i); } li.append(word); return li; }));
+}
 function timeline() {
   const v = $("night"), plan = frame.plan, times = plan.times; v.replaceChildren();
   if (!times) return;
@@ -31,17 +34,22 @@ function timeline() {
   const t0 = times.sunset - 1200, t1 = times.sunrise + 1200, X = t => left + (Math.min(t1, Math.max(t0, t)) - t0) / (t1 - t0) * (W - left - 6), H = top + height + 30;
   v.setAttribute("viewBox", `0 0 ${W} ${H}`); v.style.height = `${H}px`;
   const band = (a, b, style, title) => { const r = S("rect", { x: X(a), y: top, width: Math.max(1, X(b) - X(a)), height, style }); if (title) r.append(S("title", {}, title)); v.append(r); };
+  const band2 = (a, b) => { const r = S("rect", { x: X(a), y: top + height - 3, width: Math.max(1, X(b) - X(a)), height: 3, style: "fill:var(--moon,#d8b13c)" }); r.append(S("title", {}, "the Moon is up")); v.append(r); };
   const dusk = times.dusk ?? times.sunset, dawn = times.dawn ?? times.sunrise;
   band(t0, times.sunset, "fill:var(--day)"); band(times.sunset, dusk, "fill:var(--twi)"); band(dusk, dawn, times.dusk === null ? "fill:var(--twi)" : "fill:var(--nite)"); band(dawn, times.sunrise, "fill:var(--twi)"); band(times.sunrise, t1, "fill:var(--day)");
   for (const span of plan.unsafe) { band(span.begin, span.end, "fill:var(--bad);opacity:.22", `unsafe: ${span.reason}`); if (X(span.end) - X(span.begin) > 40) v.append(S("text", { x: (X(span.begin) + X(span.end)) / 2, y: top + height - 3, "text-anchor": "middle", style: "fill:var(--bad)" }, "unsafe")); }
+  const moon = times.moonrise !== null && times.moonset !== null && times.moonrise < times.moonset ? [[times.moonrise, times.moonset]] : [...(times.moonset !== null ? [[t0, times.moonset]] : []), ...(times.moonrise !== null ? [[times.moonrise, t1]] : [])];
+  for (const [a, b] of moon) if (b > t0 && a < t1) band2(a, b);
   const every = narrow ? 4 : 2;
   for (let t = Math.ceil(t0 / 3600) * 3600; t < t1; t += 3600) if (Math.round(t / 3600) % every === 0) v.append(S("path", { d: `M${X(t)} ${top}V${top + height}`, style: "stroke:var(--grid);stroke-width:.6" }), S("text", { x: X(t), y: top + height + 13, "text-anchor": "middle" }, hm(t)));
   shown.forEach((row, i) => {
     const y = top + 6 + i * step;
     const label = S("text", { x: 0, y: y + 13, style: "fill:var(--text);font-weight:600" }, clip(row.name, narrow ? 13 : 16)); label.append(S("title", {}, row.name)); v.append(label);
-    for (const [a, b, fill, word] of row.spans) { const r = S("rect", { x: X(a), y, width: Math.max(3, X(b) - X(a)), height: 17, rx: 4, style: `fill:${fill}` }); r.append(S("title", {}, `${row.name}: ${word}, ${hm(a)} to ${hm(b)}`)); v.append(r); }
+    for (const [a, b, fill, word] of row.spans) { const r = S("rect", { x: X(a), y, width: Math.max(5, X(b) - X(a)), height: 17, rx: 4, style: `fill:${fill}` }); r.append(S("title", {}, `${row.name}: ${word}, ${hm(a)} to ${hm(b)}`)); v.append(r); }
   });
   for (const event of frame.events) if (event.came > t0 && event.came < t1) { const g = S("path", { d: `M${X(event.came) - 5} 6h10l-5 9z`, style: "fill:var(--warn)" }); g.append(S("title", {}, `${hm(event.came)} alert ${short(event.name)}`)); v.append(g); }
+  if (!shown.length) v.append(S("text", { x: (W + left) / 2, y: top + height / 2 + 4, "text-anchor": "middle" }, "nothing is planned yet"));
+  legend("nightlegend", [...[...new Set(shown.flatMap(row => row.spans.map(([, , fill, word]) => `${fill} ${word}`)))].map(each => each.split(" ")), ...(moon.length ? [["var(--moon,#d8b13c)", "Moon up"]] : []), ...(frame.events.some(e => e.came > t0 && e.came < t1) ? [["", "▾ alert"]] : [])]);
   const now = frame.night.now;
   if (now > t0 && now < t1) v.append(S("path", { d: `M${X(now)} 12V${top + height + 3}`, style: "stroke:var(--bad);stroke-width:1.6" }), S("text", { x: X(now), y: top + height + 27, "text-anchor": "middle", style: "fill:var(--bad);font-weight:700" }, "now"));
 }
@@ -57,8 +65,8 @@ function sky() {
   for (const alt of [30, 60]) v.append(S("circle", { r: (90 - alt) / .9, style: "fill:none;stroke:var(--grid);stroke-width:.4" }));
   for (const az of [0, 45, 90, 135]) v.append(S("path", { d: poly([pol(0, az), pol(0, az + 180)]), style: "stroke:var(--grid);stroke-width:.3" }));
   if (around) surroundings(v);
-  for (const [t, az] of [["N", 0], ["E", 90], ["S", 180], ["W", 270]]) { const [x, y] = pol(-5.2, az); v.append(S("text", { x, y: y + 2.2, "text-anchor": "middle", style: "font-size:7px;font-weight:600" }, t)); }
-  for (const alt of [30, 60]) { const [x, y] = pol(alt, 205); v.append(S("text", { x, y, style: "font-size:4.6px" }, `${alt}°`)); }
+  for (const [t, az] of [["N", 0], ["E", 90], ["S", 180], ["W", 270]]) { const [x, y] = pol(-5.2, az); v.append(S("text", { x, y: y + 2.2, "text-anchor": "middle", style: "font-size:8.5px;font-weight:600" }, t)); }
+  for (const alt of [30, 60]) { const [x, y] = pol(alt, 205); v.append(S("text", { x, y, style: "font-size:6px" }, `${alt}°`)); }
   const scope = frame.night.telescope;
   if (scope && scope.altitude > -2) {
     const [x, y] = pol(scope.altitude, scope.azimuth), g = S("g", { style: "stroke:var(--text);stroke-width:1.1;fill:none" });
@@ -99,59 +107,33 @@ function surroundings(v) {
   if (around.moon.altitude > 0) {
     const [x, y] = pol(around.moon.altitude, around.moon.azimuth), right = x > 45;
     v.append(S("circle", { cx: x, cy: y, r: 4, style: "fill:var(--moon,#f2e3a2);stroke:#a8965a;stroke-width:.4" }), S("text", { x: x + (right ? -5.5 : 5.5), y: y + 2, "text-anchor": right ? "end" : "start" }, `Moon ${Math.round(around.moon_lit * 100)} %`));
-    taken.push([x - 46, y - 6, x + 46, y + 5]);
+    taken.push([x - 54, y - 7, x + 54, y + 6]);
   }
   const scope = frame.night.telescope; if (scope) { const [x, y] = pol(scope.altitude, scope.azimuth); taken.push([x - 9, y - 9, x + 9, y + 9]); }
   const placed = new Set(around.events.map(mark => mark.name)), marks = [...around.events, ...regions.filter(mark => !placed.has(mark.name))];
   for (const mark of marks) {
-    const [x, y] = pol(mark.altitude, mark.azimuth), r = Math.max(2.6, Math.min(60, mark.radius / .9)), name = clip(short(mark.name), 18), w = name.length * 3.5, colour = KINDS[mark.word] || "var(--done)";
+    const [x, y] = pol(mark.altitude, mark.azimuth), r = Math.max(2.6, Math.min(60, mark.radius / .9)), name = clip(short(mark.name), 18), w = name.length * 4.4, colour = KINDS[mark.word] || "var(--done)";
     const left = ([lx, , at]) => at === "start" ? lx : at === "end" ? lx - w : lx - w / 2;
     const places = [[x + r + 2, y + 2, "start"], [x - r - 2, y + 2, "end"], [x, y - r - 3, "middle"], [x, y + r + 8, "middle"], [x, y + r + 16, "middle"], [x, y - r - 11, "middle"]];
-    const place = places.find(p => { const l = left(p); return l > -108 && l + w < 108 && !taken.some(([a0, b0, a1, b1]) => l < a1 && l + w > a0 && p[1] - 6 < b1 && p[1] > b0); });
+    const place = places.find(p => { const l = left(p); return l > -110 && l + w < 110 && !taken.some(([a0, b0, a1, b1]) => l < a1 && l + w > a0 && p[1] - 7 < b1 && p[1] > b0); });
     const g = S("g"); g.append(S("title", {}, `${short(mark.name)}: ${mark.word}, altitude ${mark.altitude.toFixed(0)}°`), S("circle", { cx: x, cy: y, r, style: `fill:${colour};fill-opacity:.13;stroke:${colour};stroke-width:.9;stroke-dasharray:${mark.word === "rejected" ? "1.5 1.5" : "none"}` }));
-    if (place) { taken.push([left(place), place[1] - 6, left(place) + w, place[1]]); g.append(S("text", { x: place[0], y: place[1], "text-anchor": place[2], style: `fill:${colour};font-weight:600;paint-order:stroke;stroke:var(--sky);stroke-width:1.6px` }, name)); }
+    if (place) { taken.push([left(place), place[1] - 7, left(place) + w, place[1]]); g.append(S("text", { x: place[0], y: place[1], "text-anchor": place[2], style: `fill:${colour};font-weight:600;paint-order:stroke;stroke:var(--sky);stroke-width:1.6px` }, name)); }
     v.append(g);
   }
-  const legend = [...new Set(marks.map(mark => mark.word))].map(word => { const li = document.createElement("li"), i = document.createElement("i"); i.style.color = KINDS[word] || "var(--done)"; li.append(i, word); return li; });
-  const plus = document.createElement("li"); plus.textContent = `+ telescope${around.limit > 0 ? ` · – – limit ${around.limit}°` : ""}`;
-  $("skylegend").replaceChildren(...legend, plus);
+  legend("skylegend", [...[...new Set(marks.map(mark => mark.word))].map(word => [KINDS[word] || "var(--done)", word]), ["", "+ telescope"], ...(around.limit > 0 ? [["", `– – limit ${around.limit}°`]] : [])]);
+  const lst = (around.sidereal + (frame.night.now - around.now) / 3590.17) % 24;
+  $("skysub").textContent = `LST ${String(Math.floor(lst)).padStart(2, "0")}:${String(Math.floor(lst * 60 % 60)).padStart(2, "0")} · Sun ${around.sun < 0 ? "−" : ""}${Math.abs(around.sun).toFixed(0)}°`;
 }
 
-// Curves.
-const plots = [];
-const axis = (extra = {}) => ({ stroke: css("--dim"), grid: { stroke: css("--grid"), width: .5 }, ticks: { show: false }, font: "11px system-ui", ...extra });
-let trend = null; // what /weather.json has said
-const TRENDS = [["wind", "m/s", 1], ["humidity", "%", 0], ["cloud", "", 2], ["temperature", "°C", 1]];
-function weather() {
-  const box = $("trends"); box.replaceChildren();
-  if (!trend || trend.trend.length < 2) return;
-  const boxes = TRENDS.filter(([name]) => trend.trend.some(row => row[name] !== null && row[name] !== undefined)).map(([name, unit]) => {
-    const d = document.createElement("div"), p = document.createElement("p"); d.className = "trend"; p.textContent = `${name}${unit ? `, ${unit}` : ""}`; d.append(p); box.append(d);
-    return [d, name, trend.quantities.find(q => q.name === name)?.limit ?? null];
-  });
-  const xs = trend.trend.map(row => row.time);
-  for (const [d, name, limit] of boxes) { // a plot takes its box's width, so all boxes must stand first
-    const ys = trend.trend.map(row => row[name] ?? null), known = ys.filter(y => y !== null), lo = Math.min(...known), hi = Math.max(...known, limit ?? -1e9), pad = (hi - lo) * .08 || 1;
-    plots.push(new uPlot({ width: d.clientWidth, height: 72, legend: { show: false }, scales: { x: { time: true }, y: { range: [lo - pad, hi + pad] } }, cursor: { y: false, points: { size: 5 }, sync: { key: "weather" } },
-      axes: [axis({ values: (u, vals) => vals.map(hm), size: 18, space: 70 }), axis({ size: 34, space: 22 })], series: [{}, { stroke: css("--now"), width: 1.4, fill: css("--now") + "22" }],
-      hooks: { draw: [u => { if (limit === null) return; const y = u.valToPos(limit, "y", true), c = u.ctx; c.save(); c.strokeStyle = css("--bad"); c.setLineDash([5, 4]); c.lineWidth = 1.2 * devicePixelRatio; c.beginPath(); c.moveTo(u.bbox.left, y); c.lineTo(u.bbox.left + u.bbox.width, y); c.stroke(); c.restore(); }] } }, [xs, ys], d));
-  }
-}
 function title() {
   const night = frame.night; document.title = `${night.safety.safe === false ? "✕ " : ""}${night.word} · ${night.observatory}`;
 }
-function draw() { plots.splice(0).forEach(p => p.destroy()); timeline(); sky(); weather(); }
-async function look(url, take, redraw = draw) { try { const answer = await fetch(url, { headers: { Accept: "application/json" } }); if (answer.ok) { take(await answer.json()); redraw(); } } catch { /* the live chip tells */ } }
-const extra = document.querySelector("main").dataset;
-function lookAround() {
-  if (document.hidden) return;
-  if (extra.weather) look(extra.weather, d => { trend = d; });
-  if (extra.sky) look(extra.sky, d => { around = d; }, sky);
-}
+function draw() { timeline(); sky(); }
+const lookAround = () => { if (extra.sky && !document.hidden) look(extra.sky, d => { around = d; sky(); }); };
 let looked = performance.now();
 document.addEventListener("frame", e => {
-  frame = e.detail; timeline(); sky(); title();
-  if (extra.sky && performance.now() - looked > 5000 && !document.hidden) { looked = performance.now(); look(extra.sky, d => { around = d; }, sky); }
+  frame = e.detail; draw(); title();
+  if (performance.now() - looked > 5000) { looked = performance.now(); lookAround(); }
 });
 document.addEventListener("theme", draw);
 let wait; addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(draw, 150); });
