@@ -268,7 +268,7 @@ class Findings:
                 facts.add_row("with TLS", f"{broker.tls.ip}, ports {ports}, for {who}")
         if config.telescopes:
             facts.add_row("telescopes", ", ".join(config.telescopes))
-            facts.add_row("for one alone", "the console's pages of the night and of events, and pyros replay")
+            facts.add_row("for one alone", "the console's pages of events, and pyros replay")
         for seen in config.guarded() or (config,):
             guardian = seen.guardian
             facts.add_row(f"guardian {seen.unit}".strip(), "none" if guardian is None else

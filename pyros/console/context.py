@@ -21,6 +21,7 @@ def everywhere(request: HttpRequest) -> dict[str, Any]:
     known: dict[str, Any] = {
         "request": request,
         "observatory": console.config.name,
+        "telescopes": console.config.telescopes,
         "caller": caller,
         "operator": caller.role >= Role.OPERATOR,
         "may_command": caller.role >= Role.OPERATOR and not switches.read_only,

@@ -11,17 +11,21 @@ from django.template.loader import get_template
 from pyros import views
 from pyros.console.pages import TONIGHT
 from pyros.views import FrameHead, ObservatoryFrame, Observed
+from pyros.views.devices import DeviceView
+from pyros.views.frame import TelescopeFrame
 from pyros.views.plan import around_now
 
 _Shown = Mapping[str, Any]
 _LINES, _PAST_LINES = 12, 4
 """Of tonight's plan, and of those that are over as long as there are others."""
+_LINES_OF_EACH, _PAST_LINES_OF_EACH = 5, 2
+"""The same of each of several telescopes."""
 PANELS: Mapping[str, Callable[[ObservatoryFrame], _Shown]] = {
     "alarms": lambda frame: {"alarms": frame.night.alarms},
     "chips": lambda frame: {"night": msgspec.structs.replace(frame.night, now=0.0, telescope=None, service_left=0.0)},
     "clock": lambda frame: {"day": int(frame.night.now // 86400) * 86400.0},
     "curve": lambda frame: {"event": frame.events[0] if frame.events else None},
-    "devices": lambda frame: {"devices": frame.devices},
+    "devices": lambda frame: {"devices": _shared(frame)},
     "events": lambda frame: {"events": frame.events, "since": _noon(frame)},
     "hold": lambda frame: {"hold": frame.night.hold, "service": frame.night.service_left > 0},
     "image": lambda frame: {"image": frame.last_image},
@@ -29,6 +33,7 @@ PANELS: Mapping[str, Callable[[ObservatoryFrame], _Shown]] = {
     "lines": lambda frame: {"lines": around_now(frame.plan.lines, _LINES, _PAST_LINES)},
     "messages": lambda frame: {"messages": frame.messages},
     "plan": lambda frame: {"times": frame.plan.times},
+    "telescopes": lambda frame: {"telescopes": tuple(_at_rest(each) for each in frame.telescopes)},
     "weather": lambda frame: {"quantities": frame.weather.quantities},
     "weathersub": lambda frame: {
         "time": frame.weather.time, "rain": frame.weather.rain, "reasons": [each.reason for each in frame.weather.rules]
@@ -44,6 +49,21 @@ def _noon(frame: ObservatoryFrame) -> float:
 
 RUNNING_SECONDS = 5.0
 """How old it may be who runs; `NightFrames.alive` asks every two seconds."""
+
+
+def _shared(frame: ObservatoryFrame) -> tuple[DeviceView, ...]:
+    """Return the devices that no telescope has of its own: of one telescope all."""
+    own = {device.name for each in frame.telescopes for device in each.devices}
+    return tuple(device for device in frame.devices if device.name not in own)
+
+
+def _at_rest(telescope: TelescopeFrame) -> TelescopeFrame:
+    """Return a telescope's part of a frame without what changes while nothing happens."""
+    night = msgspec.structs.replace(telescope.night, now=0.0, telescope=None, service_left=0.0, agents=())
+    lines = around_now(telescope.plan.lines, _LINES_OF_EACH, _PAST_LINES_OF_EACH)
+    plan = msgspec.structs.replace(telescope.plan, now=0.0, lines=lines)
+    weather = msgspec.structs.replace(telescope.weather, now=0.0, time=None)
+    return msgspec.structs.replace(telescope, night=night, plan=plan, weather=weather)
 
 
 class NightPanels(Mapping[str, str]):

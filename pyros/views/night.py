@@ -200,7 +200,7 @@ def several(observed: Observed, nights: Mapping[str, NightState]) -> NightState:
     verdicts = {night.safety.safe for night in nights.values()}
     safety = SafetyView(
         False if False in verdicts else None if None in verdicts else True,
-        "; ".join(dict.fromkeys(unsafe)) or f"at {' and '.join(nights)}",
+        "; ".join(dict.fromkeys(unsafe)) or f"at {', '.join(nights)}",
     )
     alarms = {(alarm.source, alarm.key): alarm for night in nights.values() for alarm in night.alarms}
     return msgspec.structs.replace(

@@ -61,6 +61,8 @@ class WeatherView(msgspec.Struct, frozen=True, kw_only=True):
     """The UPS's word; None without one."""
     trend: tuple[WeatherRow, ...] = ()
     """The curves, oldest first."""
+    unit: str = ""
+    """Of several telescopes, the unit of the one that hears it."""
 
 
 _UNITS = {
@@ -94,7 +96,8 @@ def weather(observed: Observed, hours: float = _HOURS, trend: bool = True, unit:
     )
     reading = monitoring.last
     return WeatherView(
-        now=now, time=told.time if told is not None else None, rain=reading.rain if reading is not None else None,
+        now=now, unit=observed.config.unit,
+        time=told.time if told is not None else None, rain=reading.rain if reading is not None else None,
         quantities=_quantities(reading, observed.config.limits) if reading is not None else (),
         rules=rules, power=monitoring.power.reading if monitoring.power is not None else None, trend=tuple(rows),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
@@ -96,10 +97,13 @@ def fits(request: HttpRequest, number: int) -> HttpResponseBase:
 
 @require_safe
 def last(request: HttpRequest) -> HttpResponse:
-    """Return the preview that lies beside the last image; its URL has the image's name, so that it may be kept."""
+    """Return the preview that lies beside a telescope's last image; its URL has the image's path, so it may be kept."""
     if caller_of(request).role < Role.VIEWER:
         return refuse(request)
-    image = settings.CONSOLE.feed.latest.frame.last_image
+    frame = settings.CONSOLE.feed.latest.frame
+    asked = unquote(request.META["QUERY_STRING"])
+    images = [each.last_image for each in frame.telescopes if each.last_image is not None]
+    image = next((each for each in images if each.path == asked), frame.last_image)
     if image is None:
         raise Http404
     path = Path(image.path).with_suffix(".png").resolve()

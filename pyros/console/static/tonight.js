@@ -59,23 +59,23 @@ const pol = (alt, az) => { const r = (90 - alt) / .9, a = az * Math.PI / 180; re
 const poly = points => points.map((p, i) => (i ? "L" : "M") + p.map(v => v.toFixed(1)).join(" ")).join("");
 const KINDS = { observing: "var(--now)", planned: "var(--warn)", requested: "var(--warn)", observed: "var(--done)", rejected: "var(--bad)", failed: "var(--bad)" };
 let around = null; // what /sky.json has said
-function sky() {
-  const v = $("sky"); v.replaceChildren();
+function sky(v = $("sky"), night = frame.night, above = around) {
+  v.replaceChildren();
   v.append(S("circle", { r: 100, style: "fill:var(--sky);stroke:var(--grid)" }));
   for (const alt of [30, 60]) v.append(S("circle", { r: (90 - alt) / .9, style: "fill:none;stroke:var(--grid);stroke-width:.4" }));
   for (const az of [0, 45, 90, 135]) v.append(S("path", { d: poly([pol(0, az), pol(0, az + 180)]), style: "stroke:var(--grid);stroke-width:.3" }));
-  if (around) surroundings(v);
+  if (above) surroundings(v, night, above);
   for (const [t, az] of [["N", 0], ["E", 90], ["S", 180], ["W", 270]]) { const [x, y] = pol(-5.2, az); v.append(S("text", { x, y: y + 2.2, "text-anchor": "middle", style: "font-size:8.5px;font-weight:600" }, t)); }
   for (const alt of [30, 60]) { const [x, y] = pol(alt, 205); v.append(S("text", { x, y, style: "font-size:6px" }, `${alt}°`)); }
-  const scope = frame.night.telescope;
+  const scope = night.telescope;
   if (scope && scope.altitude > -2) {
     const [x, y] = pol(scope.altitude, scope.azimuth), g = S("g", { style: "stroke:var(--text);stroke-width:1.1;fill:none" });
     g.append(S("circle", { cx: x, cy: y, r: 5 }), S("path", { d: `M${x - 9} ${y}h5M${x + 4} ${y}h5M${x} ${y - 9}v5M${x} ${y + 4}v5` }), S("title", {}, `Telescope: ${scope.state}, altitude ${scope.altitude.toFixed(1)}°, azimuth ${scope.azimuth.toFixed(1)}°`)); v.append(g);
   }
-  const dome = frame.night.dome;
+  const dome = night.dome;
   if (dome && dome.azimuth !== null && dome.state === "open") { const pts = []; for (let i = -9; i <= 9; i++) pts.push(pol(-1.3, dome.azimuth + i)); v.append(S("path", { d: poly(pts), style: "stroke:var(--now);stroke-width:3;fill:none" })); }
 }
-function surroundings(v) {
+function surroundings(v, night, around) {
   for (const [alt, az, m] of around.stars) { const [x, y] = pol(alt, az); v.append(S("circle", { cx: x.toFixed(1), cy: y.toFixed(1), r: Math.max(.35, 1.7 - .38 * m).toFixed(2), style: "fill:var(--star);opacity:.8" })); }
   if (around.horizon.length) {
     const sorted = [...around.horizon].sort((a, b) => a[1] - b[1]), rim = []; for (let i = 0; i <= 72; i++) rim.push(pol(0, i * 5));
@@ -109,7 +109,7 @@ function surroundings(v) {
     v.append(S("circle", { cx: x, cy: y, r: 4, style: "fill:var(--moon,#f2e3a2);stroke:#a8965a;stroke-width:.4" }), S("text", { x: x + (right ? -5.5 : 5.5), y: y + 2, "text-anchor": right ? "end" : "start" }, `Moon ${Math.round(around.moon_lit * 100)} %`));
     taken.push([x - 54, y - 7, x + 54, y + 6]);
   }
-  const scope = frame.night.telescope; if (scope) { const [x, y] = pol(scope.altitude, scope.azimuth); taken.push([x - 9, y - 9, x + 9, y + 9]); }
+  const scope = night.telescope; if (scope) { const [x, y] = pol(scope.altitude, scope.azimuth); taken.push([x - 9, y - 9, x + 9, y + 9]); }
   const placed = new Set(around.events.map(mark => mark.name)), marks = [...around.events, ...regions.filter(mark => !placed.has(mark.name))];
   for (const mark of marks) {
     const [x, y] = pol(mark.altitude, mark.azimuth), r = Math.max(2.6, Math.min(60, mark.radius / .9)), name = clip(short(mark.name), 18), w = name.length * 4.4, colour = KINDS[mark.word] || "var(--done)";
@@ -120,6 +120,7 @@ function surroundings(v) {
     if (place) { taken.push([left(place), place[1] - 7, left(place) + w, place[1]]); g.append(S("text", { x: place[0], y: place[1], "text-anchor": place[2], style: `fill:${colour};font-weight:600;paint-order:stroke;stroke:var(--sky);stroke-width:1.6px` }, name)); }
     v.append(g);
   }
+  if (v.id !== "sky") return;
   legend("skylegend", [...[...new Set(marks.map(mark => mark.word))].map(word => [KINDS[word] || "var(--done)", word]), ["", "+ telescope"], ...(around.limit > 0 ? [["", `– – limit ${around.limit}°`]] : [])]);
   const lst = (around.sidereal + (frame.night.now - around.now) / 3590.17) % 24;
   $("skysub").textContent = `LST ${String(Math.floor(lst)).padStart(2, "0")}:${String(Math.floor(lst * 60 % 60)).padStart(2, "0")} · Sun ${around.sun < 0 ? "−" : ""}${Math.abs(around.sun).toFixed(0)}°`;
@@ -128,8 +129,14 @@ function surroundings(v) {
 function title() {
   const night = frame.night; document.title = `${night.safety.safe === false ? "✕ " : ""}${night.word} · ${night.observatory}`;
 }
-function draw() { timeline(); sky(); }
-const lookAround = () => { if (extra.sky && !document.hidden) look(extra.sky, d => { around = d; sky(); }); };
+const skies = new Map(); // by units, what /sky.json has said of each of several telescopes
+function skyOf(each) { const v = document.querySelector(`[data-unit="${CSS.escape(each.unit)}"] svg`); if (v) sky(v, each.night, skies.get(each.unit)); }
+function draw() { if (frame.telescopes.length) frame.telescopes.forEach(skyOf); else { timeline(); sky(); } }
+function lookAround() {
+  if (!extra.sky || document.hidden) return;
+  for (const each of frame.telescopes) look(`${extra.sky}?unit=${encodeURIComponent(each.unit)}`, d => { skies.set(each.unit, d); draw(); });
+  if (!frame.telescopes.length) look(extra.sky, d => { around = d; sky(); });
+}
 let looked = performance.now();
 document.addEventListener("frame", e => {
   frame = e.detail; draw(); title();

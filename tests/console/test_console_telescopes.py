@@ -1,0 +1,93 @@
+"""Tonight of several telescopes: a part for each, what is shared once; STOP and Hold say that they are for all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from pyros import config as configuration
+from pyros.agents.monitoring import MonitoringState
+from pyros.agents.night_state import MajordomeState
+from pyros.agents.night_table import State
+from pyros.console.links import entry_link
+from pyros.console.roles import Role
+from pyros.messages import Telemetry
+from pyros.rehearsal.folder import write_observatory
+from tests.conftest import free_port
+from tests.console.chromium import WIDTHS, Visit, chromium
+from tests.console.conftest import Running, running_console
+from tests.console.test_console_browser import unreadable, wide
+from tests.views.written import commit
+
+UNITS = ("east", "andes one")
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Run the console of two telescopes, of which one is ready."""
+    folder = tmp_path_factory.mktemp("two")
+    file = write_observatory(folder, ("telescope", "dome", "weather"), devices={}, options={}, rules=None,
+                             guardian=False, telescopes=UNITS, sites={"andes": SITE})  # fmt: skip
+    file.write_text(f"{file.read_text()}[console]\nport = {free_port()}\n")
+    config = configuration.load(file)
+    commit(config, "majordome east", MajordomeState(state=State.READY))
+    for unit in UNITS:
+        telemetry = {"dome": Telemetry("dome", "closed" if unit == "east" else "open", 1.0)}
+        commit(config, f"monitoring {unit}", MonitoringState(safe=unit == "east", telemetry=telemetry))
+    with running_console(file) as running:
+        yield running
+
+
+SITE = "name: Paranal\nlatitude: -24.6\nlongitude: -70.4\nelevation: 2635\n"
+
+
+def test_each_telescope_has_a_part_and_what_is_shared_is_there_once(console: Running) -> None:
+    page = console.browser(Role.OPERATOR).get("/").body
+    parts = re.findall(r'<section class="telescope" data-unit="([^"]+)"(.*?)</section>', page, re.DOTALL)
+    assert [unit for unit, _ in parts] == list(UNITS)
+    east, andes = (text for _, text in parts)
+    assert "Dome closed" in east
+    assert "Dome open" in andes
+    assert "telescope east" in east
+    assert "andes" not in east
+    assert page.count('data-panel="events"') == page.count('data-panel="messages"') == 1
+    shared = page.split('data-panel="devices"')[1]
+    assert "/device?key=weather%20andes" in shared
+    assert "dome" not in shared.split("</div>")[0]
+    assert "2 TELESCOPES" in page
+    assert 'id="sky"' not in page
+
+
+def test_stop_and_hold_say_that_they_are_for_all(console: Running) -> None:
+    page = console.browser(Role.OPERATOR).get("/").body
+    assert ">STOP all</button>" in page
+    assert "All 2 telescopes (east, andes one): what runs is ended, the domes close" in page
+    assert "Hold all telescopes</button>" in page
+
+
+def test_each_telescopes_sky_weather_and_nights_are_asked_for_by_its_unit(console: Running) -> None:
+    browser = console.browser(Role.VIEWER)
+    skies = [browser.get(f"/sky.json?unit={unit.replace(' ', '%20')}").json["sidereal"] for unit in UNITS]
+    assert abs(skies[0] - skies[1]) > 1
+    assert browser.get("/weather.json?unit=andes%20one").json["unit"] == "andes one"
+    assert browser.get("/weather.json").json["unit"] == "east"
+    assert browser.get("/sky.json?unit=north").status == 400
+    assert "Weather at andes one" in browser.get("/weather?unit=andes%20one").body
+    assert "<option selected>east</option>" in browser.get("/images?unit=east").body
+    frame = browser.get("/tonight.json").json
+    assert [each["unit"] for each in frame["telescopes"]] == list(UNITS)
+    checks = browser.get("/checks").body
+    assert "guardian andes one" in checks
+
+
+def test_the_parts_are_whole_and_readable_on_a_desk_and_a_phone(console: Running) -> None:
+    with chromium() as browser:
+        for width in WIDTHS:
+            visit = Visit(browser, entry_link(console.config, "operator", Role.OPERATOR), width)
+            visit.wait_for("document.querySelectorAll('.telescope svg circle').length > 4")
+            assert wide(visit.page) == []
+            assert unreadable(visit.page) == []
+            assert visit.complaints == []
+            visit.context.close()
