@@ -58,7 +58,7 @@ class Nursery:
         return [int(word) for word in words] if len(words) == self._started else []
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [4, pytest.param(30, marks=pytest.mark.long)])
 @pytest.mark.parametrize("forward", [False, True], ids=["counted", "sent-on"])
 @pytest.mark.parametrize("victim", ["receiver", "north"])
 def test_exactly_once_under_kill_9(observatory: Callable[..., Any], victim: str, forward: bool, kills: int) -> None:

@@ -146,7 +146,7 @@ def check(broker: BrokerProcess, manager: AlertManager, count: int, text: str = 
     assert broker.stop()["waiting"] == 0
 
 
-@pytest.mark.parametrize(("kills", "events"), [(8, 1500), pytest.param(30, 5000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "events"), [(4, 800), pytest.param(30, 5000, marks=pytest.mark.long)])
 def test_killed_again_and_again_while_an_author_sends(
     broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers, kills: int, events: int
 ) -> None:

@@ -251,6 +251,76 @@ class Box(Device):
         return "" if self.is_on("POWER", name) else f"{name} is off"
 
 
+class Cap(Device):
+    """A dust cap that can be stopped, and a lamp that can be dimmed while it is on."""
+
+    VECTORS: ClassVar[dict[str, Any]] = {
+        "CAP_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok"),
+        "CAP_ABORT": ("Switch", {"ABORT": False}, "Idle"),
+        "FLAT_LIGHT_CONTROL": ("Switch", {"FLAT_LIGHT_ON": False, "FLAT_LIGHT_OFF": True}, "Idle"),
+        "FLAT_LIGHT_INTENSITY": ("Number", {"FLAT_LIGHT_INTENSITY_VALUE": (0.0, 0, 255)}, "Idle"),
+    }
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(rig)
+        self.server.answers |= {"CAP_PARK": self.move, "CAP_ABORT": self.abort, "FLAT_LIGHT_INTENSITY": self.dim}
+
+    @property
+    def place(self) -> str:
+        if self.timers:
+            return "moving"
+        if self.server.vectors["CAP_PARK"][2] == "Alert":
+            return "stopped"
+        return "open" if self.is_on("CAP_PARK", "UNPARK") else "closed"
+
+    @property
+    def lamp(self) -> int:
+        if not self.is_on("FLAT_LIGHT_CONTROL", "FLAT_LIGHT_ON"):
+            return 0
+        return int(self.server.vectors["FLAT_LIGHT_INTENSITY"][1]["FLAT_LIGHT_INTENSITY_VALUE"][0])
+
+    def move(self, told: Members) -> str:
+        self.later("move", lambda: self.server.set("CAP_PARK", "Ok"))
+        return self.server.set("CAP_PARK", "Busy", **{name: told.get(name) == "On" for name in ("PARK", "UNPARK")})
+
+    def abort(self, _: Members) -> str:
+        told = self.server.set("CAP_PARK", "Alert") if self.cancel("move") else ""
+        return self.server.set("CAP_ABORT", ABORT=False) + told
+
+    def dim(self, told: Members) -> str:
+        if not self.is_on("FLAT_LIGHT_CONTROL", "FLAT_LIGHT_ON"):
+            return '<message device="Dev" message="[ERROR] The light is off"/>'
+        level = float(told["FLAT_LIGHT_INTENSITY_VALUE"])
+        return self.server.set("FLAT_LIGHT_INTENSITY", "Ok", FLAT_LIGHT_INTENSITY_VALUE=(level, 0, 255))
+
+
+class Turner(Device):
+    """A rotator that can be stopped."""
+
+    VECTORS: ClassVar[dict[str, Any]] = {
+        "ABS_ROTATOR_ANGLE": ("Number", {"ANGLE": (30.0, 0, 360)}, "Ok"),
+        "ROTATOR_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
+    }
+
+    def __init__(self, rig: Rig) -> None:
+        super().__init__(rig)
+        self.server.answers |= {"ABS_ROTATOR_ANGLE": self.move, "ROTATOR_ABORT_MOTION": self.abort}
+
+    @property
+    def place(self) -> str:
+        return "moving" if self.timers else f"{self.server.vectors['ABS_ROTATOR_ANGLE'][1]['ANGLE'][0]:g}"
+
+    def move(self, told: Members) -> str:
+        there = (float(told["ANGLE"]), 0, 360)
+        self.later("move", lambda: self.server.set("ABS_ROTATOR_ANGLE", "Ok", ANGLE=there))
+        return self.server.set("ABS_ROTATOR_ANGLE", "Busy")
+
+    def abort(self, _: Members) -> str:
+        told = self.server.set("ABS_ROTATOR_ANGLE", "Idle") if self.cancel("move") else ""
+        return self.server.set("ROTATOR_ABORT_MOTION", ABORT=False) + told
+
+
 KINDS: dict[str, type[Device]] = {
     "telescope": Mount, "dome": Shutter, "focuser": Motor, "filter_wheel": Wheel, "camera": Camera, "switch": Box,
+    "cover": Cap, "rotator": Turner,
 }  # fmt: skip

@@ -20,6 +20,7 @@ from tests.instruments.interleaving import (
     at_once,
     camera_commands,
     cases,
+    cover_commands,
     dome_commands,
     filter_wheel_commands,
     focuser_commands,
@@ -93,6 +94,17 @@ def _focuser(made: Backend, motor: Any) -> None:
         return "" if motor.at in positions else f"it is at {motor.at}"
 
     focuser_commands(made, 50, 200, is_at, lambda: is_at(100.0, 200.0))
+
+
+def _rotator(made: Backend, turner: Any) -> None:
+    def is_at(degrees: int) -> str:
+        return "" if turner.place == str(degrees) else f"it is {turner.place}"
+
+    focuser_commands(made, 10, 120, is_at, lambda: "it moves" if turner.timers else "")
+
+
+def _cover(made: Backend, cap: Any) -> None:
+    cover_commands(made, lambda: cap.place, lambda: cap.lamp)
 
 
 def _filter_wheel(made: Backend, wheel: Any) -> None:

@@ -19,6 +19,7 @@ from tests.instruments.interleaving import (
     How,
     camera_commands,
     cases,
+    cover_commands,
     dome_commands,
     filter_wheel_commands,
     focuser_commands,
@@ -27,7 +28,6 @@ from tests.instruments.interleaving import (
     switch_commands,
 )
 
-PORTS = {"telescope": 6010, "camera": 6011, "dome": 6012, "filter_wheel": 6014, "focuser": 6015, "switch": 6017}
 SMALL = {"width": 48, "height": 32, "filter_wheel": ""}
 """A camera whose images are soon here."""
 
@@ -44,7 +44,8 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
         changed |= SMALL
     simulator = Simulator(described(OBSERVATORY / "simulators" / f"{kind}.yaml").changed(**changed), world, clock)
     world.result(simulator.start())
-    device: Any = instruments.connect(kind, "native", f"tcp:127.0.0.1:{PORTS[kind]}", world, clock)
+    port = simulator.description.listen.split(":")[1]
+    device: Any = instruments.connect(kind, "native", f"tcp:127.0.0.1:{port}", world, clock)
     world.run()
 
     def close() -> None:
@@ -93,6 +94,21 @@ def _focuser(made: Backend, simulated: Any, clock: VirtualClock) -> None:
         return said(simulated, "position", str(position))
 
     focuser_commands(made, 24000, 26000, is_at, lambda: said(simulated, "state", "idle"))
+
+
+def _rotator(made: Backend, simulated: Any, clock: VirtualClock) -> None:
+    def is_at(degrees: int) -> str:
+        return said(simulated, "state", "idle") or said(simulated, "angle", f"{degrees:.3f}")
+
+    focuser_commands(made, 10, 120, is_at, lambda: said(simulated, "state", "idle"))
+
+
+def _cover(made: Backend, simulated: Any, clock: VirtualClock) -> None:
+    def told(name: str) -> str:
+        line: str = simulated.properties[name]().line
+        return line.removeprefix("OK ")
+
+    cover_commands(made, partial(told, "state"), lambda: int(told("brightness")))
 
 
 def _switch(made: Backend, simulated: Any, clock: VirtualClock) -> None:

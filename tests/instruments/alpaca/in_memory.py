@@ -267,6 +267,57 @@ class Outlets(Device):
         self.levels[int(wanted["Id"])] = float(wanted["Value"])
 
 
+class Cap(Device):
+    """A cover that can be halted, and a lamp that warms up."""
+
+    NAME = "covercalibrator"
+    VALUES: ClassVar[dict[str, Any]] = {"maxbrightness": 255}
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.wanted, self.halted, self.level, self.warm = "closed", False, 0, 0.0
+        self.server.answers |= {
+            "GET coverstate": lambda _: {"closed": 1, "moving": 2, "open": 3, "stopped": 4}[self.place],
+            "GET calibratorstate": lambda _: 1 if not self.level else 2 if world.seconds() < self.warm else 3,
+            "GET brightness": lambda _: self.level,
+            "PUT opencover": lambda _: self.move("open"),
+            "PUT closecover": lambda _: self.move("closed"),
+            "PUT haltcover": self.halt,
+            "PUT calibratoron": self.light,
+            "PUT calibratoroff": lambda _: setattr(self, "level", 0),
+        }
+
+    @property
+    def place(self) -> str:
+        return "moving" if self.moving else "stopped" if self.halted else self.wanted
+
+    @property
+    def lamp(self) -> int:
+        return self.level
+
+    def move(self, wanted: str) -> None:
+        self.wanted, self.halted = wanted, False
+        self.begin()
+
+    def halt(self, _: Parameters) -> None:
+        self.halted = self.halted or self.moving
+        self.until = 0.0
+
+    def light(self, wanted: Parameters) -> None:
+        self.level, self.warm = int(wanted["Brightness"]), self.world.seconds() + 1.0
+
+
+class Turner(Motor):
+    """A rotator that can be halted."""
+
+    NAME, MOVE, NUMBER, START = "rotator", "moveabsolute", float, 30.0
+
+    @property
+    def place(self) -> str:
+        return "moving" if self.moving else f"{self.at:g}"
+
+
 KINDS: dict[str, type[Device]] = {
     "telescope": Mount, "dome": Shutter, "focuser": Motor, "filter_wheel": Wheel, "camera": Camera, "switch": Outlets,
+    "cover": Cap, "rotator": Turner,
 }  # fmt: skip

@@ -26,6 +26,7 @@ from tests.instruments.interleaving import (
     Outcome,
     camera_commands,
     cases,
+    cover_commands,
     dome_commands,
     filter_wheel_commands,
     focuser_commands,
@@ -86,6 +87,17 @@ def _focuser(made: Backend, motor: Any) -> None:
         return "" if motor.at in positions and not motor.moving else f"it is at {motor.at}, or moves"
 
     focuser_commands(made, 1500, 3200, is_at, lambda: is_at(2000, 2500, 3000, 3200))
+
+
+def _rotator(made: Backend, turner: Any) -> None:
+    def is_at(degrees: int) -> str:
+        return "" if turner.place == str(degrees) else f"it is {turner.place}"
+
+    focuser_commands(made, 10, 120, is_at, lambda: "it moves" if turner.moving else "")
+
+
+def _cover(made: Backend, cap: Any) -> None:
+    cover_commands(made, lambda: cap.place, lambda: cap.lamp)
 
 
 def _filter_wheel(made: Backend, wheel: Any) -> None:
