@@ -283,10 +283,9 @@ class SkyMapsAgent(Agent):
                 more = sum(each.probability for each in choice.targets if each.key in meanwhile)
                 tiling.targets, tiling.covered = choice.targets, min(1.0, choice.covered + more)
                 tiling.most = max(tiling.most, *(each.probability for each in choice.targets))
-                if (point := followed.observation) is not None:
-                    followed.observation = followed.asked = None
-                    self.withdraw(point, self.OBSERVED_IN_FIELDS)
-                    outcome = "changed"
+                if followed.asked is not None:
+                    followed.asked, outcome = None, "changed"
+                    self.settle_anew(stored, self.OBSERVED_IN_FIELDS)
                 reason = f"{request.reason}; {_in_words(choice)}"
                 self.keep_decision(alert, stored, Decision(accepted=True, reason=reason), request.id, outcome)
                 self._request_fields(stored.name, tiling, reason)
@@ -437,10 +436,6 @@ class SkyMapsAgent(Agent):
         """Keep a decision with the turn, and tell whoever watches."""
         raise NotImplementedError
 
-    def withdraw(self, observation: Observation, reason: str) -> None:
-        """Take an observation back."""
-        raise NotImplementedError
-
     def new_observation_id(self, event: str, number: int) -> str:
         """Make the id of an event's observation."""
         raise NotImplementedError
@@ -451,6 +446,10 @@ class SkyMapsAgent(Agent):
 
     def relate_anew(self, stored: StoredEvent, before: list[Agreement]) -> None:
         """Settle who observes what coincides, now that an event's map is known, or is not waited for any more."""
+        raise NotImplementedError
+
+    def settle_anew(self, stored: StoredEvent, reason: str) -> None:
+        """Settle who observes what coincides, now that an event asks for no point any more."""
         raise NotImplementedError
 
     # In the reactor's thread -------------------------------------------------------------------------------------

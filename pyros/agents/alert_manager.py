@@ -163,6 +163,12 @@ class AlertManagerAgent(PublishingAgent):
             for each in self._settle(stored, "its sky map was read", before, agrees, stored.retracted):
                 self.send_to(self.SCHEDULER, each.message, each.payload)
 
+    def settle_anew(self, stored: StoredEvent, reason: str) -> None:
+        """Take an event's point back, unless what coincides asks for the observation, too."""
+        agrees = self.events.coincident(stored)
+        for each in self._settle(stored, reason, agrees, agrees, stored.retracted):
+            self.send_to(self.SCHEDULER, each.message, each.payload)
+
     def _settle(
         self,
         stored: StoredEvent,

@@ -14,7 +14,8 @@ from pyros.alerts.rules import decisions
 from pyros.messages import FieldRequests, Observation, Withdrawal
 from tests.agents import test_skymaps
 from tests.agents.test_coincident_alerts import packet
-from tests.agents.test_skymaps import Maps, overhead
+from tests.agents.test_skymaps import Maps, Server, overhead, server
+from tests.builders import voevent
 from tests.maps import drawn_map, gw_alert
 
 RULES = """
@@ -36,6 +37,9 @@ def burst(number: int, minute: int, ra: float) -> bytes:
 @pytest.fixture(autouse=True)
 def rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_skymaps, "RULES", RULES)
+
+
+__all__ = ["server"]  # a fixture
 
 
 class Sky:
@@ -95,6 +99,51 @@ def test_a_map_that_cannot_be_read_leaves_the_time_alone(tmp_path: Path) -> None
         packets = Sky(rig).packets
         rig.take(packets["outside"], gw_alert("INITIAL", 5, b"no map"))
         assert end(rig) == ({("swift:1300002", "i")}, False)
+    finally:
+        rig.stop()
+
+
+BURSTS = """
+rules:
+  - name: burst
+    when: {stream: [swift, fermi], max_error_radius: 8}
+    observe: [{filter: r, seconds: 9}]
+    min_altitude: 20
+"""
+
+
+@pytest.mark.parametrize("order", [("flight", "bat", "map"), ("bat", "flight", "map"), ("flight", "map", "bat")])
+def test_a_bursts_fields_leave_the_finer_point_of_another_mission(
+    order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+) -> None:
+    monkeypatch.setattr(test_skymaps, "RULES", BURSTS)
+    rig = Maps(tmp_path)
+    try:
+        ra, _ = overhead(rig)
+        server.body = drawn_map(ra, 20.0, width=5.0)
+        params = f'<Param name="TrigID" value="700000001"/><Param name="LocationMap_URL" value="{server.url}"/>'
+        packets = {
+            "flight": packet("Fermi", "GBM_Flt_Pos", 700000001, 1, second=7, ra=ra + 2, error=6),
+            "bat": burst(1300001, 2, ra + 3),
+            "map": voevent(
+                "ivo://nasa.gsfc.gcn/Fermi#GBM_Fin_Pos_700000001-9", author="ivo://nasa.gsfc.tan/gcn", params=params,
+                date="2026-03-20T23:09:00", time="2026-03-20T23:00:07", ra=ra + 1, dec=20.0, error=5,
+            ),
+        }  # fmt: skip
+        rig.take(*(packets[each] for each in order))
+        points, fields = {}, False
+        for each in rig.sent():
+            match each:
+                case Observation():
+                    points[each.id] = each
+                case Withdrawal():
+                    points.pop(each.observation, None)
+                case FieldRequests():
+                    fields = bool(each.requests)
+        assert [(point.ra, point.error_radius) for point in points.values()] == [(pytest.approx(ra + 3), 0.05)]
+        assert fields
+        rig.take(packet("SWIFT", "BAT_GRB_Pos", 1300001, 20, second=9, ra=ra + 3, error=0.05, gone=True))
+        assert end(rig) == (set(), True), "Fermi's map is observed in fields"
     finally:
         rig.stop()
 
