@@ -35,6 +35,7 @@ from pyros.agents.agent import Agent
 from pyros.alerts import Alert
 from pyros.alerts.coincidences import Coincidence
 from pyros.alerts.events import EventTable, Followed, StoredEvent, standing
+from pyros.alerts.formats.gcn import CONTAINMENT
 from pyros.alerts.rules.circumstances import EventFacts
 from pyros.alerts.rules.decisions import RequestChange
 from pyros.alerts.rules.rules import Decision, Rules
@@ -84,7 +85,7 @@ class SkyMapsAgent(Agent):
     """With the field ``maps``: the packets whose maps are being read, or chosen of; after a restart that begins again.
     """
 
-    OBSERVED_IN_FIELDS: ClassVar[str] = "its sky map is observed in fields"
+    OBSERVED_IN_FIELDS: ClassVar[str] = "it is observed in fields"
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -153,15 +154,53 @@ class SkyMapsAgent(Agent):
     # For the alert manager ---------------------------------------------------------------------------------------
 
     def takes_map(self, alert: Alert) -> bool:
-        """Tell whether a packet's map is read before it is decided for good."""
-        return self._field is not None and alert.skymap is not None and alert.actionable
+        """Tell whether a packet's map is read, or made of a wide circle, before it is decided for good."""
+        return self._field is not None and alert.actionable and (alert.skymap is not None or self._is_wide(alert))
+
+    def _is_wide(self, alert: Alert) -> bool:
+        """Tell whether an error goes beyond a field about the position."""
+        radius, field = alert.error_radius, self._field
+        return field is not None and alert.target is not None and radius is not None and radius > _half(field)
 
     def observed_in_fields(self, alert: Alert, followed: Followed) -> bool:
         """Tell whether a position is no better than the fields in which the event's map is observed."""
         tiling = followed.tiling
         if self._field is None or tiling is None or tiling.request is None or not tiling.targets:
             return False
-        return alert.error_radius is None or alert.error_radius > min(self._field.width, self._field.height) / 2
+        return alert.error_radius is None or alert.error_radius > _half(self._field)
+
+    def settle_circles(self, one: StoredEvent, *agreements: list[Agreement]) -> None:
+        """Have wide circles observed in fields, unless the rules want a finer place that coincides with them.
+
+        Args:
+            one: an event of which something has become known.
+            agreements: what coincides with it, or did.
+        """
+        if self._field is None:
+            return
+        ids = dict.fromkeys(other.followed.event.packets[0].id for some in agreements for other, _ in some)
+        for stored in (one, *(each for id_ in ids for each in self.events.having(id_))):
+            tiling = stored.followed.tiling
+            source = tiling.newest(stored.followed.event) if tiling is not None else None
+            if tiling is None or source is None or not source.is_circle or source.alert.id != tiling.read:
+                continue
+            finer = self._finer(stored)
+            if finer and tiling.request is not None:
+                self._request_fields(stored.name, tiling, f"{finer} coincides, and its place is finer", ())
+                tiling.request, tiling.targets = None, ()
+            elif not finer and tiling.request is None and source.alert.target is not None:
+                self.decide_by_map(source.alert, stored, source.alert.target)
+            else:
+                continue
+            self.in_transaction(self.events.change(stored))
+
+    def _finer(self, stored: StoredEvent) -> str:
+        """Return the name of an event that coincides, and of which the rules want a place that one field shows."""
+        for other, _ in self.events.coincident(stored):
+            asked = other.followed.asked
+            if asked is not None and self._field is not None and (asked.error_radius or 0.0) <= _half(self._field):
+                return other.name
+        return ""
 
     def look_at_map(self, alert: Alert, received: AlertReceived, stored: StoredEvent, packet: bytes) -> bool:
         """Take note of a packet's map, and of what the packet says of maps before it; True where fields are withdrawn.
@@ -173,7 +212,7 @@ class SkyMapsAgent(Agent):
             followed.tiling = followed.tiling or Tiling()
             source = MapSource(alert, received.kept, received.topic)
             followed.tiling.add(source)
-            if not source.url:
+            if not source.url and not source.is_circle:
                 self._packets[alert.id] = packet
                 while len(self._packets) > _MAX_PACKETS:
                     self._packets.popitem(last=False)
@@ -249,8 +288,10 @@ class SkyMapsAgent(Agent):
             else:
                 tiling.read, tiling.file = said.alert, said.reading.file
                 tiling.covered, tiling.most = None if tiling.observed else 0.0, 0.0  # they were of the map before
-                followed.map = said.reading.facts
-                self.decide_by_map(source.alert, stored, (said.reading.ra, said.reading.dec))
+                if not source.is_circle:  # what coincides is told by the position, and rules know its error
+                    followed.map = said.reading.facts
+                if not source.is_circle or not self._finer(stored):
+                    self.decide_by_map(source.alert, stored, (said.reading.ra, said.reading.dec))
             self.in_transaction(self.events.change(stored))
             self.relate_anew(stored, before)
 
@@ -398,9 +439,13 @@ class SkyMapsAgent(Agent):
         if alert not in self.state.maps:
             self.state.maps.append(alert)
         folder = str(self.config.data / MAPS_FOLDER)
-        job = ReadJob(folder, source.url or alert, source.url, self.config.simulated)
+        told = source.alert
+        circle = (told.ra or 0.0, told.dec or 0.0, told.error_radius or 0.0, told.containment or CONTAINMENT)
+        job = ReadJob(
+            folder, source.url or alert, source.url, circle if source.is_circle else None, self.config.simulated
+        )
         received = AlertReceived(b"", "", 0.0, source.kept, source.topic)
-        packet = b"" if source.url else self._packets.get(alert) or self.packet_of(received)
+        packet = b"" if source.url or source.is_circle else self._packets.get(alert) or self.packet_of(received)
         self.after_commit(self._read, alert, job, packet)
 
     def _choose(self, alert: str, tiling: Tiling) -> None:
@@ -487,6 +532,10 @@ class SkyMapsAgent(Agent):
                 self.post_to_self(FIELDS_CHOSEN, FieldsChosen(alert, problem=words))
 
         choosing.addCallbacks(chosen, failed)
+
+
+def _half(field: FieldOfView) -> float:
+    return min(field.width, field.height) / 2
 
 
 def _seconds_of(request: Observation) -> float:

@@ -150,6 +150,7 @@ class AlertManagerAgent(PublishingAgent):
         self.in_transaction(self.events.change(stored, (new,), known[1:]))
         requests = self._settle(stored, decision.reason, before, agrees, had_been_retracted)
         decision, observation, outcome = self._outcome(stored, decision, agrees, requests)
+        self.settle_circles(stored, before, agrees)
         if fields_gone and outcome == "nothing":
             outcome = "withdrawn"
         self.keep_decision(alert, stored, decision, observation, outcome, agrees)
@@ -162,6 +163,7 @@ class AlertManagerAgent(PublishingAgent):
         if before or agrees:
             for each in self._settle(stored, "its sky map was read", before, agrees, stored.retracted):
                 self.send_to(self.SCHEDULER, each.message, each.payload)
+            self.settle_circles(stored, before, agrees)
 
     def settle_anew(self, stored: StoredEvent, reason: str) -> None:
         """Take an event's point back, unless what coincides asks for the observation, too."""

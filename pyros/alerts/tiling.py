@@ -39,6 +39,11 @@ class MapSource(msgspec.Struct, frozen=True, omit_defaults=True):
         url = self.alert.skymap or ""
         return "" if url == "embedded" else url
 
+    @property
+    def is_circle(self) -> bool:
+        """Whether it has no map, but a position whose error is wider than the telescope's field."""
+        return self.alert.skymap is None
+
 
 class MapTarget(msgspec.Struct, frozen=True, array_like=True):
     """One field, or one galaxy."""
@@ -104,18 +109,27 @@ class Tiling(msgspec.Struct, omit_defaults=True):
             del self.sources[next(iter(self.sources))]
 
     def newest(self, event: Event) -> MapSource | None:
-        """Return the map that counts by all packets of the event; None where none stands, or none can be read."""
+        """Return the map that counts by all packets of the event; None where none stands, or none can be read.
+
+        A circle counts where there is no map, as long as no better position is known.
+        """
         dead = identity.retracted_ids(event)
-        for packet in reversed(event.packets):
-            source = self.sources.get(packet.id)
-            if source is not None and packet.real and packet.id not in dead and not source.problem:
-                return source
-        return None
+        standing = [
+            source
+            for packet in reversed(event.packets)
+            if (source := self.sources.get(packet.id)) is not None
+            and packet.real and packet.id not in dead and not source.problem
+        ]  # fmt: skip
+        found = next((source for source in standing if not source.is_circle), None)
+        if found is not None or not standing:
+            return found
+        best = identity.believe(event).best
+        return next((source for source in standing if best is not None and source.alert.id == best.id), None)
 
     def is_awaited(self, event: Event) -> bool:
         """Tell whether the map that counts is being read for the first time."""
         source = self.newest(event)
-        return source is not None and source.alert.id != self.read and not source.attempts
+        return source is not None and not source.is_circle and source.alert.id != self.read and not source.attempts
 
     def forget(self) -> None:
         """Ask for nothing any more; what was observed stays, and of which map."""

@@ -22,6 +22,7 @@ from pyros.alerts.skymaps import (
     GalaxyCatalogue,
     RankedGalaxy,
     SkyMap,
+    circle_map,
     make_tiles,
     place_of,
     rank_galaxies,
@@ -62,6 +63,8 @@ class ReadJob(msgspec.Struct, frozen=True):
     """What the map is known by: its address, or its packet's identifier."""
     url: str = ""
     """Where to fetch it; '' for one within the packet that comes along."""
+    circle: tuple[float, float, float, float] | None = None
+    """Of an alert without a map its position and error radius (ICRS degrees), and what probability that contains."""
     private: bool = False
     """Whether it may be fetched from this computer and the networks that only we see."""
 
@@ -140,7 +143,10 @@ def read_map(job: ReadJob, packet: memoryview) -> MapReading:
         with suppress(AlertError, OSError):  # then it comes anew
             skymap = kept_map(path)
     if skymap is None:
-        data = _fetched(job) if job.url else _within(bytes(packet))
+        if job.circle is not None:
+            data = circle_map(*job.circle)
+        else:
+            data = _fetched(job) if job.url else _within(bytes(packet))
         skymap = read_skymap(data)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, shared=True) as partial:

@@ -370,6 +370,39 @@ def test_a_point_is_observed_before_its_map_is_read_and_then_the_map(rig: Maps, 
     ))[0].error_radius == pytest.approx(0.01), "a place that one field shows is a point again"  # fmt: skip
 
 
+def circle(name: str, ra: float, dec: float, error: float, cites: str = "", **how: Any) -> bytes:
+    citations = [("followup", f"ivo://a/b#{cites}")] if cites else []
+    return voevent(f"ivo://a/b#{name}", date=f"2026-03-20T23:0{len(cites)}:00", ra=ra, dec=dec, error=error,
+                   citations=citations, **how)  # fmt: skip
+
+
+def test_a_circle_wider_than_the_field_is_observed_in_fields(rig: Maps) -> None:
+    ra, dec = overhead(rig)
+    point, withdrawn, fields = rig.take(circle("one", ra, dec, 4.0))
+    assert (point.ra, withdrawn.observation) == (pytest.approx(ra, abs=1e-3), point.id)
+    assert 3 <= len(fields.requests) <= 12
+    assert max(separation(each.ra, each.dec, ra, dec) for each in fields.requests) < 8
+    assert sum(each.probability for each in fields.requests) > 0.85
+    finer = rig.take(circle("finer", ra + 1, dec, 0.1, "one"))
+    assert [type(each) for each in finer] == [FieldRequests, Observation]
+    assert (finer[0].requests, finer[1].error_radius) == ((), 0.1)
+
+
+def test_a_circle_within_the_field_is_a_point(rig: Maps) -> None:
+    ra, dec = overhead(rig)
+    assert [type(each) for each in rig.take(circle("one", ra, dec, 2.4))] == [Observation]
+
+
+def test_of_a_circle_and_a_map_the_map_counts(rig: Maps, server: Server) -> None:
+    ra, dec = overhead(rig)
+    server.body = drawn_map(ra + 8, dec, width=3)
+    rig.take(circle("one", ra, dec, 4.0), at_url(server.url, "m", ra, dec, 4.5).replace(
+        b"</voe:VOEvent>", b'<Citations><EventIVORN cite="followup">ivo://a/b#one</EventIVORN></Citations></voe:VOEvent>'
+    ), circle("last", ra, dec, 4.8, "m"))  # fmt: skip
+    last = [each for each in rig.sent() if isinstance(each, FieldRequests)][-1]
+    assert max(last.requests, key=lambda each: each.probability or 0.0).ra == pytest.approx(ra + 8, abs=4)
+
+
 def test_a_point_is_asked_for_while_another_alerts_map_is_read(rig: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[object] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyros.alerts.skymaps.circle import circle_map
 from pyros.alerts.skymaps.galaxies import Galaxy, GalaxyCatalogue, RankedGalaxy, rank_galaxies, write_catalogue
 from pyros.alerts.skymaps.place import place_of
 from pyros.alerts.skymaps.reading import read_skymap
@@ -15,6 +16,7 @@ __all__ = [
     "RankedGalaxy",
     "SkyMap",
     "Tile",
+    "circle_map",
     "make_tiles",
     "place_of",
     "rank_galaxies",
