@@ -82,7 +82,7 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
         return msgspec.structs.replace(guardian, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK)
 
     notes += [
-        f"telescope {unit} stands in no dome of its own: that a roof above it waits for its mount is nobody's rule"
+        f"telescope {unit} has no dome of its own: its majordome opens one before it observes, and so observes nothing"
         for unit in config.telescopes
         if "dome" not in config.seen_from(unit).agents
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from pyros import config as configuration
 from pyros.config import Config
+from pyros.errors import ConfigError
 from pyros.rehearsal.configuration import rehearsed
 from pyros.rehearsal.folder import write_observatory
 from pyros.rehearsal.night import RehearsedNight
@@ -127,3 +129,14 @@ def test_both_telescopes_observe_and_what_goes_wrong_with_one_leaves_the_other(
 def test_heavy_nights_of_two_telescopes_break_no_rule(two: Path, tmp_path: Path, seed: int) -> None:
     plan = NightPlan(str(two), "2026-03-20", seed, "heavy", hours=2)
     assert RehearsedNight(plan, tmp_path / "night").run().violations == ()
+
+
+def test_two_telescopes_under_one_roof_are_refused_and_one_without_a_dome_is_told_of(two: Path, tmp_path: Path) -> None:
+    text = two.read_text("utf-8")
+    without = re.sub(r"\[(dome|guardian) west\][^\[]*", "", text)
+    two.write_text(without.replace("[dome east]", "[dome]").replace("[guardian east]", "[guardian]"), "utf-8")
+    with pytest.raises(ConfigError, match="belongs to no telescope, and cannot be shared"):
+        configuration.load(two)
+    two.write_text(without, "utf-8")
+    notes = rehearsed(config_of(two), tmp_path / "night", rules=None, images="small").notes
+    assert [note for note in notes if note.startswith("telescope west has no dome of its own")]
