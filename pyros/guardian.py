@@ -9,11 +9,14 @@ What is said, in lines of ASCII; numbers grow on each connection, and the key is
 
     guardian, first              GUARDIAN 1 <nonce>
     the dome's agent             BEAT <number> <signature of "beat", the nonce and the number>
+    ... of a dome at rest        BEAT <number> <signature> rest <signature of "rest", the nonce and the number>
     guardian, to each beat       OK <what the dome does; unknown: it cannot be asked; starting: it was not yet>
+    ... of a dome at rest        OK closed rest, where it sees that, too; and unasked OK <...> once it doesn't
     anybody, once, and answer    STATUS, one line of JSON
     guardian, to the rest        ERR <reason>, and the connection ends
 
-A beat that was said before, or that a stranger says, counts for nothing. From another computer all this is said in TLS,
+A beat that was said before, or that a stranger says, counts for nothing. After a beat at rest the guardian bears a
+longer silence while it finds the dome closed and the connection stands. From another computer all this is said in TLS,
 by certificates like the agents': the guardian's has its section's name, and only who shows that of the dome's agent may
 beat. Where TLS is awaited, the guardian says its first line after what comes. Everything runs in the reactor's thread.
 """
@@ -21,6 +24,7 @@ beat. Where TLS is awaited, the guardian says its first line after what comes. E
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -62,6 +66,12 @@ _CLOSE_SECONDS = 120.0  # for one attempt to close
 _AGAIN_SECONDS = 2.0  # from a failed attempt to the next
 _ALARM_SECONDS = 10.0  # from an alarm that nobody took to the next attempt
 _JUST_AFTER_SECONDS = 0.01  # after the end of the silence that it bears, for rounding
+_RESTING_BEATS = 2
+"""A closed device, whose agent beats, is asked again after so many times the silence that it bears."""
+_STIRRED_SECONDS = 2.0
+"""How long an agent may take to beat that is told that its dome doesn't rest."""
+_REST_SECONDS = 20.0
+"""How long a silence it bears at least of an agent whose dome rests, for both."""
 _IDLE_SECONDS = 30.0  # without a line, after which a connection ends
 _MAX_CONNECTIONS = 16
 
@@ -85,6 +95,10 @@ class Guardian:
         self._send = send or partial(Sender.send_to, StandardAgents.MONITORING, config=config, timeout=2.0)
         self._alarms = Alarms(NAME, config.on_alarm, clock, self.log, self._tell)
         self._looking = False
+        self._looked = -math.inf
+        """When the device was asked last, monotonic seconds."""
+        self._rests = False
+        """The last beat was of a dome at rest."""
         self.closing = False
         self._task: Deferred[None] = succeed(None)
         self._timers: dict[str, Timer] = {}
@@ -126,17 +140,29 @@ class Guardian:
         return self.clock.monotonic() - self._last_beat
 
     @property
+    def patience(self) -> float:
+        """Seconds of silence that it bears."""
+        rests = self._rests and self.state == "closed"
+        return max(self.section.beat, _REST_SECONDS) if rests else self.section.beat
+
+    @property
     def silent(self) -> bool:
         """Whether nobody else closes the dome."""
-        return self.silence > self.section.beat
+        return self.silence > self.patience
 
-    def beat(self) -> str:
-        """Take a beat of the dome's agent; returns what the dome does."""
+    def beat(self, rests: bool) -> str:
+        """Take a beat of the dome's agent, whose dome ``rests`` for it; returns what the dome does."""
         self.beats += 1
-        self._told = self.state
+        self._told, self._rests = self.state, rests and self.state == "closed"
         self._last_beat = self.clock.monotonic()
         self._alarms.end_alarm(SILENT)
-        return self._told
+        return f"{self.state} rest" if self._rests else self.state
+
+    def lost(self) -> None:
+        """Bear no longer silence: a connection has ended, on which the agent may have said that its dome rests."""
+        if self._rests and not self._ended:
+            self._rests = False
+            self._later("look", self._pause(), self._look)
 
     def status(self) -> dict[str, Any]:
         """How it is doing, for people and programs; ``beat`` is the seconds since the last one."""
@@ -147,25 +173,26 @@ class Guardian:
         }  # fmt: skip
 
     def _look(self) -> None:
-        """Ask the device what it does; see `_pause`."""
+        """Ask the device what it does, unless it rests; see `_pause`."""
         self._later("look", self._pause(), self._look)
+        now = self.clock.monotonic()
         for connection in list(self.connections):
-            if self.clock.monotonic() - connection.heard > _IDLE_SECONDS:
+            if now - connection.heard > _IDLE_SECONDS:
                 connection.transport.abortConnection()
-        if not self._looking:
-            self._looking = True
+        rests = self.state == "closed" and not self.silent and now - self._looked < _RESTING_BEATS * self.section.beat
+        if not self._looking and not rests:
+            self._looking, self._looked = True, now
             Deferred.fromCoroutine(self.look())
 
     def _pause(self) -> float:
         """Seconds to the next look: to the end of the silence it bears while the device and the agent's beat are there.
 
-        Else `poll`. Of a closed device as long as it bears silence, whenever the last beat was.
+        Else `poll`.
         """
         if self.state in ("starting", "unknown"):
             return self.section.poll
-        if self.state == "closed" and not self.silent:
-            return max(self.section.poll, self.section.beat)
-        return max(self.section.poll, self.section.beat - self.silence + _JUST_AFTER_SECONDS)
+        most = _RESTING_BEATS * self.section.beat
+        return max(self.section.poll, min(most, self.patience - self.silence + _JUST_AFTER_SECONDS))
 
     async def look(self) -> None:
         """Ask the device once, and close it if it must be closed. Raises nothing."""
@@ -176,8 +203,19 @@ class Guardian:
         self._looking = False
         if self.state == "closed":
             self._alarms.end_alarm(NOT_CLOSED)
+        elif self._rests:
+            self._stirred()
         elif self.silent and not self.closing and not self._ended:
             self._task = Deferred.fromCoroutine(self._close()).addErrback(self._not_closed)
+
+    def _stirred(self) -> None:
+        """Tell the agent, whose dome rests, that it doesn't: it has a moment to beat."""
+        self._rests = False
+        self._last_beat = max(self._last_beat, self.clock.monotonic() - self.section.beat + _STIRRED_SECONDS)
+        self._later("look", self._pause(), self._look)
+        for connection in self.connections:
+            if connection.number:
+                connection.sendLine(f"OK {self.state}".encode())
 
     async def _close(self) -> None:
         """Close the dome, again and again until it says that it is closed, or its agent is back."""
@@ -279,7 +317,7 @@ class _Connection(LineOnlyReceiver):
         self.heard = self._guardian.clock.monotonic()
         word, *rest = line.decode("ascii", "replace").split() or [""]
         if word == "BEAT" and self._is_from_dome() and self._is_new(*rest[:2]):
-            self.sendLine(f"OK {self._guardian.beat()}".encode())
+            self.sendLine(f"OK {self._guardian.beat(self._is_at_rest(*rest[2:4]))}".encode())
             return
         if word == "STATUS":
             self.sendLine(json.dumps(self._guardian.status()).encode())
@@ -303,8 +341,13 @@ class _Connection(LineOnlyReceiver):
         self.number = int(number) if proved else self.number
         return proved
 
+    def _is_at_rest(self, word: str = "", signature: str = "") -> bool:
+        return word == "rest" and keys.is_signed(signature, self._guardian.key, word, self._nonce, self.number)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._guardian.connections.remove(self)
+        if self.number:
+            self._guardian.lost()
         if trouble := self._tls.trouble(reason):
             self._guardian.log.warn("{trouble}", trouble=trouble)
 

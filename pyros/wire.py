@@ -98,6 +98,8 @@ class Hello(msgspec.Struct, omit_defaults=True):
     """Which start of which process connects: a second connection of the same one replaces its first. '' for others."""
     alive: bool = False
     """Whether the sender says that it is alive, and takes such frames."""
+    seldom: bool = False
+    """Whether a sign of life counts for a while for it, on one computer: see pyros.sender.liveness."""
 
 
 class Challenge(msgspec.Struct):

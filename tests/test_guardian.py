@@ -76,6 +76,8 @@ class Place:
         self.guardian.start()
         self.alive: Callable[[], bool] = lambda: True
         self.presence: list[tuple[float, bool, str]] = []
+        self.at_rest = False
+        self.stirred: list[float] = []
         self.beat = self.make_beat()
         self.beat.start()
 
@@ -86,7 +88,10 @@ class Place:
         def on_presence(present: bool, reason: str) -> None:
             self.presence.append((self.now, present, reason))
 
-        return BeatSender(self.reactor, self.clock, self.config, Logger("dome"), self._is_alive, on_presence)
+        return BeatSender(
+            self.reactor, self.clock, self.config, Logger("dome"), self._is_alive, on_presence,
+            lambda: self.at_rest, lambda: self.stirred.append(self.now),
+        )  # fmt: skip
 
     def _is_alive(self) -> bool:
         return self.alive()
@@ -206,6 +211,86 @@ def test_a_dome_that_is_opened_by_somebody_without_a_beat_is_closed(place: Calla
         here.device("dome", "DO open")
         here.until(lambda: here.shutter != "closed")
         assert here.until(lambda: here.shutter == "closed") <= 5
+
+
+def test_a_closed_dome_is_asked_seldom_while_its_agent_beats(place: Callable[..., Place]) -> None:
+    here = place()
+    here.run(60)
+    here.simulators["dome"].requests.clear()
+    here.run(600)
+    assert 30 <= len(here.simulators["dome"].requests) <= 60
+
+
+def test_a_dome_at_rest_costs_four_beats_a_minute(place: Callable[..., Place]) -> None:
+    here = place()
+    here.at_rest = True
+    here.run(60)
+    before = here.guardian.beats
+    here.run(600)
+    assert here.guardian.beats - before == 40
+    assert here.told == []
+    assert [present for _, present, _ in here.presence] == [True]
+
+
+def test_a_dome_at_rest_that_a_hand_opens_is_told_to_its_agent(place: Callable[..., Place]) -> None:
+    """The agent lives, so the guardian leaves the closing to it."""
+    here = place()
+    here.at_rest = True
+    for second in range(16):
+        here.run(40 + second)
+        opened = here.now
+        here.device("dome", "DO open")
+        here.until(lambda at=opened: here.stirred and here.stirred[-1] > at, 12)
+        here.run(20)
+        assert here.shutter == "open"
+        here.device("dome", "DO close")
+    assert here.told == []
+
+
+@pytest.mark.parametrize("second", range(16))
+def test_a_dome_at_rest_whose_agent_dies_is_closed_when_it_opens(place: Callable[..., Place], second: int) -> None:
+    here = place()
+    here.at_rest = True
+    here.run(40 + second)
+    here.beat.stop()
+    here.device("dome", "DO open")
+    assert here.until(lambda: here.shutter == "closed") <= BOUND
+
+
+def test_an_agent_whose_dome_rests_and_that_hangs_is_missed(place: Callable[..., Place]) -> None:
+    here = place()
+    here.at_rest = True
+    here.run(60)
+    here.alive = lambda: False
+    here.run(40)
+    here.device("dome", "DO open")
+    assert here.until(lambda: here.shutter == "closed") <= 5
+    assert here.alarms(SILENT) == [messages.ALARM]
+
+
+def test_a_dome_that_leaves_its_rest_is_beaten_for_at_once(place: Callable[..., Place]) -> None:
+    here = place()
+    here.at_rest = True
+    here.run(63)
+    here.at_rest, beats = False, here.guardian.beats
+    here.beat.beat_now()
+    here.beat.beat_now()
+    here.run(0.1)
+    assert here.guardian.beats == beats + 2, "the second one after the answer"
+    here.open()
+    here.run(60)
+    assert here.shutter == "open"
+
+
+def test_a_dome_that_has_just_opened_closes_in_time_when_its_agent_dies(place: Callable[..., Place]) -> None:
+    """However long ago the guardian has asked the device last."""
+    here = place()
+    for second in range(14):
+        here.run(60 + second)
+        here.device("dome", "DO open")
+        here.alive = lambda: False
+        assert here.until(lambda: here.shutter == "closed") <= BOUND
+        here.alive = lambda: True
 
 
 def test_the_guardian_opens_nothing(place: Callable[..., Place]) -> None:

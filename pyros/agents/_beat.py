@@ -33,6 +33,8 @@ ANSWER_SECONDS = 3.0
 START_SECONDS = 15.0
 """How long the guardian, which starts together with the agent, may take before its absence is told."""
 _SOON_SECONDS = 0.5  # while the guardian starts, or the agent's turns do not go on
+_REST_SECONDS = 15.0
+"""Between two beats of a dome at rest."""
 _AGAIN_SECONDS = 1.0  # from a lost connection to the next attempt
 
 
@@ -91,6 +93,11 @@ class BeatSender:
         return min(5.0, 0.8 * self.section.beat)
 
     @property
+    def pause_resting(self) -> float:
+        """The same where the guardian bears a longer silence of a dome at rest."""
+        return max(self.pause_closed, _REST_SECONDS)
+
+    @property
     def patience(self) -> float:
         """Seconds within which the guardian answers."""
         return max(ANSWER_SECONDS, 0.6 * self.section.beat)
@@ -122,13 +129,21 @@ class BeatSender:
 
     # What the connection calls.
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether the dome is closed for this agent, and nothing else is wanted."""
+        return self._at_rest()
+
     def beat_now(self) -> None:
-        """Beat at once unless a beat is under way, and at the usual pace: the dome is about to open."""
+        """Beat at once, or after the beat that is under way, and at the usual pace: the dome is about to open."""
         if self._connection is not None:
             self._connection.beat_now()
 
-    def pause_after(self, state: str) -> float:
-        """Return the seconds to the next beat after the guardian has said what it sees of the dome."""
+    def pause_after(self, state: str, rests: bool) -> float:
+        """Return the seconds to the next beat after the guardian has said what it sees of the dome.
+
+        ``rests``: it has heard that the dome is at rest, and bears a longer silence.
+        """
         if state == "starting":
             return min(self.pause, _SOON_SECONDS)
         if not self._at_rest():
@@ -136,7 +151,7 @@ class BeatSender:
         if state != "closed":
             self._on_stirred()
             return self.pause
-        return self.pause_closed
+        return self.pause_resting if rests else self.pause_closed
 
     def alive(self) -> bool:
         """Whether the agent's turns go on; an agent that cannot say so is not alive."""
@@ -199,6 +214,8 @@ class _Beats(LineOnlyReceiver):
         self._number = 0
         self._reason = ""
         self._timer: Timer | None = None
+        self._soon = False
+        """The next beat follows the answer at once."""
         self._waits = True
         """Whether the guardian has to say something: its greeting, or its answer to a beat."""
 
@@ -211,9 +228,10 @@ class _Beats(LineOnlyReceiver):
             case ["GUARDIAN", "1", nonce] if not self._nonce:
                 self._nonce, self._waits = nonce, False
                 self._beat()
-            case ["OK", state] if self._nonce:
+            case ["OK", state, *rest] if self._nonce:
                 self._waits = False
-                self._later(self._sender.pause_after(state), self._beat)
+                pause = self._sender.pause_after(state, rest == ["rest"])
+                self._later(0.0 if self._soon else pause, self._beat)
                 self._sender.answered(state)
             case _:
                 self._abort(f"it says {line[:100].decode('ascii', 'replace')!r}")
@@ -227,6 +245,7 @@ class _Beats(LineOnlyReceiver):
         self._sender.lost(reason, self._reason)
 
     def beat_now(self) -> None:
+        self._soon = self._waits
         if not self._waits:
             self._beat()
 
@@ -234,9 +253,11 @@ class _Beats(LineOnlyReceiver):
         if not self._sender.alive():
             self._later(min(self._sender.pause, _SOON_SECONDS), self._beat)
             return
-        self._number += 1
-        signature = keys.sign(self._sender.key, "beat", self._nonce, self._number)
-        self.sendLine(f"BEAT {self._number} {signature}".encode())
+        self._number, self._soon = self._number + 1, False
+        words = f"BEAT {self._number} {keys.sign(self._sender.key, 'beat', self._nonce, self._number)}"
+        if self._sender.at_rest:
+            words += f" rest {keys.sign(self._sender.key, 'rest', self._nonce, self._number)}"
+        self.sendLine(words.encode())
         self._wait_for_answer()
 
     def _wait_for_answer(self) -> None:

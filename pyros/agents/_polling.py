@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -23,7 +23,7 @@ _INTERVAL = 10.0
 class PollingAgent(InstrumentAgent):
     """Reads its device. ``option_interval`` in its section: seconds between readings, which are its telemetry too.
 
-    A reading changes nothing that a restart needs: its messages are fleeting.
+    A reading changes nothing that a restart needs: it is passed on without a turn, unless it says what must arrive.
     """
 
     state: InstrumentState
@@ -33,6 +33,8 @@ class PollingAgent(InstrumentAgent):
         self.actions_by_message |= {HAS_READ: self._has_read, NOT_READ: self._not_read}
         self._number = 0
         """That of the last reading that has ended: an older one means nothing any more."""
+        self._said: bool | None = None
+        """The `news` of the last word that a turn has passed on."""
 
     def work(self) -> None:
         self.state.command = None
@@ -41,8 +43,15 @@ class PollingAgent(InstrumentAgent):
     def look(self) -> None:
         """Refuse nothing and begin nothing: the device is only read."""
 
-    def pass_on(self, reading: dict[str, Any]) -> None:
-        """Send what was read to whom it concerns; its ``age`` is in seconds as of now."""
+    says: ClassVar[str]
+    """The message by which monitoring is told of a reading."""
+
+    def word(self, reading: Any) -> Any:
+        """Return its payload, whose ``age`` is in seconds as of when the device was asked."""
+        raise NotImplementedError
+
+    def news(self, word: Any) -> bool | None:
+        """Return what of a word must arrive when it differs from the last one."""
 
     def ask(self) -> Deferred[Any]:
         """Read the device, in the reactor's thread."""
@@ -69,9 +78,13 @@ class PollingAgent(InstrumentAgent):
         asked = self.clock.monotonic()
 
         def done(reading: Any) -> None:
-            result = {"reading": msgspec.to_builtins(reading), "asked": asked}
             self._number += 1
-            self.post_to_self(HAS_READ, CommandEnded(number=self._number, result=result))
+            word = self.word(reading)
+            news = self.news(word)
+            aged = msgspec.structs.replace(word, age=word.age + self.clock.monotonic() - asked)
+            if news != self._said or not self.tell(self.MONITORING, self.says, aged):
+                result = {"word": msgspec.to_builtins(word), "news": news, "asked": asked}
+                self.post_to_self(HAS_READ, CommandEnded(number=self._number, result=result))
 
         def failed(failure: Failure) -> None:
             if failure.check(CancelledError) is not None:
@@ -88,9 +101,10 @@ class PollingAgent(InstrumentAgent):
     def _has_read(self, message: Message) -> None:
         end: CommandEnded = message.payload
         if end.number == self._number:
-            reading: dict[str, Any] = end.result["reading"]
+            word, news = end.result["word"], end.result["news"]
             waited = self.clock.monotonic() - end.result["asked"]  # for this agent, too
-            self.pass_on(reading | {"age": reading.get("age", 0.0) + waited})
+            new, self._said = news != self._said, news
+            self.send_if_there(self.MONITORING, self.says, word | {"age": word.get("age", 0.0) + waited}, durable=new)
 
     def _not_read(self, message: Message) -> None:
         end: CommandEnded = message.payload

@@ -181,16 +181,19 @@ class ShutterControl:
 
     # What is heard ------------------------------------------------------------------------------------------------
 
-    def look(self) -> str:
-        """Close what may not be open any more; why, or ''."""
+    def reason_closed(self) -> str:
+        """Why the dome must not be open now; '' when it may."""
+        return self._guard.reason_closed(by_hand=self._by_hand)
+
+    def look(self) -> None:
+        """Close what may not be open any more."""
         self._guard.notice_step()
-        reason = self._guard.reason_closed(by_hand=self._by_hand)
-        if self.wanted_open:
-            if reason:
-                self.close(reason)
-            else:
-                self._look_in_time()
-        return reason
+        if not self.wanted_open:
+            return
+        if reason := self.reason_closed():
+            self.close(reason)
+        else:
+            self._look_in_time()
 
     def saw(self, state: str) -> None:
         """Take the device's word for its shutter, given of its own or asked for."""

@@ -118,6 +118,8 @@ class Agent(StandardAgents):
         self.reflexes: dict[str, Reflex] = {HOLD: self._hold_at_once, STOP: self._hold_at_once}
         """What is done at once when such a message arrives: in the reactor's thread, before its turn and whatever
         becomes of that. Only for what makes safe and may be repeated (close, abort, stop, park); see decision 0040."""
+        self.reflexes_alone: frozenset[str] = frozenset()
+        """Names of messages of which a fleeting one begins no turn, for its reflex is everything (decision 0128)."""
         self.guarded: set[str] = set()
         """Further names, besides `messages.GUARDED`, that this agent takes only from who has proved the observatory's
         key."""
@@ -273,6 +275,12 @@ class Agent(StandardAgents):
         return self.clock.monotonic() - message.said
 
     @property
+    def heeds_hold(self) -> bool:
+        """Whether a hold ends something here: the agent has a method of its own for that."""
+        kind = type(self)
+        return kind.obey_hold is not Agent.obey_hold or kind.on_hold is not Agent.on_hold
+
+    @property
     def holds(self) -> Holds:
         """The observatory's hold and service by hand; any thread."""
         return self._settled.holds
@@ -316,6 +324,14 @@ class Agent(StandardAgents):
         Unlike `call_later` it is lost when the process dies before the turn, as the device's connection is.
         """
         self._settled.post(name, encode_payload(name, payload))
+
+    def tell(self, agent: str, name: str, payload: Any) -> bool:
+        """Send a fleeting message at once, without a turn; in the reactor's thread: what a device says means no more.
+
+        Nothing where the observatory does without that agent. Returns False where only a handler can send it (decision
+        0128).
+        """
+        return not self.config.has(agent) or self._settled.tell(agent, name, payload)
 
     # Running -----------------------------------------------------------------------------------------------------
 

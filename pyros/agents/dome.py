@@ -114,6 +114,7 @@ class DomeAgent(InstrumentAgent):
             messages.WEATHER_SAFE: self.hear_weather_safe,
             messages.WEATHER_UNSAFE: self.hear_weather_unsafe,
         }
+        self.reflexes_alone = frozenset({messages.WEATHER_SAFE})
         self._site_problem: PyrosError | None = None
         self._may_open = ""
         self._beats: BeatSender | None = None
@@ -187,7 +188,8 @@ class DomeAgent(InstrumentAgent):
 
     def hear_keep_open(self, message: Message) -> None:
         self.guard.kept_open(message.said, message.payload.seconds)
-        self._may_open = self.control.look()
+        self.control.look()
+        self._may_open = self.control.reason_closed()
 
     def hear_parked(self, message: Message) -> None:
         """Take the mount's word that it is parked: a roof that waits for that closes now."""

@@ -83,6 +83,7 @@ class FocuserAgent(MotorAgent):
     state: FocuserState
     device: instruments.Focuser
     moves = messages.MOVE_FOCUS
+    heeds_telemetry = True
 
     def __init__(self) -> None:
         super().__init__(Agent.FOCUSER)

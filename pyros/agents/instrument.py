@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -136,6 +136,9 @@ class InstrumentAgent(Agent):
     half minute.
     """
 
+    heeds_telemetry: ClassVar[bool] = False
+    """`measured` does something: each telemetry is a turn."""
+
     state: InstrumentState
     device: Any
 
@@ -234,7 +237,7 @@ class InstrumentAgent(Agent):
             self._timer = self.clock.call_later(self._pace, self._measure)
 
     def measured(self, telemetry: Telemetry) -> None:
-        """Take what was measured, of a device that tells its state and telemetry (`measure`)."""
+        """Take what was measured, where that is a turn (`heeds_telemetry`)."""
 
     def on_connection(self, connected: bool) -> None:
         """Hear that the device is connected, or is no longer; in the reactor's thread, before a turn hears of it."""
@@ -389,7 +392,9 @@ class InstrumentAgent(Agent):
         if measured is not None and (measured != self._told_last or now - self._told_when >= _TOLD_AGAIN):
             self._told_last, self._told_when = measured, now
             state, values = measured
-            self.post_to_self(MEASURED, Telemetry(self.name, state, self.clock.time(), values))
+            telemetry = Telemetry(self.name, state, self.clock.time(), values)
+            if self.heeds_telemetry or not self.tell(self.MONITORING, messages.TELEMETRY, telemetry):
+                self.post_to_self(MEASURED, telemetry)
         self._trouble = ""
 
     def _not_measured(self, failure: Failure) -> None:

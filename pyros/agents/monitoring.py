@@ -1,4 +1,4 @@
-"""Monitoring: judges the weather, and says so at every reading; its silence is as good as bad weather.
+"""Monitoring: judges the weather, and says so each quarter minute; its silence is as good as bad weather.
 
 Where there is a safety monitor, its word counts as well: nothing is safe while it says unsafe, or is silent. A reading
 is as old as its measurement, whatever it has waited for since, and one that is too old is none; after a start nothing
@@ -51,7 +51,7 @@ _INSTRUMENTS = 100
 _ALARMS = 200
 _NUMBER = re.compile(r"-?[0-9.]+")
 _WORDS = 4
-"""What stays unsafe is said so often within the silence that others bear, or as often as there are readings."""
+"""What stays as it is, is said so often within the silence that others bear, or as often as there are readings."""
 _WAVERING = {"temperature": (), "humidity": (100.0,), "wind": (0.0,), "gust": (0.0,)}
 """The quantities that are never the same for long, and the values at which a sensor may well stay: calm, fog."""
 
@@ -193,7 +193,7 @@ class MonitoringAgent(Agent):
         self._wavering = _WAVERING
         self._logged = -math.inf
         """When a reading was kept for the curves last, monotonic seconds."""
-        self._told_unsafe: tuple[tuple[str, bool] | None, float] = None, -math.inf
+        self._told: tuple[tuple[str, bool], float] = ("", False), -math.inf
         """Why it was unsafe by the last word, and when that was said."""
 
     def site_changed(self, site: Site) -> None:
@@ -535,7 +535,7 @@ class MonitoringAgent(Agent):
         self._silence_timer = self.call_later(max(0.0, left), WEATHER_SILENT)
 
     def _say(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
-        """Say it: that it is safe every time, for the dome's leave to be open ends with the silence; see `_is_told`."""
+        """Say it, again and again: the dome's leave to be open ends with the silence; see `_is_told`."""
         self._tell(safe, reason, reading, new=safe != self.state.safe)
         if self.state.safe and not safe:
             self._count_closing()
@@ -577,7 +577,7 @@ class MonitoringAgent(Agent):
     def _tell(self, safe: bool, reason: str, reading: WeatherReading | None, *, new: bool = False) -> None:
         name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
         wet = not safe and self._wet(reading)
-        if self._is_told(None if safe else (_NUMBER.sub("", reason), wet)) and not new:
+        if self._is_told("" if safe else _NUMBER.sub("", reason), wet) and not new:
             return
         state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=wet)
         self.send_if_there(self.DOME, name, state, durable=new)
@@ -586,15 +586,15 @@ class MonitoringAgent(Agent):
         if new:
             self.send_if_there(self.NOTIFIER, name, state, durable=True)
 
-    def _is_told(self, unsafe: tuple[str, bool] | None) -> bool:
-        """Whether the same was told of late: *Weather unsafe* is kept until it arrives, and not said each time.
+    def _is_told(self, unsafe: str, wet: bool) -> bool:
+        """Whether the same was told of late: it means nothing more at each reading.
 
-        ``unsafe``: why, without figures, and whether it is wet; None: it is safe.
+        ``unsafe``: why, without figures, and whether it is ``wet``; '' when it is safe.
         """
-        now, (before, when) = self.clock.monotonic(), self._told_unsafe
-        if unsafe is not None and unsafe == before and now - when < self.config.limits.max_silence / _WORDS:
+        now, (before, when) = self.clock.monotonic(), self._told
+        if (unsafe, wet) == before and now - when < self.config.limits.max_silence / _WORDS:
             return True
-        self._told_unsafe = unsafe, now
+        self._told = (unsafe, wet), now
         return False
 
     def _age(self) -> float:

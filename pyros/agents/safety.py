@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyros import messages
 from pyros.agents._polling import PollingAgent
 from pyros.agents.agent import Agent
+from pyros.instruments import Safety
 from pyros.messages import SafetyReading
 
 
@@ -16,12 +15,13 @@ class SafetyAgent(PollingAgent):
     What is unsafe, and the first word that isn't, are kept until they arrive; the others are said again soon.
     """
 
+    says = messages.SAFETY_READING
+
     def __init__(self) -> None:
         super().__init__(Agent.SAFETY)
-        self._said: bool | None = None
-        """What was said last."""
 
-    def pass_on(self, reading: dict[str, Any]) -> None:
-        word = SafetyReading(reading["safe"], str(reading["reason"])[:1000], reading["age"])
-        new, self._said = word.safe != self._said, word.safe
-        self.send_if_there(self.MONITORING, messages.SAFETY_READING, word, durable=new)
+    def word(self, reading: Safety) -> SafetyReading:
+        return SafetyReading(reading.safe, reading.reason[:1000])
+
+    def news(self, word: SafetyReading) -> bool:
+        return word.safe

@@ -41,8 +41,12 @@ messages.register(LIMIT_REACHED, Reason, guarded=True)
 _PARK_AGAIN = 30.0  # seconds
 _MAX_OFFSET = 1800.0  # arcseconds
 _MARGIN = 0.25  # degrees beside horizon and Sun's cone where tracking stops: the sky turns by 0.04 between two looks
-_TRACKING_CHECK = 2.0  # seconds
+_TRACKING_CHECK = 4.0  # seconds
+_DOUBT_SECONDS = 1.0
+"""After so long it is looked again where it did not track."""
 _TRACKING_DRIFT = 300.0  # arcseconds
+_LOOKS_A_POSITION = 3
+"""At each third look whether it tracks its position is asked, too: a drift is slow, an end of tracking isn't."""
 _SHARE = 0.5  # of a measured error that is corrected: the rest may be chance, which the next slew has another of
 _LEAST_COS = 0.01  # of the declination; nearer to a pole, right ascension is no direction
 
@@ -91,8 +95,8 @@ class TelescopeAgent(InstrumentAgent):
         }
         self._check_timer: Timer | None = None
         self._checking: Deferred[None] | None = None
-        self._lapses = 0
-        """How often in a row it did not track; like the next, in the reactor's thread."""
+        self._lapses = self._looks = 0
+        """How often in a row it did not track, and how often it was looked at; as the next, in the reactor's thread."""
         self._arrived: instruments.Position | None = None
         """Where the last slew has ended, by the mount's word."""
         self._parking: list[Deferred[None]] | None = None
@@ -258,10 +262,16 @@ class TelescopeAgent(InstrumentAgent):
         if self._lapses >= 2:
             self._lapses = 0
             self.post_to_self(messages.TRACKING_LOST, TrackingLost(observation, reason))
+        elif self._lapses and self._check_timer is not None and self._check_timer.active():
+            self._check_timer.cancel()
+            pause = min(_DOUBT_SECONDS, self._check_pace)
+            self._check_timer = self.clock.call_later(pause, self._check_tracking)
 
     async def _reason_lost(self) -> str:
-        """Why it is not on its target any more; '' while it is."""
-        if self._arrived is None or not self._drift:
+        """Why it is not on its target any more; '' while it is. Where it points is asked at some of the looks only."""
+        self._looks += 1
+        asks = self._looks % _LOOKS_A_POSITION == 0 or self._lapses > 0
+        if self._arrived is None or not self._drift or not asks:
             state = await self.device.state()
             return f"it is {state}, and does not track" if state != "tracking" else ""
         with asked_ahead(self.device.position()) as position:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyros import messages
 from pyros.agents._polling import PollingAgent
 from pyros.agents.agent import Agent
+from pyros.instruments.ups import Power
 from pyros.messages import PowerReading
 
 
@@ -16,12 +15,13 @@ class UpsAgent(PollingAgent):
     That the mains fail, or are back, is kept until it arrives; the others are said again soon.
     """
 
+    says = messages.POWER_READING
+
     def __init__(self) -> None:
         super().__init__(Agent.UPS)
-        self._on_mains: bool | None = None
-        """What was said last."""
 
-    def pass_on(self, reading: dict[str, Any]) -> None:
-        word = PowerReading(on_mains=reading["on_mains"], charge=reading["charge"], age=reading["age"])
-        new, self._on_mains = word.on_mains != self._on_mains, word.on_mains
-        self.send_if_there(self.MONITORING, messages.POWER_READING, word, durable=new)
+    def word(self, reading: Power) -> PowerReading:
+        return PowerReading(on_mains=reading.on_mains, charge=reading.charge)
+
+    def news(self, word: PowerReading) -> bool:
+        return word.on_mains

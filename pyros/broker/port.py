@@ -87,6 +87,7 @@ class BrokerConnection(Protocol):
             if self._tls.takes(self.transport, data):
                 return
             self._handshake.on_bytes(len(data))
+            self._handshake.on_life()
             for frame in self._decoder.feed(data):
                 if self._done:
                     return

@@ -23,9 +23,9 @@ def phase(site: Site, when: datetime) -> Phase:
 
     Raises PlanningError for a ``when`` without a time zone.
     """
+    if sun_altitude(site, when) < site.twilight:
+        return "night"  # most are asked then, and that costs little
     altitude, _, hour_angle, _ = _observe(site, *sun(when), when)
-    if altitude < site.twilight:
-        return "night"
     if hour_angle < 0:
         return "morning"
     return "evening" if altitude < EVENING_SUN else "afternoon"

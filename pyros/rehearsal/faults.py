@@ -14,6 +14,10 @@ from pyros.rehearsal.script import Fault
 from pyros.rehearsal.timeline import Call
 from pyros.simulators.grammar import RequestParser
 
+_EVERY_TURN = ("taken", "committed", "acknowledged", "sent")
+_TURN_SECONDS = 10.0
+"""A process that has no turn for so long dies between two."""
+
 
 class NightFaults:
     """What goes wrong in one night. Both mappings may still be filled after this is made.
@@ -85,6 +89,8 @@ class NightFaults:
             self.kills += 1
             if step is not None and process.alive and isinstance(process, AgentProcess):
                 process.doom(step, int(fault.number("nth", 1)), away)
+                if step in _EVERY_TURN and "nth" not in fault.values:
+                    self._at(self._world.timeline.now + _TURN_SECONDS, process.meet_doom, step, away)
             else:
                 process.kill(away)
 

@@ -32,6 +32,9 @@ _QUIET_SECONDS = 1200.0  # without any trouble, before it must be observed what 
 _ON_TARGET = 0.2  # degrees
 _RETRACTED_SECONDS = 8.0  # in which a retraction gets to the camera
 _SAME_PLACE = 0.01  # degrees
+_OF_OPEN_DOME = ("open when unsafe", "open when told unsafe", "open without majordome", "open without monitoring",
+                 "open under hold", "open by day", "the guardian does not close")  # fmt: skip
+"""The rules that look how long the dome is not closed."""
 _WRONG_CLOCK = 2.0  # seconds
 
 
@@ -288,11 +291,14 @@ class Invariants:
         if state != self._shutter:
             self._roof_moves(state)
             self._shutter = state
-        is_open = state != "closed"
+        if state == "closed":
+            for rule in _OF_OPEN_DOME:
+                self._since.pop(rule, None)
+            return
         since = night.alive_since("dome")
-        able = is_open and not night.faulty("dome")
+        able = not night.faulty("dome")
         hand = able and since is not None and night.link("dome", f"dome{DEVICE}")
-        unsafe = self._unsafe_now() if is_open else ""
+        unsafe = self._unsafe_now()
         lease = max(LEASE_SECONDS, self._silence) + self._travel + _COMMAND_SECONDS + self._roof * 60.0
         soon = LOOK_SECONDS + self._travel + SLACK_SECONDS + self._roof * 60.0
         self._lasting("open when unsafe", bool(hand and unsafe), lease, f"the dome is {state} while {unsafe}")

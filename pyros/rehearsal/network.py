@@ -72,6 +72,11 @@ class Network:
         link = frozenset((one, other))
         self._stalled[link] = max(self._stalled.get(link, 0.0), self.timeline.now + seconds)
 
+    @property
+    def undisturbed(self) -> bool:
+        """Whether everything that is written arrives, between whomever."""
+        return not (self._stalled or self._muted)
+
     def stalled(self, one: str, other: str) -> bool:
         """Whether nothing passes between two nodes now."""
         return self._stalled.get(frozenset((one, other)), 0.0) > self.timeline.now

@@ -405,10 +405,11 @@ class RehearsedNight:
         return found.since if found is not None and found.alive else None
 
     def link(self, one: str, other: str) -> bool:
-        return not self.network.stalled(one, other) and not self.network.muted(one, other)
+        network = self.network
+        return network.undisturbed or not (network.stalled(one, other) or network.muted(one, other))
 
     def faulty(self, device: str) -> bool:
-        return device in self.nodes and bool(self.nodes[device].device.faults.names())
+        return device in self.nodes and self.nodes[device].device.faults.any
 
     def state(self, device: str) -> str:
         return self.nodes[device].device.state if device in self.nodes else ""
@@ -421,7 +422,7 @@ class RehearsedNight:
 
     @property
     def quiet(self) -> bool:
-        return self.faults.under_way == 0 and all(process.alive for process in self.processes.values())
+        return not self.faults.under_way and None not in [process.reactor for process in self.processes.values()]
 
     @property
     def full_disk(self) -> bool:

@@ -224,6 +224,11 @@ class Process:
         """Let it die at the ``nth`` time that it reaches a step from now on, and begin again ``away`` seconds later."""
         self._doom = (step, nth, away)
 
+    def meet_doom(self, step: str, away: float) -> None:
+        """Die now if it is to die at that step, and has not come there."""
+        if self._doom == (step, 1, away):
+            self.kill(away)
+
     def forget_doom(self) -> None:
         """Let it live on."""
         self._doom = None

@@ -98,10 +98,15 @@ def command(plan: NightPlan, script: Path | None = None) -> str:
 
 
 def quiet() -> None:
-    """Keep Twisted from keeping, and from printing, what is logged in this process. Once is enough."""
+    """Have nothing in this process disturb its nights. Once is enough.
+
+    Twisted neither keeps nor prints what is logged, and the garbage collector looks through no modules.
+    """
     if not _begun:
         _begun.append(True)
         globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
 
 
 _begun: list[bool] = []
@@ -115,5 +120,3 @@ def _begin(folder: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _among.append(folder)
     quiet()
-    gc.freeze()  # the modules
-    gc.set_threshold(20_000, 20, 20)

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 _SWEEP = 2048  # cancelled calls that may lie in the heap
 _MOST_CALLS = 50_000  # at one instant
+_NO_KEYWORDS: dict[str, Any] = {}
 GRAIN_SECONDS = 1e-6
 """No timer waits for less than this, unless for nothing: by rounding it might never come to an end."""
 
@@ -102,7 +103,7 @@ class Timeline:
 
     def call_at(self, time: float, owner: Owner, function: Any, args: Any = (), keywords: Any = None) -> Call:
         """Have a function called at that instant on behalf of ``owner``."""
-        call = Call(self, owner, time, function, args, keywords or {})
+        call = Call(self, owner, time, function, args, keywords or _NO_KEYWORDS)
         heapq.heappush(self._heap, (time, next(self._numbers), call))
         return call
 

@@ -305,7 +305,7 @@ class StreamConnection(Protocol):
     def write(self, frame: wire.Frame) -> None:
         data = wire.encode_frame(frame)
         self._bytes_said += len(data)
-        self._watch.wrote()
+        self._watch.wrote(fleeting=frame.fleeting is not None)
         transport: Any = self.transport
         transport.write(data)
 
@@ -331,6 +331,7 @@ class StreamConnection(Protocol):
                 everything = self._carrier.link.answered_all
             elif frame.alive is not None:
                 everything = frame.alive >= self._bytes_said
+                self._watch.signed()
             elif frame.challenge is not None or frame.welcome is not None:
                 self._greeted(frame)
             elif frame.error is not None:

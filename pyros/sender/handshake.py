@@ -47,7 +47,7 @@ class SenderHandshake:
         """
         self._key = key
         nonce = keys.nonce() if key is not None else ""
-        self.hello = wire.Hello(wire.PROTOCOL, sender, to, epoch, nonce, boot_id(), run, bool(run))
+        self.hello = wire.Hello(wire.PROTOCOL, sender, to, epoch, nonce, boot_id(), run, bool(run), bool(run))
         self._words: tuple[str | float, ...] | None = None
 
     def prove(self, challenge: wire.Challenge, now: float) -> wire.Frame:

@@ -126,12 +126,11 @@ class InboundHandshake:
     def on_bytes(self, count: int) -> None:
         """Note that so many bytes have come, of whatever."""
         self._bytes_heard += count
-        self.on_life()
-
-    def on_life(self) -> None:
-        """Note that something has come, perhaps no more than a piece of what is encrypted."""
         if self.proved and self.peer is not None:
             self._receiver.heard_from(self.peer[0])
+
+    def on_life(self) -> None:
+        """Note that something has come which is to be answered, perhaps no more than a piece of what is encrypted."""
         if self._watch is not None:
             self._watch.heard()
 
@@ -237,7 +236,7 @@ class InboundHandshake:
         if hello.alive:
             self._watch = ReceiverWatch(
                 self._receiver.reactor, lambda: self._connection.unread, self._say_alive, self._connection.drop,
-                local=local,
+                local=local, seldom=hello.seldom,
             )  # fmt: skip
         self._rest()
 

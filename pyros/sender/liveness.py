@@ -11,7 +11,7 @@ peer of an older PYROS nothing is said, and TCP alone finds out.
 
 Between two processes of one computer there is no router, and the kernel tells when the other has ended. On such a
 *local* connection nobody pings and silence is no sign of death; what is said is still answered, so that the next word
-finds one that has died all the same.
+finds one that has died all the same. Only what is fleeting isn't, where there was a sign of life within `SIGN_SECONDS`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ STALE_SECONDS = 45.0
 INBOUND_PATIENCE_SECONDS = 12.0
 """How long it waits while bytes come from the other agent's own connection: its answers may stand behind what that
 says on a narrow line. But then our connection may have died all the same, as where a router has forgotten it alone."""
+
+SIGN_SECONDS = 30.0
+"""Within a computer a sign of life counts for so long: what is fleeting is not answered again before. Half a lease, so
+that a connection which has died all the same is replaced before a lease ends by it."""
 
 _DOUBT_SECONDS = 0.5
 """A process that was held up reads first what has come meanwhile, and judges then."""
@@ -81,6 +85,7 @@ class SenderWatch:
         self._spoke: float | None = None
         """Since when an answer is waited for, or a further sign of life; None: all that was said has arrived."""
         self._last_word = 0.0
+        self._sign = -math.inf
         self._doubted = False
         self._timer: Any = None
         self.watching = False
@@ -95,11 +100,14 @@ class SenderWatch:
         if not local:
             self._timer = self._reactor.callLater(PING_SECONDS, self._look)
 
-    def wrote(self) -> None:
-        """Note that something was said."""
+    def wrote(self, *, fleeting: bool = False) -> None:
+        """Note that something was said; what is ``fleeting`` gets no acknowledgement."""
         if not self.watching:
             return
-        now = self._last_word = self._reactor.seconds()
+        now = self._reactor.seconds()
+        if fleeting and self._local and now - self._sign < SIGN_SECONDS:
+            return
+        self._last_word = now
         if self._spoke is None:
             self._spoke = now
             if self._timer is None:
@@ -115,6 +123,10 @@ class SenderWatch:
         if self._local and everything and self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def signed(self) -> None:
+        """Note that a sign of life has come."""
+        self._sign = self._reactor.seconds()
 
     def stop(self) -> None:
         """Watch no more."""
@@ -158,13 +170,18 @@ class ReceiverWatch:
         give_up: Callable[[str], None],
         *,
         local: bool = False,
+        seldom: bool = False,
     ) -> None:
-        """``is_unread()`` tells whether nothing is being read now. The others are as a sender's."""
+        """``is_unread()`` tells whether nothing is being read now. The others are as a sender's.
+
+        ``seldom``: for that sender a sign of life within a computer counts for `SIGN_SECONDS`.
+        """
         self._reactor = reactor
         self._is_unread = is_unread
         self._say_alive = say_alive
         self._give_up = give_up
-        self._local = local
+        self._local, self._seldom = local, seldom
+        self._signed = -math.inf
         self._heard = reactor.seconds()
         self._owed = False
         self._timer: Any = None if local else reactor.callLater(ANSWER_SECONDS, self._look)
@@ -181,13 +198,11 @@ class ReceiverWatch:
         self._owed = False
 
     def on_fleeting(self) -> None:
-        """Note that something has come which no acknowledgement will answer."""
-        if not self._local or self._timer is None:
-            return
-        self._timer.cancel()
-        self._timer = None
-        self._owed = self._quick = False
-        self._say_alive()
+        """Note that something has come which no acknowledgement will answer, and which `heard` was not told of."""
+        if not self._local:
+            self.heard()
+        elif not self._seldom or self._reactor.seconds() - self._signed >= SIGN_SECONDS:
+            self._sign()
 
     def held(self) -> None:
         """Note that nothing is read from now on."""
@@ -198,6 +213,10 @@ class ReceiverWatch:
         self._quick = True  # nothing begins anew
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+
+    def _sign(self) -> None:
+        self._signed = self._reactor.seconds()
+        self._say_alive()
 
     def _hasten(self) -> None:
         if self._quick:
@@ -219,7 +238,7 @@ class ReceiverWatch:
             self._quick = unread or not self._local
             if self._quick:
                 self._timer = self._reactor.callLater(ANSWER_SECONDS, self._look)
-            self._say_alive()
+            self._sign()
         elif self._local:
             self._quick = False
         elif now - self._heard >= STALE_SECONDS:

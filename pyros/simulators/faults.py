@@ -120,6 +120,11 @@ class Faults:
         """Return the kinds of those that are there now."""
         return [fault.kind for fault in self._faults if fault.began]
 
+    @property
+    def any(self) -> bool:
+        """Whether something is wrong now."""
+        return bool(self._faults) and bool(self.names())
+
     def on_the_line(self, request: DeviceRequest) -> FaultSettings | None:
         """Return what happens to the answer of this request, if anything."""
         return None if request.verb == "FAULT" else self._hit(request, *_ON_THE_LINE)

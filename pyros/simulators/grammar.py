@@ -21,8 +21,9 @@ No input and output here: any thread may use a parser, one at a time.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+import msgspec
 
 MAX_LINE = 4096
 """Bytes of one line, without its newline."""
@@ -36,8 +37,7 @@ _NAMED = {"GET": "a property", "SET": "a property", "DO": "an action", "FAULT": 
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceRequest:
+class DeviceRequest(msgspec.Struct, frozen=True):
     """What a client asks. ``line`` is the text as it came; ``number`` the digits after ``#``, or ''."""
 
     line: str
@@ -46,12 +46,11 @@ class DeviceRequest:
     name: str
     values: tuple[str, ...] = ()
     """Of SET."""
-    arguments: dict[str, str] = field(default_factory=dict)
+    arguments: dict[str, str] = {}
     """Of DO and FAULT."""
 
 
-@dataclass(frozen=True, slots=True)
-class BadRequest:
+class BadRequest(msgspec.Struct, frozen=True):
     """A line that is no request, and why. After a ``fatal`` one the parser has lost its place: close."""
 
     line: str
@@ -60,8 +59,7 @@ class BadRequest:
     fatal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceAnswer:
+class DeviceAnswer(msgspec.Struct, frozen=True):
     """One line without its newline, and the raw bytes that follow it."""
 
     line: str
@@ -215,4 +213,6 @@ def _word(value: object) -> str:
 
 
 def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "?" for character in text)

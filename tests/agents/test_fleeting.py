@@ -227,6 +227,70 @@ def test_fleeting_messages_do_not_hide_a_full_disk(rig: Any) -> None:
     assert stored(rig) == [1, 3]  # what has come since the last attempt is taken with the rest
 
 
+# Without a turn -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def posted(rig: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Catch what goes to the links."""
+    sent: list[Any] = []
+    monkeypatch.setattr(rig.host.outbound, "post", sent.extend)
+    return sent
+
+
+def test_what_a_device_says_goes_out_without_a_turn(rig: Any, posted: list[Any]) -> None:
+    rig.reactor.advance(7)
+    assert rig.agent.tell("other", GLANCE, {"n": 1})
+    assert rig.agent.tell("other", GLANCE, {"n": 2})
+    assert [(each.agent, each.seq, each.name, each.payload) for each in posted] == [
+        ("other", 0, GLANCE, b'{"n":1}'), ("other", 0, GLANCE, b'{"n":2}'),
+    ]  # fmt: skip
+    assert {each.said for each in posted} == {rig.clock.monotonic()}
+    assert posted[0].id != posted[1].id
+    assert rig.agent.tell("nobody", GLANCE, {"n": 3}), "an observatory may do without it"
+    assert (len(posted), rig.turns.taken, rig.rows("SELECT * FROM outbox")) == (2, 0, [])
+
+
+def test_what_an_older_version_must_have_by_number_needs_a_turn(rig: Any, posted: list[Any]) -> None:
+    rig.host.outbound.without_fleeting.add("other")
+    assert not rig.agent.tell("other", GLANCE, {"n": 1})
+    assert posted == []
+
+
+def test_who_cannot_store_says_nothing_without_a_turn_either(rig: Any, posted: list[Any]) -> None:
+    rig.journal.limit_growth(0)
+    rig.host.receive(Batch(
+        [Entry(1, "n", "Note", 0.0, msgspec.Raw(msgspec.json.encode({"n": 1, "data": "x" * 50_000})))], "other",
+        ("other", "epoch"), proved=True,
+    ))  # fmt: skip
+    rig.reactor.advance(0)
+    assert not rig.agent.tell("other", GLANCE, {"n": 1})
+    rig.journal.limit_growth(None)
+    rig.reactor.advance(4.1)
+    assert rig.agent.tell("other", GLANCE, {"n": 1})
+
+
+def test_a_reflex_that_is_everything_begins_no_turn(rig: Any) -> None:
+    seen: list[int] = []
+    rig.agent.reflexes[GLANCE] = lambda message: seen.append(message.payload["n"])
+    rig.agent.reflexes_alone = frozenset({GLANCE})
+    rig.host.receive(batch(rig, 1))
+    rig.reactor.advance(0)
+    assert (seen, rig.agent.state.glances) == ([1], [])
+    rig.host.receive(Batch(batch(rig, 2).entries, "other", proved=True))  # one that its sender keeps
+    rig.host.receive(Batch(batch(rig, 3).entries, "other", fleeting=True))  # one that nobody has proved
+    rig.reactor.advance(0)
+    assert (seen, rig.agent.state.glances, rig.turns.refused) == ([1, 2], [2], 1)
+
+
+def test_a_reflex_that_fails_is_followed_by_a_turn(rig: Any) -> None:
+    rig.agent.reflexes[GLANCE] = lambda message: message.payload["no such key"]
+    rig.agent.reflexes_alone = frozenset({GLANCE})
+    rig.host.receive(batch(rig, 1))
+    rig.reactor.advance(0)
+    assert rig.agent.state.glances == [1]
+
+
 # The mix ----------------------------------------------------------------------------------------------------------
 
 STEPS = st.lists(

@@ -31,8 +31,8 @@ def test_a_mount_that_stops_tracking_ends_the_exposure_in_seconds(exposing: Nigh
 
 def test_a_mount_that_drifts_away_while_it_says_that_it_tracks_is_found_out(exposing: Night) -> None:
     night, began = exposing, exposing.now
-    night.fault("telescope", 'wrong_position by=0.1 for=6 request="GET position"')
-    night.until(lambda: night.received("observation_manager", messages.TRACKING_LOST), 6)
+    night.fault("telescope", 'wrong_position by=0.1 for=14 request="GET position"')
+    night.until(lambda: night.received("observation_manager", messages.TRACKING_LOST), 14)
     (lost,) = night.received("observation_manager", messages.TRACKING_LOST)[:1]
     assert b"it has moved by 360 arcseconds since the slew" in lost.payload
     night.until(lambda: night.said("Observation finished", "majordome"), 900)

@@ -12,6 +12,7 @@ from pyros.sender.liveness import (
     MAX_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
     PING_SECONDS,
+    SIGN_SECONDS,
     STALE_SECONDS,
     Path,
     ReceiverWatch,
@@ -23,7 +24,7 @@ from tests.builders import InlineReactor
 class Wire:
     """Both sides of a connection that takes ``delay`` seconds each way, and loses everything once it is ``dead``."""
 
-    def __init__(self, *, local: bool = False) -> None:
+    def __init__(self, *, local: bool = False, seldom: bool = True) -> None:
         self.clock = InlineReactor()
         self.delay = 0.01
         self.dead = False
@@ -32,7 +33,7 @@ class Wire:
         self.ended: dict[str, float] = {}
         self.sender = SenderWatch(self.clock, Path(), self._ping, lambda _: self._end("sender"))
         self.receiver = ReceiverWatch(
-            self.clock, lambda: self.unread, self._sign, lambda _: self._end("receiver"), local=local
+            self.clock, lambda: self.unread, self._sign, lambda _: self._end("receiver"), local=local, seldom=seldom
         )
         self.sender.start(2 * self.delay, local=local)
 
@@ -42,6 +43,12 @@ class Wire:
         self.sender.wrote()
         for piece in range(pieces):
             self._later(self._arrive, piece * apart)
+
+    def say_fleeting(self) -> None:
+        """Write a frame of fleeting messages."""
+        self.said += 1
+        self.sender.wrote(fleeting=True)
+        self._later(self._arrive_fleeting)
 
     def run(self, seconds: float) -> None:
         for _ in range(round(seconds * 10)):
@@ -56,6 +63,10 @@ class Wire:
             self.arrived += 1
             self.receiver.heard()
 
+    def _arrive_fleeting(self) -> None:
+        self.arrived += 1
+        self.receiver.on_fleeting()
+
     def _ping(self) -> None:
         self.pings += 1
         self.say()
@@ -63,7 +74,11 @@ class Wire:
     def _sign(self) -> None:
         self.signs += 1
         told = self.arrived
-        self._later(lambda: self.sender.heard(told >= self.said))
+        self._later(lambda: self._hear(told >= self.said))
+
+    def _hear(self, everything: bool) -> None:
+        self.sender.signed()
+        self.sender.heard(everything)
 
     def _end(self, side: str) -> None:
         self.ended[side] = self.clock.seconds()
@@ -246,3 +261,32 @@ def test_what_the_other_side_says_of_its_own_makes_patient_but_not_for_long(line
         line.clock.advance(0.1)
         assert line.clock.seconds() < begin + MAX_PATIENCE_SECONDS
     assert INBOUND_PATIENCE_SECONDS <= ends[0] - begin <= INBOUND_PATIENCE_SECONDS + 1.0
+
+
+def test_what_is_fleeting_within_a_computer_is_answered_twice_a_minute() -> None:
+    line = Wire(local=True)
+    for _ in range(60):
+        line.say_fleeting()
+        line.run(10)
+    assert 10 < line.signs <= 600 / SIGN_SECONDS
+    assert not line.ended
+    assert not line.clock.getDelayedCalls()
+
+
+def test_a_connection_within_a_computer_that_has_died_is_found_before_a_lease_ends() -> None:
+    line = Wire(local=True)
+    line.say_fleeting()
+    line.run(10)
+    line.dead = True
+    for _ in range(5):
+        line.say_fleeting()
+        line.run(10)
+    assert 0 < line.ended["sender"] <= SIGN_SECONDS + 10 + PATIENCE_SECONDS + 1
+
+
+def test_a_sender_of_an_older_version_has_every_word_answered() -> None:
+    line = Wire(local=True, seldom=False)
+    for _ in range(6):
+        line.say_fleeting()
+        line.run(10)
+    assert line.signs == 6

@@ -6,6 +6,7 @@ rehearsal (``threaded=False``) the same turns run inline on a virtual reactor.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pyros import __version__
 from pyros.agents.runtime.answers import Acknowledgements
-from pyros.agents.runtime.batches import Batch, TurnOutcome
+from pyros.agents.runtime.batches import Batch, BatchAnswer, TurnOutcome
 from pyros.agents.runtime.hosted import Hosted
 from pyros.agents.runtime.making_safe import MakingSafe
 from pyros.agents.runtime.port import AgentPort
@@ -32,7 +33,7 @@ from pyros.clock import Clock
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
-from pyros.journal import SQLITE, AnyJournal, AnyJournals, past
+from pyros.journal import SQLITE, AnyJournal, AnyJournals, Outgoing, past
 from pyros.logs import limit
 from pyros.messages import ALARM, FLEETING, PATIENT, Message, Payload, encode_payload
 from pyros.reactor import Reactor
@@ -51,6 +52,7 @@ _RETRY_STORING = (1.0, 2.0, 4.0)  # seconds; until then no message begins a turn
 _PRUNE_SECONDS = 10.0
 _STOP_GRACE = 4.0
 HOLD_LOOK_SECONDS = 10.0
+_HEEDLESS = 3  # so many times as long where a hold ends nothing
 _CLOSING = 2.0
 _WAKE = Batch([], "")
 
@@ -99,6 +101,7 @@ class Host:
         """Fires in the reactor's thread when the agent has ended and everything is closed."""
         self.since: float | None = None
         """When it was started, Unix seconds."""
+        self._told = itertools.count(1)  # what it has sent without a turn
         self.holds = Holds(config.data, clock)
         self.alarms = Alarms(agent.name, config.on_alarm, clock, agent.log, self._tell_alarm)
         self._alarms_wanted: set[str] = set()  # what the agent has last said, before the reactor's thread knows
@@ -301,6 +304,20 @@ class Host:
         entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json), self.clock.monotonic())
         self._put(Batch([entry], self.agent.name, proved=True, fleeting=fleeting))
 
+    def tell(self, agent: str, name: str, payload: Any) -> bool:
+        """Send a fleeting message without a turn; in the reactor's thread.
+
+        Returns False where only a turn can send it: its receiver takes numbered messages alone, or the journal cannot
+        store now.
+        """
+        receivers = self.config.receivers(agent)
+        if self._not_stored or not self.outbound.without_fleeting.isdisjoint(receivers):
+            return False
+        json, sent, said = encode_payload(name, payload), self.clock.time(), self.clock.monotonic()
+        id_ = f"{self.journal.epoch[:8]}-{self.since:.3f}-told-{next(self._told)}"
+        self.outbound.post([Outgoing(receiver, 0, id_, name, sent, json, said) for receiver in receivers])
+        return True
+
     def at_once(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Call a function in the reactor's thread without waiting for a commit; any thread."""
         if self._threaded:
@@ -326,7 +343,7 @@ class Host:
             if hold is not None and self.ready.is_set():
                 self._obey(hold)
             self.post(self.agent.HOLD_CHANGED, b"{}")
-        self._call("hold", HOLD_LOOK_SECONDS, self._look_around)
+        self._call("hold", HOLD_LOOK_SECONDS * (1 if self.agent.heeds_hold else _HEEDLESS), self._look_around)
 
     def _look_around(self) -> None:
         """Look every few seconds for what happens to the agent's files without a word."""
@@ -385,27 +402,38 @@ class Host:
         self._calls[what] = self.reactor.callLater(seconds, function)
 
     def receive(self, batch: Batch) -> None:
-        """Take messages from the port: run their reflexes at once, then put them into the mailbox."""
-        if self.agent.reflexes:
-            last = self._last_seq(batch.peer) if batch.peer else 0
-            for entry in batch.entries:
-                reflex = self.agent.reflexes.get(entry.name)
-                if reflex is not None and not (batch.peer and entry.seq <= last):
-                    self._reflex(reflex, batch, entry)
-        self._put(batch)
+        """Take messages from the port: run their reflexes at once, then put them into the mailbox.
 
-    def _reflex(self, reflex: Callable[[Message], None], batch: Batch, entry: Entry) -> None:
+        Fleeting ones whose reflex was everything begin no turn.
+        """
+        last = self._last_seq(batch.peer) if batch.peer else 0
+        done = batch.fleeting
+        for entry in batch.entries:
+            reflex = self.agent.reflexes.get(entry.name)
+            if reflex is not None and not (batch.peer and entry.seq <= last):
+                done &= self._reflex(reflex, batch, entry) and entry.name in self.agent.reflexes_alone
+            else:
+                done = False
+        if not done:
+            self._put(batch)
+        elif batch.origin is not None:
+            batch.origin.committed(batch, BatchAnswer(0, [], []), True)
+
+    def _reflex(self, reflex: Callable[[Message], None], batch: Batch, entry: Entry) -> bool:
+        """Run a reflex; False where it was not, or failed, and a turn must look at the message."""
         message = batch.message(entry, self.clock.monotonic())
         if not message.proved and self.turns.is_guarded(entry.name):
-            return  # its turn will refuse it
+            return False  # its turn will refuse it
         try:
             message.check()
         except ValueError:
-            return  # its turn will refuse it
+            return False  # its turn will refuse it
         try:
             reflex(message)
         except Exception:
             self.agent.log.failure("the reflex to {name} failed", name=entry.name)
+            return False
+        return True
 
     def _put(self, batch: Batch) -> None:
         self._mailbox.put(batch)

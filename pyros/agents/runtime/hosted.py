@@ -25,6 +25,7 @@ class Hosted(Protocol):
     ending: bool
     made_safe: bool
     reflexes: dict[str, Reflex]
+    reflexes_alone: frozenset[str]
     guarded: set[str]
 
     schema: ClassVar[str]
@@ -36,6 +37,8 @@ class Hosted(Protocol):
 
     @property
     def config(self) -> Config: ...
+    @property
+    def heeds_hold(self) -> bool: ...
     def check_needs(self, config: Config) -> None: ...
     def state_type(self) -> Any: ...
     def settle(self, host: Any) -> None: ...  # a Host, which imports this

@@ -293,6 +293,8 @@ class AgentConnection(Protocol):
                 return
             self._handshake.on_bytes(len(data))
             events = self._decoder.feed(data)
+            if not (events and all(isinstance(event, wire.Frame) and event.fleeting is not None for event in events)):
+                self._handshake.on_life()
             for event in events:
                 if isinstance(event, wire.TextLine):
                     self._line(event)

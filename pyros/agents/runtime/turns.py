@@ -328,7 +328,7 @@ class Turns:
             if batch.fleeting:
                 if reason is not None:
                     self._tell_unheard(message, reason)
-                elif error is None and self._count_durable(effects) == before:
+                elif error is None and (self._marks is not None or self._count_durable(effects) == before):
                     ids.append(entry.id)
                     continue  # no journal keeps it
             if reason is not None:
@@ -468,6 +468,8 @@ class Turns:
 
     def _number(self) -> list[Outgoing]:
         """Give the outgoing messages their numbers; done last, so that an undone handler leaves no hole."""
+        if not self._out:
+            return []
         last = dict(self.journal.destinations)
         outgoing = []
         count, fleeting = self._message_number, self._fleeting_number

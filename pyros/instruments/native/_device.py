@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -28,6 +29,12 @@ BEGIN_SECONDS = 5.0
 POLL_SECONDS = 0.5
 OPTIONS_WITHOUT_MEANING = ("stop_seconds", "settle_seconds", "download_seconds")
 """Options that a device which tells its ends itself doesn't need."""
+
+
+@cache
+def _words(states: Any) -> tuple[str, ...]:
+    """Return the words of a Literal."""
+    return get_args(states)
 
 
 def allowed(estimate: float) -> float:
@@ -158,7 +165,7 @@ class NativeDevice(InstrumentDriver):
     @deferred
     async def _read_state(self, states: type[S] | Any) -> Any:
         values = (await self._get("state")).values
-        if len(values) != 1 or values[0] not in get_args(states):
+        if len(values) != 1 or values[0] not in _words(states):
             allowed = ", ".join(get_args(states))
             raise DeviceFailed(f"{self.name}: answered {values} to GET state, not one of {allowed}")
         return values[0]

@@ -6,10 +6,11 @@ The grammar itself, with its documentation, is ``native.grammar`` beside this fi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from typing import TypeAlias
+
+import msgspec
 
 from pyros.errors import DeviceRefused, WireError
 
@@ -34,26 +35,23 @@ def compile_rules(text: str) -> dict[str, re.Pattern[str]]:
 RULES = compile_rules(files("pyros.instruments.native").joinpath("native.grammar").read_text("utf-8"))
 
 
-@dataclass(frozen=True, slots=True)
-class Ok:
+class Ok(msgspec.Struct, frozen=True):
     """The device did it; ``block`` are the raw bytes that followed the line, if any."""
 
     number: int | None
     values: tuple[str, ...] = ()
-    named: dict[str, str] = field(default_factory=dict)
+    named: dict[str, str] = {}
     block: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
+class Busy(msgspec.Struct, frozen=True):
     """The device began and estimates so many seconds."""
 
     number: int | None
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Err:
+class Err(msgspec.Struct, frozen=True):
     """The device refuses."""
 
     number: int | None
@@ -61,13 +59,12 @@ class Err:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class NativeEvent:
+class NativeEvent(msgspec.Struct, frozen=True):
     """The device says something on its own."""
 
     name: str
     values: tuple[str, ...] = ()
-    named: dict[str, str] = field(default_factory=dict)
+    named: dict[str, str] = {}
 
 
 NativeAnswer: TypeAlias = Ok | Busy | Err

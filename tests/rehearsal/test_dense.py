@@ -1,0 +1,30 @@
+"""Dense nights: an hour and a half in which an alert comes every three minutes and three times as much goes wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyros import config
+from pyros.rehearsal.plan import NightPlan, NightResult
+from pyros.rehearsal.rehearse import plans, rehearse, rehearse_night
+
+DENSE = NightPlan(str(config.demo_file()), "2026-03-20", 1, hours=1.5, alerts=200)
+
+
+def broken(results: list[NightResult]) -> list[str]:
+    return [f"seed {each.seed}: {violation}" for each in results for violation in each.violations]
+
+
+def test_a_few_dense_nights_observe_and_break_no_rule() -> None:
+    results = [rehearse_night(plan) for plan in plans(DENSE, 4)]
+    assert broken(results) == []
+    assert sum(each.counts["exposures"] > 0 for each in results) >= 3
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_fifty_dense_nights_observe_and_break_no_rule() -> None:
+    results = list(rehearse(plans(DENSE, 50), 2))
+    assert broken(results) == []
+    assert sum(each.counts["exposures"] > 0 for each in results) >= 40
+    print(f"{sum(each.cpu for each in results):.0f} s of processors")
