@@ -82,7 +82,7 @@ class PollingAgent(InstrumentAgent):
             word = self.word(reading)
             news = self.news(word)
             aged = msgspec.structs.replace(word, age=word.age + self.clock.monotonic() - asked)
-            if news != self._said or not self.tell(self.MONITORING, self.says, aged):
+            if news != self._said or not self.pass_on(self.MONITORING, self.says, aged):
                 result = {"word": msgspec.to_builtins(word), "news": news, "asked": asked}
                 self.post_to_self(HAS_READ, CommandEnded(number=self._number, result=result))
 

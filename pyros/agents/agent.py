@@ -325,13 +325,13 @@ class Agent(StandardAgents):
         """
         self._settled.post(name, encode_payload(name, payload))
 
-    def tell(self, agent: str, name: str, payload: Any) -> bool:
+    def pass_on(self, agent: str, name: str, payload: Any) -> bool:
         """Send a fleeting message at once, without a turn; in the reactor's thread: what a device says means no more.
 
         Nothing where the observatory does without that agent. Returns False where only a handler can send it (decision
         0128).
         """
-        return not self.config.has(agent) or self._settled.tell(agent, name, payload)
+        return not self.config.has(agent) or self._settled.pass_on(agent, name, payload)
 
     # Running -----------------------------------------------------------------------------------------------------
 

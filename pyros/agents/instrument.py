@@ -393,7 +393,7 @@ class InstrumentAgent(Agent):
             self._told_last, self._told_when = measured, now
             state, values = measured
             telemetry = Telemetry(self.name, state, self.clock.time(), values)
-            if self.heeds_telemetry or not self.tell(self.MONITORING, messages.TELEMETRY, telemetry):
+            if self.heeds_telemetry or not self.pass_on(self.MONITORING, messages.TELEMETRY, telemetry):
                 self.post_to_self(MEASURED, telemetry)
         self._trouble = ""
 

@@ -240,20 +240,20 @@ def posted(rig: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_what_a_device_says_goes_out_without_a_turn(rig: Any, posted: list[Any]) -> None:
     rig.reactor.advance(7)
-    assert rig.agent.tell("other", GLANCE, {"n": 1})
-    assert rig.agent.tell("other", GLANCE, {"n": 2})
+    assert rig.agent.pass_on("other", GLANCE, {"n": 1})
+    assert rig.agent.pass_on("other", GLANCE, {"n": 2})
     assert [(each.agent, each.seq, each.name, each.payload) for each in posted] == [
         ("other", 0, GLANCE, b'{"n":1}'), ("other", 0, GLANCE, b'{"n":2}'),
     ]  # fmt: skip
     assert {each.said for each in posted} == {rig.clock.monotonic()}
     assert posted[0].id != posted[1].id
-    assert rig.agent.tell("nobody", GLANCE, {"n": 3}), "an observatory may do without it"
+    assert rig.agent.pass_on("nobody", GLANCE, {"n": 3}), "an observatory may do without it"
     assert (len(posted), rig.turns.taken, rig.rows("SELECT * FROM outbox")) == (2, 0, [])
 
 
 def test_what_an_older_version_must_have_by_number_needs_a_turn(rig: Any, posted: list[Any]) -> None:
     rig.host.outbound.without_fleeting.add("other")
-    assert not rig.agent.tell("other", GLANCE, {"n": 1})
+    assert not rig.agent.pass_on("other", GLANCE, {"n": 1})
     assert posted == []
 
 
@@ -264,10 +264,10 @@ def test_who_cannot_store_says_nothing_without_a_turn_either(rig: Any, posted: l
         ("other", "epoch"), proved=True,
     ))  # fmt: skip
     rig.reactor.advance(0)
-    assert not rig.agent.tell("other", GLANCE, {"n": 1})
+    assert not rig.agent.pass_on("other", GLANCE, {"n": 1})
     rig.journal.limit_growth(None)
     rig.reactor.advance(4.1)
-    assert rig.agent.tell("other", GLANCE, {"n": 1})
+    assert rig.agent.pass_on("other", GLANCE, {"n": 1})
 
 
 def test_a_reflex_that_is_everything_begins_no_turn(rig: Any) -> None:

@@ -304,7 +304,7 @@ class Host:
         entry = Entry(0, f"self-{name}", name, self.clock.time(), Raw(json), self.clock.monotonic())
         self._put(Batch([entry], self.agent.name, proved=True, fleeting=fleeting))
 
-    def tell(self, agent: str, name: str, payload: Any) -> bool:
+    def pass_on(self, agent: str, name: str, payload: Any) -> bool:
         """Send a fleeting message without a turn; in the reactor's thread.
 
         Returns False where only a turn can send it: its receiver takes numbered messages alone, or the journal cannot
