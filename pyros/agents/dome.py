@@ -148,7 +148,7 @@ class DomeAgent(InstrumentAgent):
         if self.config.guardian is not None:
             self._beats = BeatSender(
                 reactor, self.clock, self.config, self.log, self._turns_go_on, self._guardian_seen,
-                self.at_rest, self.measure_soon,
+                self.at_rest, self.measure_now,
             )  # fmt: skip
             self._beats.start()
 

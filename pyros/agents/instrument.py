@@ -236,6 +236,12 @@ class InstrumentAgent(Agent):
             self._timer.cancel()
             self._timer = self.clock.call_later(self._pace, self._measure)
 
+    def measure_now(self) -> None:
+        """Measure now, and at the usual pace from then on; in the reactor's thread."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+            self._measure()
+
     def measured(self, telemetry: Telemetry) -> None:
         """Take what was measured, where that is a turn (`heeds_telemetry`)."""
 

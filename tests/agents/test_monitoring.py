@@ -298,6 +298,7 @@ def _clock(host: Any, offset: float | None) -> None:
 def test_a_clock_that_is_off_is_unsafe_until_it_was_right_for_ten_minutes(host: Any) -> None:
     assert [name for name, _ in read(host)] == [messages.WEATHER_SAFE]
     _clock(host, 0.4)
+    host.reactor.advance(20)
     assert [name for name, _ in read(host)] == [messages.WEATHER_SAFE]
     _clock(host, -2.5)
     host.reactor.advance(20)
@@ -328,3 +329,11 @@ def test_the_clock_is_asked_in_the_pool_of_a_real_reactor_only(host: Any, monkey
     host.agent.attach(reactor)
     host.reactor.advance(600)
     assert told == [(CLOCK_ASKED, ClockWord(1.5, "chrony"))]
+
+
+def test_what_stays_as_it_is_is_said_each_quarter_minute(host: Any) -> None:
+    said = []
+    for _ in range(12):
+        said += [name for name, _ in read(host)]
+        host.reactor.advance(10)
+    assert said == [messages.WEATHER_SAFE] * 6, "with readings each 10 s each 20 s"
