@@ -17,6 +17,8 @@ from pyros.views.observed import Observed
 
 _MAX_KEPT = 50
 """Messages of each journal that are kept in memory: they may be large."""
+_FEW = 12
+"""As many as a frame has; of more none are kept for who asks for no more."""
 
 
 class MessageLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +72,9 @@ def messages(
             continue  # that journal has ended
         if after is None and limit <= _MAX_KEPT:
             nothing: list[MessageLine] = []
-            read: Any = partial(_newest_failed if failed else _newest, agent=name)
-            found += observed.followed(name, ("messages", failed), read, nothing)[:limit]
+            count = _FEW if limit <= _FEW else _MAX_KEPT
+            read: Any = partial(_newest_failed if failed else _newest, agent=name, count=count)
+            found += observed.followed(name, ("messages", failed, count), read, nothing)[:limit]
         else:
             with observed.journal(name) as journal:
                 found += _taken(journal, name, before, limit, failed) if journal is not None else []
@@ -114,20 +117,22 @@ def _cursor(after: str | None) -> dict[str, int]:
         raise ValueError("after: not what a page of messages has given") from None
 
 
-def _newest(journal: JournalReader, known: list[MessageLine] | None, agent: str) -> list[MessageLine]:
+def _newest(journal: JournalReader, known: list[MessageLine] | None, agent: str, count: int) -> list[MessageLine]:
     """Return a journal's newest messages; of those that are known only the failed ones are read again."""
     last = known[0].number if known else 0
     if journal.newest() < last:  # it has begun anew
         known, last = None, 0
-    new = _taken(journal, agent, None, _MAX_KEPT, False, last)
+    new = _taken(journal, agent, None, count, False, last)
     seen = {line.number for line in new}
     lines = [*new, *(line for line in known or () if line.number not in seen)]
     lines.sort(key=attrgetter("number"), reverse=True)
-    return lines[:_MAX_KEPT]
+    return lines[:count]
 
 
-def _newest_failed(journal: JournalReader, known: list[MessageLine] | None, agent: str) -> list[MessageLine]:
-    return _taken(journal, agent, None, _MAX_KEPT, True)
+def _newest_failed(
+    journal: JournalReader, known: list[MessageLine] | None, agent: str, count: int
+) -> list[MessageLine]:
+    return _taken(journal, agent, None, count, True)
 
 
 def _taken(

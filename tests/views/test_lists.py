@@ -202,7 +202,8 @@ def test_messages_of_all_agents_are_paged_in_one_order(config: Config, observed:
 def test_lists_that_are_read_on_are_as_read_anew(config: Config, observed: Observed) -> None:
     def as_anew() -> list[tuple[int, str | None]]:
         fresh = views.observed(config)
-        assert messages_of(observed) == messages_of(fresh)
+        for limit in (5, 12, 50):
+            assert messages_of(observed, limit=limit) == messages_of(fresh, limit=limit)
         assert messages_of(observed, failed=True) == messages_of(fresh, failed=True)
         fresh.close()
         return [(line.number, line.error) for line in messages_of(observed).messages]
