@@ -190,3 +190,40 @@ def test_every_order_of_a_map_and_bursts_has_the_same_end(order: list[str], ther
     assert ends[0] == ends[1]
     stands = "inside" in there and "gone" not in there and not there.isdisjoint({"wave", "better"})
     assert (("swift:1300001", "i") in ends[0][0], ends[0][1]) == (stands, stands)
+
+
+def gbm(name: str, minute: int, ra: float, error: float, gone: bool = False) -> bytes:
+    return packet("Fermi", name, 700000001, minute, second=7, ra=ra, error=error, gone=gone)
+
+
+CIRCLES = ("bat", "bat gone", "final", "flight", "flight gone", "fine")
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.permutations(CIRCLES), st.sets(st.sampled_from(CIRCLES), min_size=2))
+def test_every_order_of_circles_and_points_has_the_same_end(order: list[str], there: set[str]) -> None:
+    """Of Fermi two wide circles and a fine place, of Swift a point; each may be taken back."""
+    ends = []
+    for names in (sorted(there), [each for each in order if each in there]):
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(test_skymaps, "RULES", BURSTS)
+            rig = Maps(Path(folder))
+            try:
+                ra, _ = overhead(rig)
+                packets = {
+                    "flight": gbm("GBM_Flt_Pos", 1, ra + 2, 6),
+                    "final": gbm("GBM_Fin_Pos", 9, ra + 2, 4),
+                    "fine": gbm("LAT_Offline", 12, ra + 2, 0.5),
+                    "flight gone": gbm("GBM_Flt_Pos", 22, ra + 2, 6, gone=True),
+                    "bat": burst(1300001, 2, ra + 3),
+                    "bat gone": packet("SWIFT", "BAT_GRB_Pos", 1300001, 20, second=9, ra=ra + 3, error=0.05, gone=True),
+                }
+                rig.take(*(packets[each] for each in names))
+                points, fields = end(rig)
+                ends.append((len(points), fields))
+            finally:
+                rig.stop()
+    swift = "bat" in there and "bat gone" not in there
+    fermi_stands = not there.isdisjoint({"flight", "final", "fine"}) and "flight gone" not in there
+    wide = fermi_stands and "fine" not in there and not swift
+    assert ends == [(int(swift or (fermi_stands and not wide)), wide)] * 2
