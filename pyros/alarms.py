@@ -19,7 +19,7 @@ from typing import NamedTuple
 from twisted.logger import Logger
 
 from pyros import messages
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.messages import AlarmEnded, AlarmRaised, Payload
 
 COMMAND_SECONDS = 30.0
@@ -105,8 +105,7 @@ class Alarms:
     def close(self) -> None:
         """Forget what was to be told later. Commands that run go on, within their time."""
         for timer in self._timers.values():
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
         self._timers.clear()
 
     def _run_in_time(self, key: str, text: str) -> None:

@@ -17,7 +17,7 @@ import hashlib
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,9 +78,7 @@ class BackupManifest(msgspec.Struct, frozen=True):
         return sum(file.size for file in self.files)
 
 
-def back_up(
-    config: Config, to: Path, now: float, progress: Callable[[float, str], None] = lambda percent, text: None
-) -> tuple[Path, BackupManifest]:
+def back_up(config: Config, to: Path, now: float) -> tuple[Path, BackupManifest]:
     """Write a backup into a new folder of ``to``, named by the instant ``now`` (Unix seconds), and return both.
 
     The folder has another name until it is whole and synced. Nobody but its owner may read it: the observatory's key is
@@ -98,8 +96,7 @@ def back_up(
     try:
         jobs = [*_databases(config), *_other_files(config)]
         files: list[BackedUp] = []
-        for number, (origin, place) in enumerate(jobs):
-            progress(100.0 * number / len(jobs), place)
+        for origin, place in jobs:
             target = partial / place
             target.parent.mkdir(parents=True, exist_ok=True)
             if place.endswith(".sqlite"):
@@ -115,7 +112,6 @@ def back_up(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    progress(100.0, f"{len(files)} files")
     return folder, backup
 
 

@@ -20,6 +20,12 @@ class Timer(Protocol):
     def active(self) -> bool: ...
 
 
+def cancel_call(timer: Timer | None) -> None:
+    """Cancel a timer; nothing where there is none, or it has fired or was cancelled already."""
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
 class Scheduler(Protocol):
     """What makes timers fire: a Twisted reactor, or its virtual stand-in (Twisted's IReactorTime)."""
 

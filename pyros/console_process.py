@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.config import Config
 from pyros.kept_process import KeptProcess
 from pyros.reactor import Reactor
@@ -30,6 +30,5 @@ class ConsoleProcess:
 
     def stop(self) -> Deferred[bool]:
         """End the console."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         return self._process.end(self._reactor, _STOP_SECONDS)

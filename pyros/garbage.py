@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 
 _SETTLE_SECONDS = 3.0
 
@@ -35,8 +35,7 @@ class LongLivedObjects:
     def stop(self) -> None:
         """Give the objects back to the collector; may be called without `start`, and twice."""
         if self._timer is not None:
-            if self._timer.active():
-                self._timer.cancel()
+            cancel_call(self._timer)
             self._timer = None
             gc.unfreeze()
 

@@ -44,7 +44,7 @@ from twisted.python.failure import Failure
 
 from pyros import keys
 from pyros.alarms import Alarms
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.config import Config, GuardianConfig, StandardAgents
 from pyros.errors import AgentError, ConfigError, WireError
 from pyros.instruments import connect
@@ -125,8 +125,7 @@ class Guardian:
     async def _stop(self) -> None:
         self._ended = True
         for timer in self._timers.values():
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
         self._alarms.close()
         self._task.cancel()
         await maybeDeferred(self._port.stopListening)
@@ -270,8 +269,7 @@ class Guardian:
             )
 
     def _later(self, what: str, seconds: float, function: Callable[..., object], *args: Any) -> None:
-        if what in self._timers and self._timers[what].active():
-            self._timers[what].cancel()
+        cancel_call(self._timers.get(what))
         self._timers[what] = self.clock.call_later(seconds, function, *args)
 
 

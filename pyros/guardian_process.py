@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.config import Address, Config, GuardianConfig
 from pyros.kept_process import KeptProcess
 from pyros.reactor import Reactor
@@ -58,8 +58,7 @@ class GuardianProcess:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         if self._asking is not None:
             self._asking.cancel()
         if not await self._process.end(self._reactor, _STOP_SECONDS):
@@ -117,7 +116,6 @@ class _Asking(LineOnlyReceiver):
                 self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         if not self._said.called:
             self._said.callback({})

@@ -26,6 +26,11 @@ def last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
+def clock_time(seconds: float) -> str:
+    """Return the hour and minute (UTC) of Unix seconds."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M}"
+
+
 def instant(seconds: float) -> str:
     """Return Unix seconds for people: UTC, to the second; of a time that has no date, its number."""
     try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, MutableMapping
 
 from twisted.logger import Logger
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 
 log = Logger("pyros")
 _LOOK_SECONDS = 0.2
@@ -49,8 +49,7 @@ class ServiceManager:
 
     def stop(self) -> None:
         """Tell that the service ends: from then on it beats no more, and has the time that its unit gives it."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._tell("STOPPING=1")
 
     def _beat(self, hanging: Callable[[float], Iterable[str]]) -> None:

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from pyros import config as configuration
 from pyros.agents.runtime import ending
 from pyros.agents.runtime.host import Host
-from pyros.clock import RealClock, Timer
+from pyros.clock import RealClock, Timer, cancel_call
 from pyros.config import Config
 from pyros.console_process import ConsoleProcess
 from pyros.errors import ConfigError, PyrosError
@@ -225,8 +225,7 @@ class GuardianService(Service):
         beats = self.guardian.beats
         while self.guardian.beats == beats and not self._is_done():  # else the dome's agent will close it
             await deferLater(self._reactor, self.guardian.section.poll)
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         await self.guardian.stop()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,11 +42,8 @@ def stored_files(config: Config) -> list[StoredFile]:
     """Return the journals and the archive that there are. Raises JournalError naming one that cannot be read."""
     stored = []
     for path in _journals(config):
-        reader = JournalReader(path)
-        try:
+        with closing(JournalReader(path)) as reader:
             found = reader.format()
-        finally:
-            reader.close()
         stored.append(StoredFile(f"journal {path.stem}", path, found, FORMAT, lambda file: Journal(Path(file))))
     where = config.alert_archive
     if (archived := archive_format(where)) is not None:

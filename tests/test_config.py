@@ -139,7 +139,7 @@ certificate = site.yaml
 [scheduler]
 port = 5002
 """
-    known = "certificate, key, ip, receiver_port, broadcaster_port, allow, client_ca"
+    known = "allow, broadcaster_port, certificate, client_ca, ip, key, receiver_port"
     assert problems(tmp_path, OBSERVATORY + text) == [
         "[remote 1] section: is written [remote NAME]; a name is a letter, then letters, digits, _ and -",
         "[remote 1] address: missing",
@@ -204,13 +204,13 @@ remotes = a.example:x
         "[observatory] site: 'nowhere.yaml' names no file (" + str(tmp_path / "nowhere.yaml") + ")",
         "[observatory] clock: 'fast' is not one of: real, night",
         "[observatory] colour: unknown key"
-        " (known here: name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, amqp,"
-        " amqp_password, amqp_ca, key, archive, targets, simbad)",
+        " (known here: alert_rules, amqp, amqp_ca, amqp_password, archive, clock, data, group, key, name, on_alarm,"
+        " simbad, simulators, site, targets, tls)",
         "[scheduler] ip: 'localhost' is not an IP address, like 127.0.0.1",
         "[scheduler] allow: '127.0.0.1/8' is not a list of networks, like 127.0.0.0/8 ::1"
         " (127.0.0.1/8 has host bits set)",
         "[scheduler] prot: unknown key"
-        " (known here: ip, port, listen, at, app, allow, log, driver, address, kind, unit, option_...)",
+        " (known here: address, allow, app, at, driver, ip, kind, listen, log, port, unit, option_...)",
         "[majordome] port: missing",
         "[camera] port: '70000' is not a port; give a whole number from 1 to 65535",
         "[camera] address: missing",
@@ -379,12 +379,12 @@ def test_the_guardian_has_a_section_of_its_own(tmp_path: Path) -> None:
 def test_mistakes_in_the_guardians_section(tmp_path: Path) -> None:
     assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5008\nbeat = 0\nopen = yes\n{DOME}") == [
         "[guardian] beat: '0' is not a positive number",
-        "[guardian] open: unknown key (known here: ip, port, listen, at, beat, poll, allow)",
+        "[guardian] open: unknown key (known here: allow, at, beat, ip, listen, poll, port)",
         "[guardian] port: 5008 on 127.0.0.1 is already taken by [dome]",
     ]
     assert problems(tmp_path, f"{OBSERVATORY}[guardian]\nport = 5016\n[scheduler]\nport = 5002\nroof = yes\n") == [
         "[scheduler] roof: unknown key"
-        " (known here: ip, port, listen, at, app, allow, log, driver, address, kind, unit, option_...)",
+        " (known here: address, allow, app, at, driver, ip, kind, listen, log, port, unit, option_...)",
         "[guardian]: needs a [dome] section, which names the device",
     ]
 
@@ -432,8 +432,8 @@ def test_mistakes_in_a_scheduled_job(tmp_path: Path) -> None:
         " 30 12 * * 1-5",
         "[job x] command: give either command, a program and its arguments, or task, module.function",
         "[job x] retries: '-1' is not a whole number from 0 to 1000",
-        "[job x] at: unknown key (known here: every, queue, command, task, missed, on_crash, retries, priority,"
-        " seconds, memory)",
+        "[job x] at: unknown key (known here: command, every, memory, missed, on_crash, priority, queue,"
+        " retries, seconds, task)",
         "[job x] queue: 'no' is no agent of this file; give it a section, with app = pyros.agents.jobs",
     ]
 

@@ -18,7 +18,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from pyros import keys
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.config import Config, GuardianConfig
 from pyros.errors import ConfigError, WireError
 from pyros.reactor import Reactor
@@ -120,8 +120,7 @@ class BeatSender:
     def stop(self) -> None:
         """Beat no more: the agent ends. Nothing is told."""
         self._stopped = True
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         if self._attempt is not None:
             self._attempt.cancel()
         if self._connection is not None:
@@ -240,8 +239,7 @@ class _Beats(LineOnlyReceiver):
         self._abort("it says more than a guardian does")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._sender.lost(reason, self._reason)
 
     def beat_now(self) -> None:
@@ -266,8 +264,7 @@ class _Beats(LineOnlyReceiver):
         self._later(seconds, self._abort, f"it has said nothing for {seconds:g} s")
 
     def _later(self, seconds: float, function: Callable[..., None], *args: Any) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._timer = self._sender.clock.call_later(seconds, function, *args)
 
     def _abort(self, reason: str) -> None:

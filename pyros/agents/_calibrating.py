@@ -425,8 +425,7 @@ class Calibrating:
         """Expect the end of the command just given, or the device, within so many seconds."""
         running = self.running
         assert running is not None
-        if running.overdue is not None:
-            self.manager.cancel_timer(running.overdue)
+        self.manager.cancel_timer(running.overdue)
         self.manager.state.step += 1
         step = CalibrationStep(self.manager.state.step)
         running.overdue = None if seconds is None else self.manager.call_later(seconds, CALIBRATION_STEP_OVERDUE, step)

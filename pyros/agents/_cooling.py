@@ -170,8 +170,7 @@ class DetectorCooling:
             self.stop(way.trouble or text, lost=bool(way.trouble))
 
     def _look_later(self, way: CoolingState) -> None:
-        if way.timer is not None:
-            self._agent.cancel_timer(way.timer)
+        self._agent.cancel_timer(way.timer)
         way.timer = self._agent.call_later(LOOK_SECONDS, COOLING_LOOK, CoolingLook(way.number))
 
     def _end(self, way: CoolingState, power: float | None = None) -> None:

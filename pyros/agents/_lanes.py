@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.reactor import Reactor
 from pyros.workers import Worker
 
@@ -58,9 +58,7 @@ class Lanes:
         return DeferredList([*ends, *self._ending])
 
     def _forget_idle(self, lane: str) -> None:
-        timer = self._idle.pop(lane, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+        cancel_call(self._idle.pop(lane, None))
 
     def _end(self, lane: str) -> None:
         self._idle.pop(lane, None)

@@ -70,9 +70,8 @@ class NightMachine:
 
     def _enter(self, cell: Cell, reason: str) -> None:
         self._agent.log.info("{old} -> {new}: {reason}", old=self._state.state, new=cell.state, reason=reason)
-        if self._state.end_timer is not None:
-            self._agent.cancel_timer(self._state.end_timer)
-            self._state.end_timer = None
+        self._agent.cancel_timer(self._state.end_timer)
+        self._state.end_timer = None
         self._state.state = cell.state
         self.note("state", cell.state, reason)
         self.mount_clear = False
@@ -87,8 +86,7 @@ class NightMachine:
     def limit_state(self) -> None:
         """Hear of it when the state has lasted as long as it may."""
         self._state.change += 1
-        if self._state.limit_timer is not None:
-            self._agent.cancel_timer(self._state.limit_timer)
-            self._state.limit_timer = None
+        self._agent.cancel_timer(self._state.limit_timer)
+        self._state.limit_timer = None
         if (seconds := LIMIT_SECONDS.get(self._state.state)) is not None:
             self._state.limit_timer = self._agent.call_later(seconds, STATE_OVERDUE, Limit(number=self._state.change))

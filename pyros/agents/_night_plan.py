@@ -19,7 +19,7 @@ from pyros.planning.improvement import ImprovementJob
 from pyros.planning.night_sky import NightSky
 from pyros.planning.planner import Running, observing_span, plan_night
 from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, make_problem
-from pyros.planning.reasons import clock
+from pyros.printable import clock_time
 from pyros.site import Site
 
 _GAP_SECONDS = 120.0
@@ -266,7 +266,7 @@ def _with_those_that_wait(
     for line in plan.observations:
         if (said := words.pop(line.observation.id, None)) is not None:
             ahead = line.observation.id != plan.start_now and line.start is not None
-            reason = f"{said.reason}; planned from {clock(line.start or 0.0)} UTC" if ahead else said.reason
+            reason = f"{said.reason}; planned from {clock_time(line.start or 0.0)} UTC" if ahead else said.reason
             lines.append(msgspec.structs.replace(line, reason=reason))
         else:
             lines.append(line)

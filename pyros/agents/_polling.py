@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.instrument import CommandEnded, InstrumentAgent, InstrumentState, in_words
+from pyros.clock import cancel_call
 from pyros.errors import InstrumentError
 from pyros.messages import Message
 from pyros.quantities import positive
@@ -63,8 +64,7 @@ class PollingAgent(InstrumentAgent):
     def attach(self, reactor: Reactor) -> None:
         super().attach(reactor)
         self._pace = self.option("interval", positive, _INTERVAL)
-        if self._timer is not None:
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._timer = self.clock.call_later(0, self._measure)
 
     def _measure(self) -> None:

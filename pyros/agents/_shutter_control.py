@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.agents._shutter import ShutterGuard
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Dome
 from pyros.messages import Payload
@@ -326,8 +326,7 @@ class ShutterControl:
 
     def _forget_mount(self) -> None:
         if self._mount is not None:
-            if self._mount.active():
-                self._mount.cancel()
+            cancel_call(self._mount)
             self._mount = None
 
     def _told(self, state: str, number: int) -> None:
@@ -393,9 +392,8 @@ class ShutterControl:
         self._fire_ends()
 
     def _fire_ends(self) -> None:
-        if self._end_timer is not None:
-            self._end_timer.cancel()
-            self._end_timer = None
+        cancel_call(self._end_timer)
+        self._end_timer = None
         ends, self._ends = self._ends, []
         for ended in ends:
             ended.callback(None)
@@ -408,11 +406,9 @@ class ShutterControl:
         return f"{type(failure.value).__name__}: {text}"
 
     def _cancel_retry(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        cancel_call(self._retry)
+        self._retry = None
 
     def _cancel_look(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            self._look = None
+        cancel_call(self._look)
+        self._look = None

@@ -255,9 +255,10 @@ class Agent(StandardAgents):
         """
         return self._settled.turns.set_timer(seconds, name, payload)
 
-    def cancel_timer(self, number: int) -> None:
-        """Forget a timer; one that has fired already is no error."""
-        self._settled.turns.cancel_timer(number)
+    def cancel_timer(self, number: int | None) -> None:
+        """Forget a timer; one that has fired already, or was never set (None), is no error."""
+        if number is not None:
+            self._settled.turns.cancel_timer(number)
 
     def after_commit(self, function: Callable[..., Any], *args: Any) -> None:
         """Call a function in the reactor's thread once the turn is committed: how a device gets its commands."""

@@ -6,6 +6,7 @@ Where the observatory publishes, it also writes the VOEvents that tell others wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import timedelta
 
 import msgspec
@@ -300,11 +301,8 @@ class AlertManagerAgent(PublishingAgent):
         """
         if received.packet or received.kept is None:
             return received.packet
-        reader = EventReader(self.config.journal("broker"))
-        try:
+        with closing(EventReader(self.config.journal("broker"))) as reader:
             packet = reader.packet(received.kept)
-        finally:
-            reader.close()
         if packet is None:
             raise JournalError(f"{reader.path}: has no event {received.kept}, which the broker handed over")
         return packet

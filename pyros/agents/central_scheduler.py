@@ -103,8 +103,7 @@ class CentralSchedulerAgent(Agent):
         for unit in self._units:
             self.log.info("{unit} is at {site}", unit=unit, site=self._units[unit].site.name)
         warm_up()
-        if self.state.timer is not None:
-            self.cancel_timer(self.state.timer)
+        self.cancel_timer(self.state.timer)
         self._look_later()
 
     # What is wanted ----------------------------------------------------------------------------------------------

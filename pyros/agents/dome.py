@@ -444,9 +444,8 @@ class DomeAgent(InstrumentAgent):
         self._follow_later(_AGAIN)
 
     def _forget_opening(self) -> None:
-        if self.state.open_timer is not None:
-            self.cancel_timer(self.state.open_timer)
-            self.state.open_timer = None
+        self.cancel_timer(self.state.open_timer)
+        self.state.open_timer = None
 
     def _report_closed(self, reason: str) -> None:
         """Tell the observation manager that no light reaches the camera any more."""
@@ -474,8 +473,7 @@ class DomeAgent(InstrumentAgent):
             self.send_if_there(self.state.follow_sender, name, payload)
 
     def _follow_later(self, seconds: float) -> None:
-        if self.state.follow_timer is not None:
-            self.cancel_timer(self.state.follow_timer)
+        self.cancel_timer(self.state.follow_timer)
         self.state.follow_timer = self.call_later(seconds, FOLLOW_ON)
 
     def _tell(self, name: str, payload: Any) -> None:

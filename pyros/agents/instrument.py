@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.clock import Timer
+from pyros.clock import Timer, cancel_call
 from pyros.errors import CommandAborted, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
 from pyros.messages import DeviceState, InstrumentConnection, Message, Payload, Telemetry
@@ -178,8 +178,7 @@ class InstrumentAgent(Agent):
         self._timer = self.clock.call_later(self._pace, self._measure)
 
     def detach(self) -> Deferred[None] | None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         if self._measuring is not None:
             self._measuring.cancel()
         gone: Deferred[None] = self.device.disconnect()

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.agents.runtime.batches import NotTaken
-from pyros.clock import Timer
+from pyros.clock import Timer, cancel_call
 from pyros.config import ENVIRONMENT
 from pyros.errors import AgentError
 from pyros.jobs import ledger
@@ -124,8 +124,7 @@ class JobsAgent(Agent):
         """Stop hearing of the jobs; those that run go on."""
         self._detached = True
         for timer in (self._timer, self._progress_timer):
-            if timer is not None and timer.active():
-                timer.cancel()
+            cancel_call(timer)
         runner, self.runner = self.runner, None
         return runner.close() if runner is not None else None
 
@@ -274,8 +273,7 @@ class JobsAgent(Agent):
 
     def _wait(self) -> None:
         """Look again when the next job is due."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         if self._wake is None or self._detached:
             return
         left = self._wake - self.clock.time()

@@ -403,8 +403,6 @@ class MajordomeAgent(Agent):
         if self.state.state is State.OBSERVING and self.state.running is None and self._gate.wanted() is None:
             self.machine.happen(NightEvent.IDLE, "nothing to observe")
 
-    # The table ----------------------------------------------------------------------------------------------------
-
     # Day and night ------------------------------------------------------------------------------------------------
 
     def _look_at_sun(self) -> None:
@@ -478,8 +476,7 @@ class MajordomeAgent(Agent):
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=_QUESTION_SECONDS))
 
     def _wait_for_lease(self, seconds: float) -> None:
-        if self._lease_timer is not None:
-            self.cancel_timer(self._lease_timer)
+        self.cancel_timer(self._lease_timer)
         self._lease_timer = self.call_later(seconds, RENEW_LEASE)
 
     # What is done -------------------------------------------------------------------------------------------------
@@ -490,9 +487,8 @@ class MajordomeAgent(Agent):
             if running is None and self.state.state is State.OBSERVING and self.state.end_timer is None:
                 self.state.end_timer = self.call_later(self._close_after, END_SESSION)
             return
-        if self.state.end_timer is not None:
-            self.cancel_timer(self.state.end_timer)
-            self.state.end_timer = None
+        self.cancel_timer(self.state.end_timer)
+        self.state.end_timer = None
         if running is not None and running.id == wanted.id and _same_sky(running, wanted):
             self.state.running = wanted
             return

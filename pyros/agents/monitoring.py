@@ -529,8 +529,7 @@ class MonitoringAgent(Agent):
 
     def _expect_reading(self, measured: float) -> None:
         """Hear of it when no newer reading has come in time; ``measured`` is the last one's instant."""
-        if self._silence_timer is not None:
-            self.cancel_timer(self._silence_timer)
+        self.cancel_timer(self._silence_timer)
         left = self.config.limits.max_silence - (self.clock.monotonic() - measured)
         self._silence_timer = self.call_later(max(0.0, left), WEATHER_SILENT)
 

@@ -21,6 +21,7 @@ from pyros.agents._guiding import ObservationGuiding
 from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
 from pyros.agents.agent import Agent
 from pyros.angles import separation
+from pyros.config import NOWHERE
 from pyros.errors import AgentError
 from pyros.hold import Hold
 from pyros.messages import (
@@ -121,7 +122,7 @@ class ObservationManagerAgent(Agent):
         except ValueError:
             key = f"{self.config.path}: [{self.TELESCOPE}] option_meridian_minutes"
             raise AgentError(f"{key}: {text!r} is not a number of minutes") from None
-        self._calibrating.site = None if self.config.site is None else Site.load(self.config.site)
+        self._calibrating.site = None if self.config.site == NOWHERE else Site.load(self.config.site)
 
     def site_changed(self, site: Site) -> None:
         self._calibrating.site = site
@@ -316,14 +317,7 @@ class ObservationManagerAgent(Agent):
             return False
         self.state.centring -= 1
         self.state.phase = "centring"
-        ra, dec = self.state.pointing
-        expose = Expose(
-            observation=current.id, number=0, of=len(_one_by_one(current)), filter=self.state.filter,
-            seconds=self._centre_seconds, target=current.target, pointing_ra=ra, pointing_dec=dec,
-            **current.target_fields(),
-        )  # fmt: skip
-        self.send_to(self.CAMERA, messages.EXPOSE, expose)
-        self._expect_within(self._centre_seconds + _EXPOSURE_MARGIN)
+        self._expose(current, Exposures(self.state.filter, self._centre_seconds), 0)
         return True
 
     def filter_selected(self, message: Message) -> None:
@@ -519,22 +513,18 @@ class ObservationManagerAgent(Agent):
         prepared = self.state.filter_ready and self.state.focus_ready and self.state.slit
         if not prepared or self._holds_the_field(current, exposure):
             return
-        assert self.state.pointing is not None
         self.state.phase = "exposing"
+        self._expose(current, exposure, self.state.done + 1)
+
+    def _expose(self, current: Observation, exposure: Exposures, number: int) -> None:
+        assert self.state.pointing is not None
+        ra, dec = self.state.pointing
         expose = Expose(
-            observation=current.id,
-            number=self.state.done + 1,
-            of=len(exposures),
-            filter=exposure.filter,
-            seconds=exposure.seconds,
-            gain=exposure.gain,
-            binning=exposure.binning,
-            readout_mode=exposure.readout_mode,
-            target=current.target,
-            pointing_ra=self.state.pointing[0],
-            pointing_dec=self.state.pointing[1],
+            observation=current.id, number=number, of=len(_one_by_one(current)), filter=exposure.filter,
+            seconds=exposure.seconds, gain=exposure.gain, binning=exposure.binning,
+            readout_mode=exposure.readout_mode, target=current.target, pointing_ra=ra, pointing_dec=dec,
             **current.target_fields(),
-        )
+        )  # fmt: skip
         self.send_to(self.CAMERA, messages.EXPOSE, expose)
         self._expect_within(exposure.seconds + _EXPOSURE_MARGIN)
 
@@ -623,8 +613,7 @@ class ObservationManagerAgent(Agent):
 
     def _expect_within(self, seconds: float | None) -> None:
         """Expect the answer to the command just given within so many seconds."""
-        if self.state.overdue is not None:
-            self.cancel_timer(self.state.overdue)
+        self.cancel_timer(self.state.overdue)
         self.state.step += 1
         self.state.overdue = (
             None if seconds is None else self.call_later(seconds, STEP_OVERDUE, ObservingStep(number=self.state.step))

@@ -467,8 +467,7 @@ class SchedulerAgent(Agent):
         due = min([now + _INTERVAL, *(moment for moment in moments if moment > now)])
         if self.state.timer is not None and now < self.state.timer_due <= due:
             return
-        if self.state.timer is not None:
-            self.cancel_timer(self.state.timer)
+        self.cancel_timer(self.state.timer)
         self.state.timer, self.state.timer_due = self.call_later(due - now, PLAN_IN_TIME), due
 
     # The log of the night ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pyros import instruments, messages
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState, asked_ahead
 from pyros.angles import separation_arcsec
-from pyros.clock import Timer
+from pyros.clock import Timer, cancel_call
 from pyros.errors import DeviceRefused, InstrumentError
 from pyros.hold import Hold
 from pyros.messages import (
@@ -113,8 +113,7 @@ class TelescopeAgent(InstrumentAgent):
         self._watch_tracking()
 
     def detach(self) -> Deferred[None] | None:
-        if self._check_timer is not None and self._check_timer.active():
-            self._check_timer.cancel()
+        cancel_call(self._check_timer)
         if self._checking is not None:
             self._checking.cancel()
         return super().detach()
@@ -194,9 +193,8 @@ class TelescopeAgent(InstrumentAgent):
         if message.sender == self.name and not self.state.park_wanted:
             return  # a second attempt, and meanwhile there was a slew
         self.state.park_wanted, self.state.on_target = True, ""
-        if self.state.park_timer is not None:
-            self.cancel_timer(self.state.park_timer)
-            self.state.park_timer = None
+        self.cancel_timer(self.state.park_timer)
+        self.state.park_timer = None
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
             return self._park(started).addCallback(lambda _: {})
@@ -415,8 +413,7 @@ class TelescopeAgent(InstrumentAgent):
             self.answer(command, messages.SLEW_FAILED, failure)
 
     def _park_again(self, reason: str) -> None:
-        if self.state.park_timer is not None:
-            self.cancel_timer(self.state.park_timer)
+        self.cancel_timer(self.state.park_timer)
         self.state.park_timer = self.call_later(0, messages.PARK, Order(reason=reason))
 
 

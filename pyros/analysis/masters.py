@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pyros.errors import ImageError
 from pyros.files import atomic_write
-from pyros.instruments.fits import ImageFile, read_image
+from pyros.instruments.fits import ImageFile, header_number, read_image
 
 Pixels = NDArray[np.float32]
 Kind = Literal["BIAS", "DARK", "FLAT"]
@@ -86,7 +86,7 @@ class Masters:
     def calibrate(self, image: ImageFile) -> tuple[Pixels, tuple[str, ...]]:
         """Remove what the detector did to an image, as far as there are masters; return which ones were used, too."""
         pixels, used = image.pixels.copy(), self.fitting(image)
-        seconds = _number(image.header, "EXPTIME") or 0.0
+        seconds = header_number(image.header, "EXPTIME") or 0.0
         for master in used:
             match master.kind:
                 case "BIAS":
@@ -103,7 +103,7 @@ class Masters:
         """Return the masters that `calibrate` applies to an image, in their order."""
         header, shape = image.header, image.pixels.shape
         bias = self.bias(shape)
-        dark = self.dark(shape, _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP"))
+        dark = self.dark(shape, header_number(header, "EXPTIME") or 0.0, header_number(header, "CCD-TEMP"))
         flat = None if bias is None else self.flat(shape, str(header.get("FILTER", "")))
         return [each for each in (bias, dark, flat) if each is not None and (each is not dark or each.seconds > 0)]
 
@@ -157,13 +157,13 @@ def _groups(files: Iterable[Path]) -> dict[_Group, list[Path]]:
         read = read_image(path)
         kind = str(read.header.get("IMAGETYP", "")).upper().split()[:1]
         shape: tuple[int, int] = read.pixels.shape
-        temperature = _number(read.header, "CCD-TEMP")
+        temperature = header_number(read.header, "CCD-TEMP")
         match kind:
             case ["BIAS"]:
                 key = _Group("BIAS", shape)
             case ["DARK"]:
                 rounded = None if temperature is None else float(round(temperature))
-                key = _Group("DARK", shape, _number(read.header, "EXPTIME") or 0.0, rounded)
+                key = _Group("DARK", shape, header_number(read.header, "EXPTIME") or 0.0, rounded)
             case ["FLAT"]:
                 key = _Group("FLAT", shape, filter=str(read.header.get("FILTER", "")))
             case _:
@@ -187,7 +187,7 @@ def _combine(files: list[Path], masters: Masters, key: _Group) -> Pixels:
         if key.kind != "BIAS" and bias is not None:
             frame = frame - bias.pixels
         if key.kind == "FLAT":
-            seconds, temperature = _number(read.header, "EXPTIME") or 0.0, _number(read.header, "CCD-TEMP")
+            seconds, temperature = header_number(read.header, "EXPTIME") or 0.0, header_number(read.header, "CCD-TEMP")
             dark = masters.dark(key.shape, seconds, temperature)
             if dark is not None and dark.seconds > 0:
                 frame = frame - dark.pixels * np.float32(seconds / dark.seconds)
@@ -222,15 +222,10 @@ def _write(path: Path, master: Master, frames: int) -> Path:
 def _master(kind: Kind, read: ImageFile) -> Master:
     header = read.header
     return Master(
-        kind, read.pixels, _number(header, "EXPTIME") or 0.0, _number(header, "CCD-TEMP"),
+        kind, read.pixels, header_number(header, "EXPTIME") or 0.0, header_number(header, "CCD-TEMP"),
         str(header.get("FILTER", "")), read.path.name,
     )  # fmt: skip
 
 
 def _as_warm(one: float | None, other: float | None) -> bool:
     return one is None or other is None or abs(one - other) <= MAX_TEMPERATURE_DIFFERENCE
-
-
-def _number(header: fits.Header, keyword: str) -> float | None:
-    value = header.get(keyword)
-    return float(value) if isinstance(value, int | float) else None

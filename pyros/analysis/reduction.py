@@ -17,7 +17,7 @@ from astropy.io import fits
 from pyros.analysis.masters import MAX_FRAMES, Master, Masters, make_masters
 from pyros.errors import ImageError
 from pyros.files import atomic_write
-from pyros.instruments.fits import ImageFile, is_image, read_image
+from pyros.instruments.fits import ImageFile, read_header, read_image
 
 Progress = Callable[[float, str], None]
 """Is told how far it is, 0 to 100, and with what."""
@@ -90,20 +90,6 @@ def reduce_night(
             problems.append(str(error))
     progress(100.0, f"{len(written)} images")
     return written, problems
-
-
-def read_header(path: Path) -> fits.Header:
-    """Read the header of a file's first image, without its pixels. Raises ImageError naming the file."""
-    try:
-        with warnings.catch_warnings(), fits.open(path, lazy_load_hdus=True, memmap=True) as units:
-            warnings.simplefilter("ignore")
-            for unit in units:
-                if is_image(unit.header):
-                    header: fits.Header = unit.header.copy()
-                    return header
-    except (OSError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
-        raise ImageError(f"{path}: is no FITS file that can be read: {' '.join(str(error).split())}") from None
-    raise ImageError(f"{path}: has no image in it")
 
 
 def _kind(header: fits.Header) -> str:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.broker.store import EventStore
+from pyros.clock import cancel_call
 from pyros.errors import JournalError
 from pyros.journal.events import EventReader
 from pyros.reactor import Reactor
@@ -71,8 +72,7 @@ class Archiving:
         """
         self._stopping = True
         self._filler.hurry()
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        cancel_call(self._call)
         waited = self._running or succeed(None)
         return waited.addCallback(lambda _: self._filler.close())
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from twisted.logger import Logger
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.reactor import Reactor
 
 EVERY = 1.0  # seconds between lines
@@ -40,8 +40,7 @@ class EventLog:
 
     def stop(self) -> None:
         """Tell the rest."""
-        if self._quiet is not None:
-            self._quiet.cancel()
+        cancel_call(self._quiet)
         self._tell(last=True)
 
     def _tell(self, *, last: bool = False) -> None:

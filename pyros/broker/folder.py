@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from pyros import alerts
 from pyros.broker.intake import Intake, Receipt
 from pyros.broker.packet import one_line
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import AgentError, AlertError
 
 INTERVAL = 1.0  # seconds; a file is complete when it hasn't changed for so long
@@ -56,8 +56,7 @@ class Folder:
 
     def stop(self) -> None:
         """Take no more; what is being stored ends with the store."""
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._timer = None
 
     def status(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from pyros import messages, wire
 from pyros.broker.vtp.protocol import Connections, allowed, host_of
+from pyros.clock import cancel_call
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
 from pyros.reactor import Reactor
@@ -180,8 +181,7 @@ class BrokerConnection(Protocol):
         self.transport.write(wire.encode_frame(frame))
 
     def _bear_silence(self) -> None:
-        if self._timeout.active():
-            self._timeout.cancel()
+        cancel_call(self._timeout)
 
 
 class BrokerPort(Factory):

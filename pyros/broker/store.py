@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from pyros import messages
 from pyros.broker.event_log import EventLog
 from pyros.broker.transaction import Answers, Stored, Transaction, WaitingEvent, add_topic
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.config import StandardAgents
 from pyros.errors import JournalError, PyrosError
 from pyros.journal import Effects, Journal, Outgoing
@@ -188,11 +188,9 @@ class EventStore:
 
     def stop(self) -> Deferred[None]:
         """Commit what waits, then end the thread; `close` comes after."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._woken is not None and self._woken.active():
-            self._woken.cancel()
+        cancel_call(self._timer)
+        self._timer = None
+        cancel_call(self._woken)
         with self._changed:
             self._stopping = self._flush = True
         self._hand_over()

@@ -15,7 +15,7 @@ from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.cli.alert_template import filled, is_template
 from pyros.cli.common import ConfigOption, complain, looking, out
-from pyros.cli.timeline.render import AlertTimeline
+from pyros.cli.timeline import AlertTimeline
 from pyros.config import Config
 from pyros.errors import AgentUnreachable, AlertError, PyrosError
 from pyros.health.asking import broker_of, of_agent

@@ -6,7 +6,6 @@ import tempfile
 from typing import Any
 
 import msgspec
-from rich.table import Table
 from twisted.internet.task import Clock
 
 from pyros import config as configuration
@@ -17,7 +16,7 @@ from pyros.alerts.rules.rules import Rules
 from pyros.broker.vtp.filters import check_syntax, compile_filter
 from pyros.broker.vtp.tls import Tls
 from pyros.certificates import ended
-from pyros.cli.common import ConfigOption, complain, out, short, show
+from pyros.cli.common import ConfigOption, complain, facts_table, out, plain_table, short, show
 from pyros.cli.ports import PortPlace, listening
 from pyros.clock import RealClock
 from pyros.config import NOWHERE, Config, addresses_clash
@@ -247,7 +246,7 @@ class Findings:
         """Print what was found, as tables."""
         config, site, broker = self.config, self.site, self.config.broker
         simulated = {_port_of(each): each for each in self.simulators}
-        facts = Table(box=None, show_header=False, pad_edge=False)
+        facts = facts_table()
         facts.add_row("observatory", f"{config.name}, from {config.path}")
         where = "none is named"
         if site is not None:
@@ -275,9 +274,7 @@ class Findings:
                           f"{guardian.where}: closes the dome after {guardian.beat:g} s without a beat")  # fmt: skip
         show(facts)
         out.print()
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("agent", "address", "code", "device"):
-            table.add_column(heading, no_wrap=True)
+        table = plain_table("agent", "address", "code", "device")
         for section in config.agents.values():
             agent = type(self.agents.get(section.name))
             code = f"{agent.__module__}:{agent.__name__}" if section.app else "of a program of its own"
@@ -296,9 +293,8 @@ class Findings:
         if not self.safety:
             return
         out.print()
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("unsafe by", "at", "safe again", "stale after", "then"):
-            table.add_column(heading)
+        headings = ("unsafe by", "at", "safe again", "stale after", "then")
+        table = plain_table(*headings, wraps=headings)
         for rule in self.safety:
             table.add_row(rule.name, rule.unsafe, rule.safe, rule.stale, rule.acts)
         show(table)

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from pyros import config as configuration
-from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, out, short
+from pyros.cli.common import ConfigOption, observatory_clock, out, short
 from pyros.errors import PyrosError
 from pyros.quantities import DURATIONS, SIZES, quantity
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -20,11 +22,14 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from pyros import config as configuration
+from pyros.clock import RealClock
 from pyros.config import Config
 from pyros.errors import ConfigError, PyrosError
 from pyros.printable import printable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from pyros.views.observed import Observed
 
 
@@ -180,6 +185,60 @@ def looking(config: Config) -> Iterator[Observed]:
         yield observed
     finally:
         observed.close()
+
+
+def plain_table(*headings: str, right: Collection[str] = (), wraps: Collection[str] = ()) -> Table:
+    """Make a table without lines.
+
+    The columns of ``right`` stand on the right; only those of ``wraps`` break their text where it is wide.
+    """
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        made.add_column(heading, no_wrap=heading not in wraps, justify="right" if heading in right else "left")
+    return made
+
+
+def facts_table() -> Table:
+    """Make a table of names and values, without headings."""
+    return Table(box=None, show_header=False, pad_edge=False)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Make a progress bar on standard error, which is shown where that is a terminal."""
+    from rich.progress import Progress  # noqa: PLC0415
+
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the OSError of a file that cannot be written into a PyrosError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise PyrosError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def evening(text: str, option: str = "") -> date:
+    """Read the date of a night's evening; raises PyrosError naming the option."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise PyrosError(f"{option}{text!r} is no date; give one like 2026-11-29") from None
+
+
+def user_name(otherwise: str = "") -> str:
+    """Return who runs the command; ``otherwise`` for a user id without a name."""
+    with suppress(OSError, KeyError):
+        return getpass.getuser()
+    return otherwise
+
+
+def observatory_clock(config: Config) -> RealClock:
+    """Make the clock as the observatory's agents have set it: with ``clock = night`` it is in its site's night."""
+    from twisted.internet.task import Clock  # noqa: PLC0415  commands without a clock don't load it
+
+    return RealClock(Clock(), config.shift_seconds())
 
 
 def show(table: Table) -> None:

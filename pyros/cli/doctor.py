@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import views
-from pyros.cli.common import ConfigOption, complain, out, show
+from pyros.cli.common import ConfigOption, complain, facts_table, out, show
 from pyros.clock import Deadline
 from pyros.errors import ConfigError
 from pyros.health.loading import BUILT_IN, SITE_FILE
@@ -23,12 +23,8 @@ _WORDS: dict[Verdict, str] = {
     "pass": "pass", "skip": "don't apply", "warn": "warn", "fail": "fail", "unknown": "are unknown",
 }  # fmt: skip
 _STYLES: dict[Verdict, str] = {
-    "pass": "green",
-    "skip": "dim",
-    "warn": "yellow",
-    "fail": "bold red",
-    "unknown": "magenta",
-}
+    "pass": "green", "skip": "dim", "warn": "yellow", "fail": "bold red", "unknown": "magenta",
+}  # fmt: skip
 
 
 def doctor(
@@ -43,7 +39,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs: application/health+json.")] = False,
     as_nagios: Annotated[
         bool, typer.Option("--nagios", help="For Nagios and Icinga: one line, then the checks that failed.")
-    ] = (False),
+    ] = False,
     watch: Annotated[
         float | None,
         typer.Option(
@@ -100,7 +96,7 @@ def _table(report: Report, every: bool) -> Any:
 
 
 def _rows(report: Report, every: bool) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = facts_table()
     for check in report.checks if every else report.bad:
         table.add_row(Text(check.verdict, _STYLES[check.verdict]), check.name, check.text or check.about)
     return table
@@ -108,12 +104,5 @@ def _rows(report: Report, every: bool) -> Table:
 
 def _summary(report: Report) -> Text:
     counts = {verdict: sum(check.verdict == verdict for check in report.checks) for verdict in EXIT_CODES}
-    words: dict[Verdict, str] = {
-        "pass": "pass",
-        "skip": "don't apply",
-        "warn": "warn",
-        "fail": "fail",
-        "unknown": "are unknown",
-    }
-    text = ", ".join(f"{counts[verdict]} {word}" for verdict, word in words.items() if counts[verdict])
+    text = ", ".join(f"{counts[verdict]} {word}" for verdict, word in _WORDS.items() if counts[verdict])
     return Text(f"{report.observatory} at {instant(report.time)} UTC: {text}", _STYLES[report.verdict])

@@ -6,7 +6,6 @@ the same time, and each one's answer is a line.
 
 from __future__ import annotations
 
-import getpass
 import socket
 from typing import Annotated
 
@@ -14,8 +13,7 @@ import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, complain, out
+from pyros.cli.common import ConfigOption, complain, observatory_clock, out, user_name
 from pyros.config import Config
 from pyros.hold import Hold, Holds
 from pyros.messages import HoldOrder, Payload, ReleaseOrder, ServiceOrder
@@ -139,8 +137,4 @@ def _holds(loaded: Config) -> Holds:
 
 def _who() -> str:
     """Return the person at this terminal, as ``user@host``."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
+    return f"{user_name('somebody')}@{socket.gethostname()}"

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 import typer
-from rich.table import Table
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, Group, JsonOption, UnitOption, complain, err, load_units, out, short, show
+from pyros.cli.common import (
+    ConfigOption,
+    Group,
+    JsonOption,
+    UnitOption,
+    complain,
+    err,
+    evening,
+    load_units,
+    out,
+    plain_table,
+    short,
+    show,
+    writing,
+)
 from pyros.errors import PyrosError
 from pyros.files import atomic_write
 from pyros.printable import instant
@@ -67,9 +80,7 @@ def find(
         for image in page.images:
             out.print(msgspec.json.encode({"number": image.number} | msgspec.structs.asdict(image.record)).decode())
     else:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("exposed (UTC)", "object", "filter", "s", "ra", "dec", "fwhm", "file"):
-            table.add_column(heading, no_wrap=True)
+        table = plain_table("exposed (UTC)", "object", "filter", "s", "ra", "dec", "fwhm", "file")
         for image in page.images:
             it = image.record
             place = ("", "") if it.ra is None or it.dec is None else (f"{it.ra:.5f}", f"{it.dec:+.5f}")
@@ -120,11 +131,12 @@ def export(
             for piece in pieces:
                 sys.stdout.write(piece)
             return
-        try:
-            with atomic_write(output, shared=True) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(pieces)
-        except OSError as error:
-            raise PyrosError(f"{output}: cannot be written: {error.strerror}") from None
+        with (
+            writing(output),
+            atomic_write(output, shared=True) as partial,
+            partial.open("w", encoding="utf-8", newline="") as file,
+        ):
+            file.writelines(pieces)
 
 
 @app.command()
@@ -163,10 +175,7 @@ def index(
 
 def _night(text: str) -> str:
     """Return a night's date as the index has it; '' for none. Raises PyrosError."""
-    try:
-        return date.fromisoformat(text).isoformat() if text else ""
-    except ValueError:
-        raise PyrosError(f"{text!r} is no date; give one like 2026-11-29") from None
+    return evening(text).isoformat() if text else ""
 
 
 def _unix(when: datetime | None) -> float | None:

@@ -8,11 +8,10 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
 
 from pyros import config as configuration
 from pyros.agents import Agent
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, looking, out, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, complain, looking, out, plain_table, show
 from pyros.errors import AgentUnreachable, PyrosError
 from pyros.printable import instant, last_line
 from pyros.sender import Sender
@@ -113,10 +112,8 @@ def _print(lines: list[MessageLine], as_json: bool, nothing: str) -> None:
     if not lines:
         out.print(nothing)
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("agent", "number", "", "message", "from / to", "taken (UTC)"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "number" else "left")
-    table.add_column("error" if any(line.error for line in lines) else "payload", no_wrap=True)
+    last = "error" if any(line.error for line in lines) else "payload"
+    table = plain_table("agent", "number", "", "message", "from / to", "taken (UTC)", last, right=("number",))
     for line in lines:
         table.add_row(
             line.agent, str(line.number), line.direction, line.name, line.other, instant(line.taken or line.sent),

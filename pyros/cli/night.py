@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated, NoReturn
 
 import msgspec
@@ -13,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import views
-from pyros.cli.common import ConfigOption, JsonOption, UnitOption, load_units, out, show, signals_as_ctrl_c
+from pyros.cli.common import ConfigOption, JsonOption, UnitOption, load_units, out, plain_table, show, signals_as_ctrl_c
 from pyros.clock import Deadline
 from pyros.planning.night_log import NightLine
-from pyros.printable import instant
+from pyros.printable import clock_time, instant
 from pyros.views import ObservatoryFrame, Observed
 from pyros.views.events import short_name
 from pyros.views.night import NightState
@@ -58,12 +59,8 @@ def night(
       pyros night --once --json
       pyros night --unit east
     """
-    observed = views.observed(load_units(config, unit))
-    try:
-        with signals_as_ctrl_c():  # or the terminal keeps the picture
-            _show(observed, once or not (out.is_terminal or as_json), as_json)
-    finally:
-        observed.close()
+    with closing(views.observed(load_units(config, unit))) as observed, signals_as_ctrl_c():  # or the picture stays
+        _show(observed, once or not (out.is_terminal or as_json), as_json)
 
 
 def _show(observed: Observed, once: bool, as_json: bool) -> None:
@@ -167,7 +164,7 @@ def _plan(plan: Tonight) -> list[RenderableType]:
     rises = f", rises {_clock(times.moonrise)}" if times.moonrise is not None else ""
     sets = f", sets {_clock(times.moonset)}" if times.moonset is not None else ""
     head = Text(f"night of {times.night}: {dark}; Moon {times.moon_lit:.0%} lit{rises}{sets}")
-    there = [line for line in plan.lines if line.start is not None or line.began is not None]
+    there = [line for line in plan.lines if line.begins is not None]
     rest = len(plan.lines) - len(there)
     parts: list[RenderableType] = [head]
     if there:
@@ -180,15 +177,12 @@ def _plan(plan: Tonight) -> list[RenderableType]:
 
 
 def _lines(lines: list[NightLine]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("start", "end", "target", "priority", "airmass", "filters", ""):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("priority", "airmass") else "left")
+    numbers = ("priority", "airmass")
+    table = plain_table("start", "end", "target", *numbers, "filters", "", right=numbers)
     for line in lines:
-        start = line.began if line.began is not None else line.start
-        end = line.ended if line.began is not None and line.ended is not None else line.end
         fate = f"{line.fate}, {line.images} images" if line.images else line.fate
         table.add_row(
-            _clock(start), _clock(end), short_name(line.target), str(line.priority),
+            _clock(line.begins), _clock(line.ends), short_name(line.target), str(line.priority),
             "" if line.airmass is None else f"{line.airmass:.2f}", line.filters,
             Text(fate or "planned", _FATES.get(line.fate, "")),
         )  # fmt: skip
@@ -207,7 +201,7 @@ def _events(frame: ObservatoryFrame) -> Table:
 
 
 def _clock(seconds: float | None) -> str:
-    return "" if seconds is None else instant(seconds)[11:16]
+    return "" if seconds is None else clock_time(seconds)
 
 
 def _ago(seconds: float) -> str:

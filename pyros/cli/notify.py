@@ -7,12 +7,10 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, out, show
+from pyros.cli.common import ConfigOption, Group, JsonOption, complain, observatory_clock, out, plain_table, show
 from pyros.clock import Deadline
 from pyros.config import Config, StandardAgents
 from pyros.errors import PyrosError
@@ -56,7 +54,7 @@ def list_(
             for row in rows:
                 out.print(msgspec.json.encode({"row": kind} | msgspec.structs.asdict(row)).decode())
         return
-    table = _table("name", "since (UTC)", "what", "from", "times", "", "text")
+    table = plain_table("name", "since (UTC)", "what", "from", "times", "", "text", wraps=("text",))
     for cause in causes:
         taken = f"{cause.acknowledged} takes care of it" if cause.acknowledged else ""
         state = "over" if cause.over is not None else taken
@@ -143,10 +141,3 @@ def _rules(config: Config) -> NoticeRules:
 def _ended(ended: Delivered) -> str:
     why = f" ({ended.reason})" if ended.reason else ""
     return f"{instant(ended.time)}  {ended.how}: {ended.recipient}{why}  {ended.subject}"
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading != "text")
-    return table

@@ -9,10 +9,22 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
-from rich.table import Table
 
-from pyros.cli.common import ConfigOption, JsonOption, UnitOption, err, load_unit, load_units, looking, out, show
-from pyros.cli.request.common import RequestDesk, TimeoutOption, user
+from pyros.cli.common import (
+    ConfigOption,
+    JsonOption,
+    UnitOption,
+    err,
+    load_unit,
+    load_units,
+    looking,
+    out,
+    plain_table,
+    show,
+    user_name,
+    writing,
+)
+from pyros.cli.request.common import RequestDesk, TimeoutOption
 from pyros.cli.request.importing import read_file
 from pyros.errors import PlanningError, PyrosError
 from pyros.messages import Observation, Plan
@@ -21,6 +33,7 @@ from pyros.planning.cadence import wanted_until
 from pyros.planning.night_log import NightLine
 from pyros.planning.night_sky import NightSky, night_of
 from pyros.planning.planner import ROUNDS, plan_night
+from pyros.printable import clock_time
 from pyros.views.plan import nights, tonight
 
 _DAY_SECONDS = 86_400.0
@@ -84,7 +97,7 @@ def _plan(
     if what_if is not None:
         if asked.dawn <= desk.now:
             raise PyrosError(f"the night of {asked.name} is over: nothing can be added to it")
-        added = desk.review(read_file(what_if, filter_, timezone), user())
+        added = desk.review(read_file(what_if, filter_, timezone), user_name())
     lines = [] if added else _kept(desk, asked)
     without: Plan | None = None
     if not lines and asked.dawn > desk.now:
@@ -156,18 +169,14 @@ def _show(desk: RequestDesk, night: _Night, lines: list[NightLine]) -> None:
         f"night of {night.name} at {desk.site.name}: dark from {_clock(night.dusk)} to {_clock(night.dawn)} UTC;"
         f" Moon {lit:.0%} lit, {moon}"
     )
-    there = [each for each in lines if each.start is not None or each.began is not None]
-    rest = [each for each in lines if each.start is None and each.began is None]
+    there = [each for each in lines if each.begins is not None]
+    rest = [each for each in lines if each.begins is None]
     if there:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("start", "end", "target", "id", "priority", "airmass", "filters", "why"):
-            right = heading in ("priority", "airmass")
-            table.add_column(heading, no_wrap=True, justify="right" if right else "left")
+        numbers = ("priority", "airmass")
+        table = plain_table("start", "end", "target", "id", *numbers, "filters", "why", right=numbers)
         for each in there:
-            start = each.began if each.began is not None else each.start
-            end = each.ended if each.began is not None and each.ended is not None else each.end
             table.add_row(
-                _clock(start), _clock(end), each.target, each.observation, str(each.priority),
+                _clock(each.begins), _clock(each.ends), each.target, each.observation, str(each.priority),
                 "" if each.airmass is None else f"{each.airmass:.2f}", each.filters, _why(each),
             )  # fmt: skip
         show(table)
@@ -175,9 +184,7 @@ def _show(desk: RequestDesk, night: _Night, lines: list[NightLine]) -> None:
         out.print("nothing is planned")
     if rest:
         out.print("\nnot planned:")
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for heading in ("target", "id", "priority", "why not"):
-            table.add_column(heading, no_wrap=True, justify="right" if heading == "priority" else "left")
+        table = plain_table("target", "id", "priority", "why not", right=("priority",))
         for each in sorted(rest, key=lambda line: (-line.priority, line.observation)):
             table.add_row(each.target, each.observation, str(each.priority), _why(each))
         show(table)
@@ -209,11 +216,9 @@ def _why(line: NightLine) -> str:
 def _draw(desk: RequestDesk, night: _Night, lines: list[NightLine], path: Path) -> None:
     from pyros.planning.picture import draw_night  # noqa: PLC0415  Pillow is slow to load
 
-    try:
+    with writing(path):
         draw_night(path, desk.site, lines, night.dusk, night.dawn, desk.now)
-    except OSError as error:
-        raise PyrosError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _clock(seconds: float | None) -> str:
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%H:%M}"
+    return "" if seconds is None else clock_time(seconds)

@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, complain, err, out, short
+from pyros.cli.common import ConfigOption, complain, err, out, progress_bar, short
 from pyros.cli.request.importing import read_file
 from pyros.errors import ConfigError
 from pyros.messages import Observation
@@ -203,9 +203,8 @@ def _results(plan: NightPlan, nights: int, jobs: int) -> Iterator[NightResult]:
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    columns = (MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return progress_bar(TextColumn("{task.description}"), BarColumn(), *columns)
 
 
 def _line(result: NightResult) -> str:

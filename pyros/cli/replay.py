@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, complain, err, out
+from pyros.cli.common import ConfigOption, JsonOption, complain, err, evening, out
 from pyros.config import Config
 from pyros.errors import PyrosError
 from pyros.planning import Site
@@ -78,15 +78,12 @@ def _replayed(loaded: Config, night: str) -> list[ReplayResult]:
         raise PyrosError(
             f"{loaded.data}: its journals have kept no night's beginning: they are empty, or of an earlier PYROS"
         )
-    try:
-        evening = date.fromisoformat(night or known[-1])
-    except ValueError:
-        raise PyrosError(f"--night: {night!r} is no date; give one like 2026-11-29") from None
-    if evening.isoformat() not in known:
-        raise PyrosError(f"{loaded.data}: has no night of {evening}; it has {', '.join(known[-5:]) or 'none'}")
+    day = evening(night or known[-1], "--night: ")
+    if day.isoformat() not in known:
+        raise PyrosError(f"{loaded.data}: has no night of {day}; it has {', '.join(known[-5:]) or 'none'}")
     quiet()
-    err.print(f"the night of {evening}")
-    return replay_night(loaded, site, evening)
+    err.print(f"the night of {day}")
+    return replay_night(loaded, site, day)
 
 
 def _show(replayed: ReplayResult) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, UnitOption, load_units, out
+from pyros.cli.common import ConfigOption, UnitOption, evening, load_units, observatory_clock, out
 from pyros.config import Config
-from pyros.errors import PyrosError
 from pyros.nights.render import as_markdown
 from pyros.nights.report import folder_of, gather, newest_night, write_report
 from pyros.planning import Site
@@ -48,10 +45,7 @@ def report(
 def _report(loaded: Config, night: str, write: bool) -> None:
     if not night:
         night = newest_night(Site.load(loaded.required("site", "pyros report")), observatory_clock(loaded).time())
-    try:
-        night = date.fromisoformat(night).isoformat()
-    except ValueError:
-        raise PyrosError(f"{night!r} is no date; give one like 2026-11-29") from None
+    night = evening(night).isoformat()
     if write:
         for file in write_report((str(loaded.path), night, loaded.unit)):
             out.print(file, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -11,7 +12,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts.alert import Alert
@@ -22,7 +22,18 @@ from pyros.alerts.rules.lint import never_fitting, unknown_notice_types, unknown
 from pyros.alerts.rules.rules import Decision, Rules
 from pyros.cli.alerts.histogram import draw
 from pyros.cli.alerts.options import ArchiveOption, SinceOption, UntilOption, reading
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, err, out, show
+from pyros.cli.common import (
+    ConfigOption,
+    Group,
+    JsonOption,
+    complain,
+    err,
+    out,
+    plain_table,
+    progress_bar,
+    show,
+    writing,
+)
 from pyros.config import StandardAgents
 from pyros.errors import PyrosError
 from pyros.messages import RELOAD_RULES
@@ -82,16 +93,12 @@ def try_(
         raise PyrosError(f"{file}: asks for {asked}, which depend on where one stands; name a site with --site")
     see = _observability_from(place) if place is not None else None
     sky = SiteSky(place) if place is not None else None
-    reader = reading(archive, config)
     columns = (TextColumn("{task.description}"), BarColumn(40), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-            total = None if progress.disable else reader.count(since, until)
-            task = progress.add_task(file.name, total=total)
-            entries = _told(reader.find(Query(since=since, until=until)), progress, task)
-            backtest = backtest_rules(tried, entries, see, sky, ivo)
-    finally:
-        reader.close()
+    with closing(reading(archive, config)) as reader, progress_bar(*columns) as progress:
+        total = None if progress.disable else reader.count(since, until)
+        task = progress.add_task(file.name, total=total)
+        entries = _told(reader.find(Query(since=since, until=until)), progress, task)
+        backtest = backtest_rules(tried, entries, see, sky, ivo)
     if png is not None:
         _draw(png, file, backtest)
     if as_json:
@@ -142,9 +149,7 @@ def template(
       pyros rules template grb-robotic > observatory/alert_rules.yaml
     """
     if kind is None:
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("kind", no_wrap=True)
-        table.add_column("for")
+        table = plain_table("kind", "for", wraps=("for",))
         for each in templates.KINDS:
             table.add_row(each, templates.purpose(each))
         show(table)
@@ -174,10 +179,8 @@ def _observability_from(site: Site) -> ObservabilityOf:
 
 
 def _draw(png: Path, file: Path, backtest: Backtest) -> None:
-    try:
+    with writing(png):
         draw(png, f"Events by month, {file.name}", {rule.name: rule.months for rule in backtest.rules.values()})
-    except OSError as error:
-        raise PyrosError(f"{png}: cannot be written: {error.strerror or error}") from None
 
 
 def _as_dict(rule: RuleBacktest) -> dict[str, Any]:
@@ -197,21 +200,13 @@ def _as_dict(rule: RuleBacktest) -> dict[str, Any]:
 
 
 def _show(backtest: Backtest, sited: bool) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    headings = ("rule", "events", *(("at once", "later", "never") if sited else ()), "updated", "retracted", "after")
-    for heading in headings:
-        table.add_column(heading, no_wrap=True, justify="left" if heading == "rule" else "right")
+    outcomes = ("at once", "later", "never") if sited else ()
+    numbers = ("events", *outcomes, "updated", "retracted", "after")
+    table = plain_table("rule", *numbers, right=numbers)
     for rule in backtest.rules.values():
-        seen = [str(rule.seen[word]) for word in ("at once", "later", "never")] if sited else []
-        after = median(rule.retracted) if rule.retracted else None
-        row = [
-            str(rule.events),
-            *seen,
-            str(rule.updated),
-            str(len(rule.retracted)),
-            "" if after is None else _span(after),
-        ]
-        table.add_row(rule.name, *row)
+        counts = [rule.events, *(rule.seen[word] for word in outcomes), rule.updated, len(rule.retracted)]
+        after = _span(median(rule.retracted)) if rule.retracted else ""
+        table.add_row(rule.name, *map(str, counts), after)
     show(table)
     span = ""
     if backtest.first is not None and backtest.last is not None:

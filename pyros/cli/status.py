@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, complain, looking, out, show
+from pyros.cli.common import ConfigOption, JsonOption, complain, looking, out, plain_table, show
 from pyros.config import Config
 from pyros.health.asking import LONG_SECONDS, ask_all
 from pyros.printable import instant
@@ -114,12 +113,7 @@ def _figures(line: dict[str, Any]) -> list[Text]:
 
 
 def _show(config: Config, found: list[dict[str, Any]]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("agent", "address", "state", "since (UTC)"):
-        table.add_column(heading, no_wrap=True)
-    for heading in _FIGURES:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("outbox", no_wrap=True)
+    table = plain_table("agent", "address", "state", "since (UTC)", *_FIGURES, "outbox", right=_FIGURES)
     for line in found:
         state = Text("up", "green") if line["up"] else Text("down", "red")
         if not line["up"]:

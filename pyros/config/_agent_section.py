@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from pyros.config._agent import LOG_LEVELS, LOOPBACK, Address, AgentConfig, AmqpConfig
+from pyros.config._agent import LOG_LEVELS, LOOPBACK, AgentConfig, AmqpConfig
 from pyros.config._section import Section
 from pyros.config._units import CENTRAL_SCHEDULER
 from pyros.config._values import INSTRUMENTS, STANDARD_AGENTS
@@ -53,12 +53,13 @@ def _unit(text: str) -> str:
 
 def listening(section: Section) -> tuple[str, int]:
     """Take the address and port that a section listens on: ``listen``, or ``ip`` and ``port``."""
-    if "listen" not in section.values:
+    listen = section.optional("listen", ip_and_port)
+    if "listen" not in section.given:
         return section.take("ip", ip_word, "127.0.0.1"), section.take("port", port_number)
     for key in ("ip", "port"):
-        if section.values.pop(key, None) is not None:
+        if section.optional(key, str) is not None:
             section.problem(key, "listen says that already; give one of them")
-    return section.take("listen", ip_and_port) or ("", 0)
+    return listen or ("", 0)
 
 
 def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> AgentConfig:
@@ -83,14 +84,10 @@ def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> Age
         for key in list(section.values)
         if key.startswith("option_")
     }
-    at: Address | None = None
     by_amqp = section.values.get("at") == AMQP
-    if by_amqp:
-        del section.values["at"]
-        if amqp is None:
-            section.problem("at", f"{AMQP} needs [observatory] amqp = amqps://USER@HOST/VHOST")
-    elif "at" in section.values:
-        at = section.take("at", address)
+    at = section.optional("at", lambda text: None if by_amqp else address(text))
+    if by_amqp and amqp is None:
+        section.problem("at", f"{AMQP} needs [observatory] amqp = amqps://USER@HOST/VHOST")
     ip, port = listening(section)
     config = AgentConfig(
         name=name,
@@ -110,6 +107,5 @@ def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> Age
         of_kind="" if kind == name else kind,
         unit=unit,
     )
-    of_domes = ", roof" * (kind == "dome")
-    section.rest(f"ip, port, listen, at, app, allow, log, driver, address, kind, unit{of_domes}, option_...")
+    section.rest("option_...")
     return config

@@ -34,7 +34,7 @@ def read_console(
         if cache is not None:
             problems.append(f"{cache.file}: [console cache]: needs a [console] section")
         return None
-    files = {key: section.take(key, existing) if key in section.values else None for key in ("certificate", "key")}
+    files = {key: section.optional(key, existing) for key in ("certificate", "key")}
     kept = cache.take("in", _place, "memory") if cache else "memory"
     config = ConsoleConfig(
         port=section.take("port", port_number),
@@ -43,21 +43,19 @@ def read_console(
         hosts=section.take("hosts", _hosts, ()),
         behind_proxy=section.take("behind_proxy", yes, False),
         hide=section.take("hide", _sections, ()),
-        fixture=section.take("fixture", existing) if "fixture" in section.values else None,
+        fixture=section.optional("fixture", existing),
         run=section.take("run", yes, True),
         look_up=section.take("look_up", _services, LOOK_UP),
-        tns=section.take("tns", existing) if "tns" in section.values else None,
+        tns=section.optional("tns", existing),
         cache=str(_folder(cache, kept)) if cache and kept not in ("none", "memory") else kept,
         lifetimes={key: cache.take(key, _lifetime, 0.0) for key in list(cache.values)} if cache else {},
         **files,
     )
-    for key, other in (("certificate", "key"), ("key", "certificate")):
-        if files[key] and not files[other]:
-            section.problem(other, f"missing; {key} needs it")
+    section.need_each_other("certificate", "key")
     if config.ip and not ip_address(config.ip).is_loopback and not (config.certificate or config.behind_proxy):
         section.problem("ip", f"{config.ip!r} is reached from other computers: give certificate and key,"
                               " or behind_proxy = yes where a web server before it speaks TLS")  # fmt: skip
-    section.rest("port, ip, folder, hosts, behind_proxy, certificate, key, hide, fixture, run, look_up, tns")
+    section.rest()
     for key in config.lifetimes:
         if cache is not None and not _PAGE.fullmatch(key):
             cache.problem(key, "is no page of the console")

@@ -52,11 +52,6 @@ from pyros.config._words import (
 from pyros.errors import ConfigError
 from pyros.quantities import DURATIONS, SIZES, positive, quantity
 
-_KAFKA = re.compile(r"kafka\b")
-_REMOTE = re.compile(r"remote\s")
-_JOB = re.compile(r"job\s")
-_GUARDIAN = re.compile(r"guardian\s")
-_UNIT = re.compile(r"unit\s")
 _TLS = "broker tls"
 _duration = quantity(DURATIONS, 0.001, 1e8)
 
@@ -88,19 +83,19 @@ class Reader:
     def read(self) -> Config:
         observatory = self.sections.pop("observatory", None) or Section(self.file, "observatory", {}, self.problems)
         broker = self.sections.pop("broker", None)
-        kafka = tuple(self._kafka(self.sections.pop(name)) for name in list(self.sections) if _KAFKA.match(name))
+        kafka = tuple(self._kafka(section) for section in self._sections_like(r"kafka\b"))
         if kafka and broker is None:
             self.problems.append(f"{self.file}: [{kafka[0].section}]: needs a [broker] section, which takes the alerts")
         guardian = self.sections.pop("guardian", None)
-        guardians = [self.sections.pop(name) for name in list(self.sections) if _GUARDIAN.match(name)]
-        units = [self._unit(self.sections.pop(name)) for name in list(self.sections) if _UNIT.match(name)]
+        guardians = self._sections_like(r"guardian\s")
+        units = [self._unit(section) for section in self._sections_like(r"unit\s")]
         console, cache = self.sections.pop("console", None), self.sections.pop("console cache", None)
         tls = self.sections.pop(_TLS, None)
-        named = tuple(self._remote(self.sections.pop(name)) for name in list(self.sections) if _REMOTE.match(name))
+        named = tuple(self._remote(section) for section in self._sections_like(r"remote\s"))
         if broker is None and (tls or named):
             section = _TLS if tls else named[0].section
             self.problems.append(f"{self.file}: [{section}]: needs a [broker] section")
-        jobs = tuple(self._job(self.sections.pop(name)) for name in list(self.sections) if _JOB.match(name))
+        jobs = tuple(self._job(section) for section in self._sections_like(r"job\s"))
         data = observatory.take("data", self._path, self.file.parent / "var")
         celery = self.sections.pop("celery", None)
         tls_rule = observatory.take("tls", tls_word(self._path), TlsOption()) or TlsOption()
@@ -123,10 +118,10 @@ class Reader:
             unit_guardians={each.name.partition(" ")[2].strip(): self._guardian(each, tls_rule) for each in guardians},
             on_alarm=observatory.take("on_alarm", self._command, ()),
             group=observatory.take("group", str, ""),
-            key=observatory.take("key", self._path) if "key" in observatory.values else None,
-            archive=observatory.take("archive", self._archive) if "archive" in observatory.values else "",
+            key=observatory.optional("key", self._path),
+            archive=observatory.optional("archive", self._archive) or "",
             targets=observatory.take("targets", self._existing, NOWHERE),
-            simbad=observatory.take("simbad", web_address, "") if "simbad" in observatory.values else "",
+            simbad=observatory.take("simbad", web_address, ""),
             broker=self._broker(broker, tls, named, kafka) if broker else None,
             celery=self._celery(celery) if celery else CeleryConfig(),
             guardian=self._guardian(guardian, tls_rule) if guardian else None,
@@ -136,10 +131,7 @@ class Reader:
             amqp=amqp,
             agents=_as_units({name: read_agent(section, tls_rule, amqp) for name, section in self.sections.items()}),
         )
-        observatory.rest(
-            "name, data, site, alert_rules, simulators, clock, on_alarm, group, tls, amqp, amqp_password, amqp_ca,"
-            " key, archive, targets, simbad"
-        )
+        observatory.rest()
         if not self.problems:
             wrong = check_units(config.agents.values(), config.units, INSTRUMENTS)
             self.problems += [f"{self.file}: {each}" for each in wrong]
@@ -160,10 +152,14 @@ class Reader:
             raise ConfigError(self.problems)
         return config
 
+    def _sections_like(self, beginning: str) -> list[Section]:
+        """Take the sections whose names begin so (a regular expression)."""
+        return [self.sections.pop(name) for name in list(self.sections) if re.match(beginning, name)]
+
     def _amqp(self, section: Section, dangerous: bool) -> AmqpConfig | None:
-        server = section.take("amqp", amqp_url) if "amqp" in section.values else None
+        server = section.optional("amqp", amqp_url)
         readers = {"amqp_password": self._secret_file, "amqp_ca": self._existing}
-        files = {key: section.take(key, read) if key in section.values else None for key, read in readers.items()}
+        files = {key: section.optional(key, read) for key, read in readers.items()}
         if "amqp" not in section.given:
             for key in [key for key, file in files.items() if file is not None]:
                 section.problem(key, "means something only with amqp = amqps://USER@HOST/VHOST")
@@ -213,8 +209,8 @@ class Reader:
         name = " ".join(section.name.split()[1:])
         if not re.fullmatch(r"[A-Za-z0-9_]+( [A-Za-z0-9_]+)*", name):
             section.problem("section", "is written [unit NAME]; a name is letters, digits and _, and blanks between")
-        config = UnitConfig(name, site=section.take("site", self._existing) if "site" in section.values else None)
-        section.rest("site")
+        config = UnitConfig(name, site=section.optional("site", self._existing))
+        section.rest()
         return config
 
     def _limits(self, section: Section | None) -> WeatherLimits:
@@ -230,7 +226,7 @@ class Reader:
         config = GuardianConfig(
             port=port,
             ip=ip,
-            at=section.take("at", address) if "at" in section.values else None,
+            at=section.optional("at", address),
             beat=section.take("beat", positive, 5.0),
             poll=section.take("poll", positive, 1.0),
             allow=section.take("allow", networks, LOOPBACK),
@@ -238,7 +234,7 @@ class Reader:
             certificates=tls.certificates,
             dangerous=tls.dangerous,
         )
-        section.rest("ip, port, listen, at, beat, poll, allow")
+        section.rest()
         return config
 
     def _broker(
@@ -252,19 +248,19 @@ class Reader:
         ip, allow = section.take("ip", ip_word, default.ip), section.take("allow", networks, default.allow)
         config = BrokerConfig(
             ip=ip,
-            port=section.take("port", port_number) if "port" in section.values else None,
-            at=section.take("at", address) if "at" in section.values else None,
+            port=section.optional("port", port_number),
+            at=section.optional("at", address),
             receiver_port=section.take("receiver_port", port_number, default.receiver_port),
             broadcaster_port=section.take("broadcaster_port", port_number, default.broadcaster_port),
             ivo=section.take("ivo", ivo, default.ivo),
             remotes=(*section.take("remotes", remotes, default.remotes), *named),
             allow=allow,
-            folder=section.take("folder", self._path) if "folder" in section.values else None,
+            folder=section.optional("folder", self._path),
             publish=section.take("publish", yes, default.publish),
             kafka=kafka,
             tls=self._tls(tls, ip, allow) if tls else None,
         )
-        section.rest(", ".join(field for field in BrokerConfig.__struct_fields__ if field not in ("kafka", "tls")))
+        section.rest()
         if config.at is not None and config.port is None:
             section.problem("port", "missing; at says where the others find that port")
         twins = [each.where for each in config.remotes]
@@ -273,7 +269,7 @@ class Reader:
         return config
 
     def _tls(self, section: Section, ip: str, allow: tuple[Network, ...]) -> TlsConfig:
-        ports = {key: section.take(key, port_number) if key in section.values else None
+        ports = {key: section.optional(key, port_number)
                  for key in ("receiver_port", "broadcaster_port")}  # fmt: skip
         if not any(ports.values()):
             section.problem("receiver_port", "missing; give that one, broadcaster_port, or both")
@@ -282,37 +278,29 @@ class Reader:
             key=section.take("key", self._existing),
             ip=section.take("ip", ip_word, ip),
             allow=section.take("allow", networks, allow),
-            client_ca=section.take("client_ca", self._existing) if "client_ca" in section.values else None,
+            client_ca=section.optional("client_ca", self._existing),
             **ports,
         )
-        section.rest(", ".join(TlsConfig.__struct_fields__))
+        section.rest()
         return config
 
     def _remote(self, section: Section) -> RemoteConfig:
-        name = section.name.partition(" ")[2].strip()
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
-            section.problem("section", "is written [remote NAME]; a name is a letter, then letters, digits, _ and -")
+        name = section.called("remote")
         host, port = section.take("address", remote) or ("", 0)
-        files = {key: section.take(key, self._existing) if key in section.values else None
+        files = {key: section.optional(key, self._existing)
                  for key in ("ca", "certificate", "key")}  # fmt: skip
         tls = section.take("tls", yes, False)
         server_name = section.take("server_name", str, "")
         for key in [key for key, file in files.items() if file] + ["server_name"] * bool(server_name):
             if not tls:
                 section.problem(key, "means something only with tls = yes")
-        for key, other in (("certificate", "key"), ("key", "certificate")):
-            if files[key] and not files[other]:
-                section.problem(other, f"missing; {key} needs it")
-        filters: tuple[str, ...] = ()
-        if "filters" in section.values:
-            filters = section.take("filters", lines) or ()
-        section.rest("address, filters, tls, server_name, ca, certificate, key")
+        section.need_each_other("certificate", "key")
+        filters = section.optional("filters", lines) or ()
+        section.rest()
         return RemoteConfig(host, port, name, filters, tls, server_name, **files)
 
     def _kafka(self, section: Section) -> KafkaConfig:
-        name = section.name.partition(" ")[2].strip()
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
-            section.problem("section", "is written [kafka NAME]; a name is a letter, then letters, digits, _ and -")
+        name = section.called("kafka")
         settings = {
             key.removeprefix(_LIBRDKAFKA): section.values.pop(key)
             for key in list(section.values)
@@ -334,17 +322,17 @@ class Reader:
             token_url=section.take("token_url", str, None if login == "oidc" else ""),
             scope=section.take("scope", str, ""),
             tls=section.take("tls", yes, login != "none"),
-            ca=section.take("ca", self._existing) if "ca" in section.values else None,
+            ca=section.optional("ca", self._existing),
             heartbeat=heartbeat,
             silence=section.take("silence", positive, 60.0 if heartbeat else 0.0),
             gate=section.take("gate", yes, False),
-            schema=section.take("schema", self._existing) if "schema" in section.values else None,
+            schema=section.optional("schema", self._existing),
             schema_registry=section.take("schema_registry", web_address, ""),
             settings=settings,
         )
         if "*" in heartbeat:
             section.problem("heartbeat", f"{heartbeat!r} is not one topic")
-        section.rest(", ".join(KafkaConfig.__struct_fields__[1:-1]) + ", librdkafka....")
+        section.rest("librdkafka....")
         return config
 
     def _secret(self, text: str) -> str:
@@ -357,12 +345,10 @@ class Reader:
         raise Untold("says not where the secret is: give env:VARIABLE or file:PATH, not the secret itself")
 
     def _job(self, section: Section) -> JobConfig:
-        name = section.name.partition(" ")[2].strip()
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
-            section.problem("section", "is written [job NAME]; a name is a letter, then letters, digits, _ and -")
+        name = section.called("job")
         if ("command" in section.given) == ("task" in section.given):
             section.problem("command", "give either command, a program and its arguments, or task, module.function")
-        limits = {key: section.take(key, convert) if key in section.values else None
+        limits = {key: section.optional(key, convert)
                   for key, convert in (("seconds", _duration), ("memory", _size))}  # fmt: skip
         config = JobConfig(
             name=name,
@@ -376,7 +362,7 @@ class Reader:
             priority=section.take("priority", number(0, 9), 0),
             **limits,
         )
-        section.rest(", ".join(JobConfig.__struct_fields__[1:]))
+        section.rest()
         return config
 
     def _routed(self, job: JobConfig, config: Config) -> JobConfig:
@@ -395,7 +381,7 @@ class Reader:
             modules=section.take("modules", lambda text: tuple(text.split()), ()),
             path=section.take("path", lambda text: tuple(self._path(word) for word in text.split()), ()),
         )
-        section.rest(", ".join(CeleryConfig.__struct_fields__))
+        section.rest()
         return config
 
     def _url(self, text: str) -> str:

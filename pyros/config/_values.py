@@ -155,7 +155,7 @@ class RemoteConfig(msgspec.Struct, frozen=True):
     @property
     def where(self) -> str:
         """``host:port``, for people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return str(Address(self.host, self.port))
 
 
 class BrokerConfig(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.console.feed import Feed
 from pyros.errors import PyrosError
 from pyros.reactor import Reactor
@@ -146,8 +146,7 @@ class _BrowserStream:
         """Forget it: it has ended."""
         self._ended = True
         self._unsubscribe()
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._live.streams.discard(self)
 
     def pauseProducing(self) -> None:

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from pyros.clock import RealClock, Timer
+from pyros.clock import RealClock, Timer, cancel_call
 from pyros.config import Config, ConsoleConfig
 from pyros.errors import ConfigError, PyrosError
 from pyros.reactor import installed_reactor
@@ -183,8 +183,7 @@ class ConsoleService(Service):
 
     async def _stop(self) -> None:
         for timer in self._timers.values():
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
         if self._live is not None:
             self._live.stop()
         await (self._port.stopListening() if self._port is not None else succeed(None))

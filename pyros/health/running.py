@@ -44,13 +44,15 @@ def look(observed: Observed, names: Iterable[str] = (), tags: Iterable[str] = ()
     return Report(observatory=observed.config.name, time=system_time(), checks=tuple(results))
 
 
+_KEEP_SECONDS = 10.0
+"""How long a report counts."""
+
+
 class Doctor:
     """Looks again only when the last look is old: for whoever is asked over HTTP as often as others like."""
 
-    def __init__(self, observed: Observed, keep_seconds: float = 10.0) -> None:
-        """``keep_seconds`` is how long a report counts."""
+    def __init__(self, observed: Observed) -> None:
         self.observed = observed
-        self._keep = keep_seconds
         self._lock = threading.Lock()
         self._report: Report | None = None
         self._looked = 0.0
@@ -58,12 +60,12 @@ class Doctor:
     def report(self) -> Report:
         """Return how it is. Any thread; while one looks again, the others get the report before."""
         before = self._report
-        if before is not None and steady_seconds() - self._looked <= self._keep:
+        if before is not None and steady_seconds() - self._looked <= _KEEP_SECONDS:
             return before
         if not self._lock.acquire(blocking=before is None):
             return before  # type: ignore[return-value]
         try:
-            if self._report is None or steady_seconds() - self._looked > self._keep:
+            if self._report is None or steady_seconds() - self._looked > _KEEP_SECONDS:
                 self._report, self._looked = look(self.observed), steady_seconds()
             return self._report
         finally:

@@ -18,7 +18,7 @@ from pyros.analysis.positions import world
 from pyros.angles import separation
 from pyros.errors import ImageError
 from pyros.imagery.record import Corner, ImageRecord
-from pyros.instruments.fits import is_image
+from pyros.instruments.fits import header_number, read_header
 from pyros.messages import ImageAnalysed
 from pyros.planning.night_log import night_name
 from pyros.printable import printable
@@ -33,7 +33,7 @@ def read_record(path: Path, site: Site | None, report: ImageAnalysed | None = No
     The site makes a time a night; without one the night is that of Greenwich. Raises ImageError, one line that names
     the file. Any thread; takes some milliseconds.
     """
-    header, there = _header(path), path.stat()
+    header, there = read_header(path), path.stat()
     started = _started(header, path)
     corners, centre = _field(header)
     if centre is not None and report is not None and report.ra is not None and report.dec is not None:
@@ -41,34 +41,18 @@ def read_record(path: Path, site: Site | None, report: ImageAnalysed | None = No
         corners = tuple(((ra + east) % 360.0, max(-90.0, min(90.0, dec + north))) for ra, dec in corners)
         centre = (report.ra, report.dec)
     return ImageRecord(
-        path=str(path), night=_night(site, started), started=started, seconds=_number(header, "EXPTIME"),
+        path=str(path), night=_night(site, started), started=started, seconds=header_number(header, "EXPTIME"),
         filter=_text(header, "FILTER"), object=_text(header, "OBJECT"),
         type=_text(header, "IMAGETYP").upper() or "LIGHT", observation=_text(header, "OBSID"),
         event=_text(header, "EVENT"), alert=_text(header, "ALERT"), telescope=_text(header, "TELESCOP"),
         instrument=_text(header, "INSTRUME"), width=int(header["NAXIS1"]), height=int(header["NAXIS2"]),
-        airmass=_number(header, "AIRMASS"), temperature=_number(header, "CCD-TEMP"),
+        airmass=header_number(header, "AIRMASS"), temperature=header_number(header, "CCD-TEMP"),
         ra=centre[0] if centre else None, dec=centre[1] if centre else None,
         radius=max(separation(*centre, *corner) for corner in corners) if centre else None, corners=corners,
         cell=healpix.cell(*centre) if centre else None, size=there.st_size, modified=there.st_mtime,
         fwhm=report.fwhm if report else None, zero_point=report.zero_point if report else None,
         sources=report.sources if report else None, problem=printable(report.problem)[:_LONGEST] if report else "",
     )  # fmt: skip
-
-
-def _header(path: Path) -> fits.Header:
-    try:
-        with warnings.catch_warnings():  # astropy has much to say about other people's headers
-            warnings.simplefilter("ignore")
-            with fits.open(path) as units:
-                for unit in units:
-                    if is_image(unit.header):
-                        return unit.header.copy()
-    except OSError as error:
-        reason = error.strerror or " ".join(str(error).split()).partition(". ")[0]
-        raise ImageError(f"{path}: cannot be read: {reason}") from None
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, fits.VerifyError) as error:
-        raise ImageError(f"{path}: is no FITS file that can be read: {' '.join(str(error).split())}") from None
-    raise ImageError(f"{path}: has no image in it")
 
 
 def _field(header: fits.Header) -> tuple[tuple[Corner, ...], Corner | None]:
@@ -116,9 +100,3 @@ def _night(site: Site | None, started: float) -> str:
 def _text(header: fits.Header, keyword: str) -> str:
     value: Any = header.get(keyword, "")
     return "" if isinstance(value, fits.card.Undefined) else printable(str(value)).strip()[:_LONGEST]
-
-
-def _number(header: fits.Header, keyword: str) -> float | None:
-    value: Any = header.get(keyword)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None

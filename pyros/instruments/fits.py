@@ -8,9 +8,12 @@ FITS Standard 4.0: section 4.4.2 (reserved keywords), 5.2.5 (unsigned integers b
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from math import cos, radians, sin
+from math import cos, isfinite, radians, sin
 from pathlib import Path
 from typing import Any
 
@@ -102,39 +105,54 @@ def read_image(path: Path | str) -> ImageFile:
     Of a cube the first plane is taken. Raises ImageError, one line that names the file and says what is wrong.
     """
     path = Path(path)
+    with _image_errors(path), fits.open(path, memmap=False) as units:
+        unit = _first_image(path, units)
+        if unit.header["NAXIS1"] * unit.header["NAXIS2"] > LARGEST:
+            raise ImageError(f"{path}: its image has more than {LARGEST} pixels")
+        data = np.asarray(unit.data)
+        plane = data.reshape(-1, *data.shape[-2:])[0]
+        return ImageFile(path, np.ascontiguousarray(plane, dtype=np.float32), unit.header.copy())
+
+
+def read_header(path: Path) -> fits.Header:
+    """Read the header of the image that `read_image` reads, without its pixels. Raises ImageError as that does."""
+    # Astropy has much to say about other people's headers.
+    with _image_errors(path), warnings.catch_warnings(action="ignore"), fits.open(path, lazy_load_hdus=True) as units:
+        header: fits.Header = _first_image(path, units).header.copy()
+        return header
+
+
+def header_lines(path: Path) -> list[tuple[str, str, str]]:
+    """Return the lines (keyword, value, comment) of an image's header, but for empty ones; errors as `read_header`."""
+    with _image_errors(path):
+        return [(card.keyword, str(card.value), card.comment) for card in read_header(path).cards if card.keyword]
+
+
+@contextmanager
+def _image_errors(path: Path) -> Iterator[None]:
+    """Turn what astropy raises for a file into an ImageError of one line."""
     try:
-        with fits.open(path, memmap=False) as units:
-            for unit in units:
-                if is_image(unit.header):
-                    if unit.header["NAXIS1"] * unit.header["NAXIS2"] > LARGEST:
-                        raise ImageError(f"{path}: its image has more than {LARGEST} pixels")
-                    data = np.asarray(unit.data)
-                    plane = data.reshape(-1, *data.shape[-2:])[0]
-                    return ImageFile(path, np.ascontiguousarray(plane, dtype=np.float32), unit.header.copy())
+        yield
     except OSError as error:
         # What astropy says itself goes on with advice for programmers.
         reason = error.strerror or " ".join(str(error).split()).partition(". ")[0]
         raise ImageError(f"{path}: cannot be read: {reason}") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, fits.VerifyError) as error:
         raise ImageError(f"{path}: is no FITS file that can be read: {' '.join(str(error).split())}") from None
+
+
+def _first_image(path: Path, units: fits.HDUList) -> Any:
+    for unit in units:
+        if is_image(unit.header):
+            return unit
     raise ImageError(f"{path}: has no image in it")
 
 
-def read_header(path: Path | str) -> list[tuple[str, str, str]]:
-    """Return the lines (keyword, value, comment) of the header of the first image of a FITS file, but for empty ones.
-
-    Raises ImageError as `read_image` does; the pixels are not read.
-    """
-    path = Path(path)
-    try:
-        with fits.open(path, memmap=False, lazy_load_hdus=True) as units:
-            for unit in units:
-                if is_image(unit.header):
-                    cards = unit.header.cards
-                    return [(card.keyword, str(card.value), card.comment) for card in cards if card.keyword]
-    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, fits.VerifyError) as error:
-        raise ImageError(f"{path}: its header cannot be read: {' '.join(str(error).split())}") from None
-    raise ImageError(f"{path}: has no image in it")
+def header_number(header: fits.Header, keyword: str) -> float | None:
+    """Return a finite number of a header; None where it has none."""
+    value: Any = header.get(keyword)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return float(value) if good else None
 
 
 def is_image(header: fits.Header) -> bool:

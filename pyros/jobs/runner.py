@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.jobs import run_task, wrapper
 from pyros.jobs.ledger import JobEnd, JobRun
 from pyros.jobs.names import JOB_VARIABLE, job_folder
@@ -270,8 +270,7 @@ class ProcessRunner:
         self._look(job, begin=False)
 
     def _unwatch(self, job: _Watched) -> None:
-        if job.timer is not None and job.timer.active():
-            job.timer.cancel()
+        cancel_call(job.timer)
         if job.wrapper is not None:
             self._reactor.removeReader(job.wrapper)
             os.close(job.wrapper.fileno())
@@ -384,8 +383,7 @@ class _Launcher(ProcessProtocol):
         self._exited = True
 
     def processEnded(self, reason: Failure) -> None:
-        if self._last_wait is not None and self._last_wait.active():
-            self._last_wait.cancel()
+        cancel_call(self._last_wait)
         if self._closing is not None:
             self._closing.callback(None)
         else:

@@ -61,7 +61,7 @@ def _targets(report: NightReport) -> list[NightLine]:
     """Return what is drawn: what was observed, then what was planned; each place in the sky once."""
     chosen: dict[tuple[float, float], NightLine] = {}
     for line in sorted(report.requests, key=lambda line: (line.began is None, line.start is None)):
-        if line.began is not None or line.start is not None:
+        if line.begins is not None:
             chosen.setdefault((line.ra, line.dec), line)
     return list(chosen.values())[:MAX_TARGETS]
 

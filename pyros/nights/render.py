@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
 from typing import NamedTuple
 
 from pyros.nights.altitude_plot import as_svg
 from pyros.nights.report import NightReport, median
 from pyros.planning import Site
+from pyros.printable import clock_time
 
 _STYLE = """
 body { font-family: sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -73,7 +73,7 @@ def _summary(report: NightReport) -> str:
     fates = [line.fate for line in report.requests]
     dark = "it did not get dark"
     if report.dusk is not None and report.dawn is not None:
-        dark = f"dark from {_clock(report.dusk)} to {_clock(report.dawn)} UTC"
+        dark = f"dark from {clock_time(report.dusk)} to {clock_time(report.dawn)} UTC"
     return (
         f"{report.site}: {dark}. Planned or asked for: {len(fates)}; observed: {fates.count('observed')};"
         f" interrupted: {fates.count('interrupted')}; failed: {fates.count('failed')}. Images: {len(report.images)}."
@@ -90,17 +90,17 @@ def _tables(report: NightReport) -> list[_ReportTable]:
                  str(line.images), line.fate or "waits", line.fate_reason or line.reason) for line in report.requests],
                "Nothing was asked for."),
         _ReportTable("Alerts", ("UTC", "alert", "decision", "why", "to the order (s)", "to the slew (s)"),
-               [(_clock(alert.time), alert.alert, "observe" if alert.accepted else "leave", alert.reason,
+               [(clock_time(alert.time), alert.alert, "observe" if alert.accepted else "leave", alert.reason,
                  _number(alert.to_observe, 3), _number(alert.to_slew, 3)) for alert in report.alerts],
                "None came."),
         _ReportTable("Images", ("", "least", "median", "greatest"), _image_rows(report), "None was analysed."),
         _ReportTable("Focus", ("UTC", "steps", "why"),
-               [(_clock(when), steps, why) for when, steps, why in report.focus], "It was not looked for."),
+               [(clock_time(when), steps, why) for when, steps, why in report.focus], "It was not looked for."),
         _ReportTable("Unsafe", ("from", "to", "minutes", "why"),
-               [(_clock(s.begin), _clock(s.end), f"{s.seconds / 60:.0f}", s.reason) for s in report.unsafe],
+               [(clock_time(s.begin), clock_time(s.end), f"{s.seconds / 60:.0f}", s.reason) for s in report.unsafe],
                "It was safe all the time."),
         _ReportTable("States", ("from", "minutes", "state", "why"),
-               [(_clock(s.begin), f"{s.seconds / 60:.1f}", s.what, s.reason) for s in report.spans],
+               [(clock_time(s.begin), f"{s.seconds / 60:.1f}", s.what, s.reason) for s in report.spans],
                "The majordome's diary has nothing of this night."),
     ]  # fmt: skip
 
@@ -124,11 +124,9 @@ def _number(value: float | None, digits: int) -> str:
 def _from_to(begin: float | None, end: float | None) -> str:
     if begin is None:
         return ""
-    return f"{_clock(begin)} to {_clock(end)}" if end is not None and end >= begin else f"{_clock(begin)} on"
-
-
-def _clock(when: float) -> str:
-    return f"{datetime.fromtimestamp(when, UTC):%H:%M}"
+    return (
+        f"{clock_time(begin)} to {clock_time(end)}" if end is not None and end >= begin else f"{clock_time(begin)} on"
+    )
 
 
 def _cell(text: str) -> str:

@@ -29,6 +29,7 @@ from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
 from pyros.planning.visibility import sun_altitude
 from pyros.prepared import prepared
+from pyros.printable import clock_time
 
 DAY = 86400.0
 
@@ -149,8 +150,8 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_look_at(self) -> list[str]:
         """Return what a person should look at, in sentences."""
-        lines = [f"{_clock(when)} UTC: alarm: {text}" for when, text in self.alarms]
-        lines += [f"{_clock(s.begin)} UTC: the night stood still for {s.seconds / 60:.0f} min: {s.reason}"
+        lines = [f"{clock_time(when)} UTC: alarm: {text}" for when, text in self.alarms]
+        lines += [f"{clock_time(s.begin)} UTC: the night stood still for {s.seconds / 60:.0f} min: {s.reason}"
                   for s in self.spans if s.what == "fault"]  # fmt: skip
         lines += [f"{each.target}: failed: {each.fate_reason}" for each in self.requests if each.fate == "failed"]
         problems = [image for image in self.images if image.problem]
@@ -264,10 +265,6 @@ def worked(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
 def median(values: list[float]) -> float | None:
     """Return the median; None of nothing."""
     return statistics.median(values) if values else None
-
-
-def _clock(when: float) -> str:
-    return f"{datetime.fromtimestamp(when, UTC):%H:%M}"
 
 
 def newest_night(site: Site, now: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import msgspec
 
 from pyros.config import Config, StandardAgents
@@ -13,11 +15,8 @@ from pyros.prepared import prepared
 
 def read_book(config: Config) -> NoticeBook:
     """Return the notifier's state as it was last committed; raises JournalError where it has not run. Any thread."""
-    reader = JournalReader(config.journal(StandardAgents.NOTIFIER))
-    try:
+    with closing(JournalReader(config.journal(StandardAgents.NOTIFIER))) as reader:
         state = reader.state()
-    finally:
-        reader.close()
     try:
         return NoticeBook() if state is None else msgspec.json.decode(state, type=prepared(NoticeBook))
     except msgspec.DecodeError as error:

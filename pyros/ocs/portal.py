@@ -147,11 +147,11 @@ def observations(observed: Observed, request_id: str) -> Answer:
         {
             "id": f"{number}-{line.night}", "request": number, "state": _BLOCKS[line.fate], "site": site,
             "enclosure": "dome", "telescope": TELESCOPE_CLASS,
-            "start": _instant(line.began if line.began is not None else line.start),
+            "start": _instant(line.begins),
             "end": _instant(line.ended if line.ended is not None else line.end),
         }
         for line in _lines(observed, number)
-        if line.began is not None or line.start is not None
+        if line.begins is not None
     ]  # fmt: skip
 
 

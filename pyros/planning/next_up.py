@@ -12,7 +12,7 @@ from pyros.angles import SECONDS_PER_DAY
 from pyros.messages import Observation
 from pyros.planning.cadence import occurrences
 from pyros.planning.night_sky import NightSky, night_of
-from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, make_problem
+from pyros.planning.problem import DEFAULT_OVERHEADS, make_problem
 from pyros.planning.reasons import reason_never, reason_refused
 from pyros.planning.visibility import airmass
 from pyros.site import Site
@@ -39,13 +39,13 @@ class NextUp(msgspec.Struct, frozen=True):
     """Why it cannot in the night that is or comes next, when it can't."""
 
 
-def next_up(request: Observation, site: Site, now: float, overheads: Overheads = DEFAULT_OVERHEADS) -> NextUp:
+def next_up(request: Observation, site: Site, now: float) -> NextUp:
     """Return when a request, were it alone, can begin first; raises PlanningError where its orbit cannot be computed.
 
     Its whole length must fit in: a request of ten hours is up in no night of eight.
     """
     when, reason = datetime.fromtimestamp(now, UTC), ""
-    number, nights = 0, _NIGHTS if _is_ever_possible(request, site, overheads) else 1
+    number, nights = 0, _NIGHTS if _is_ever_possible(request, site) else 1
     while number < nights:
         night = night_of(site, when)
         step = 1 if number < _EVERY_NIGHT else 3
@@ -55,7 +55,7 @@ def next_up(request: Observation, site: Site, now: float, overheads: Overheads =
             when += timedelta(days=step)
             continue
         begin, end = max(now, night[0].timestamp()), night[1].timestamp()
-        found = _first_in_night(request, site, begin, end, overheads)
+        found = _first_in_night(request, site, begin, end)
         if isinstance(found, NextUp):
             return msgspec.structs.replace(found, exact=step == 1, reason=reason)
         reason = reason or found
@@ -63,13 +63,13 @@ def next_up(request: Observation, site: Site, now: float, overheads: Overheads =
     return NextUp(None, reason=reason)
 
 
-def _is_ever_possible(request: Observation, site: Site, overheads: Overheads) -> bool:
+def _is_ever_possible(request: Observation, site: Site) -> bool:
     """Whether a year has a night that is long and dark enough, and the target is high enough for long enough.
 
     By where the Sun and the target stand at their best; one degree is left for precession, aberration, parallax and
     refraction. What the Moon, windows and the horizon forbid is not looked at.
     """
-    wanted, constraints = overheads.observation_seconds(request), request.constraints
+    wanted, constraints = DEFAULT_OVERHEADS.observation_seconds(request), request.constraints
     sun = min(site.twilight, constraints.sun_altitude or 0.0) + 1.0
     darkest = max(SECONDS_PER_DAY - _seconds_above(sun, site, declination) for declination in _SUN_DECLINATIONS)
     if wanted >= darkest:
@@ -91,7 +91,7 @@ def _seconds_above(altitude: float, site: Site, declination: float) -> float:
     return SECONDS_PER_DAY / math.pi * math.acos(max(-1.0, min(1.0, cosine)))
 
 
-def _first_in_night(request: Observation, site: Site, begin: float, end: float, overheads: Overheads) -> NextUp | str:
+def _first_in_night(request: Observation, site: Site, begin: float, end: float) -> NextUp | str:
     """Return the first time in a night, or why there is none."""
     wanted = occurrences(request, begin, end)
     never = [reason_never(each, begin, end) for each in wanted]
@@ -99,7 +99,7 @@ def _first_in_night(request: Observation, site: Site, begin: float, end: float, 
     if not wanted:
         return next(iter(never), "it is not due then")
     sky = NightSky(site, begin, max(begin + _STEP, end), _STEP)
-    problem = make_problem(wanted, sky, overheads, overheads.settle)
+    problem = make_problem(wanted, sky, DEFAULT_OVERHEADS, DEFAULT_OVERHEADS.settle)
     possible = problem.value > 0
     if not possible.any():
         return reason_refused(problem, 0, [], np.zeros(problem.slots))

@@ -85,6 +85,16 @@ class NightLine(msgspec.Struct, frozen=True, kw_only=True):
     images: int = 0
     """How many of its images there are."""
 
+    @property
+    def begins(self) -> float | None:
+        """When it was begun, else when it is planned to begin, Unix seconds; None for neither."""
+        return self.began if self.began is not None else self.start
+
+    @property
+    def ends(self) -> float | None:
+        """When it ended, else when it is planned to end, Unix seconds."""
+        return self.ended if self.began is not None and self.ended is not None else self.end
+
 
 _COLUMNS = NightLine.__struct_fields__
 _PLANNED = ("request", "target", "owner", "priority", "ra", "dec", "filters", "start", "end", "airmass", "reason",

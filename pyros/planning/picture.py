@@ -20,6 +20,7 @@ from pyros.angles import Floats
 from pyros.planning.night_log import NightLine
 from pyros.planning.night_sky import NightSky
 from pyros.planning.visibility import airmass
+from pyros.printable import clock_time
 from pyros.site import Site
 
 COLOURS = ("#77aadd", "#ee8866", "#44bb99", "#eedd88", "#ffaabb", "#99ddff", "#bbcc33", "#dddddd")
@@ -75,7 +76,7 @@ def draw_night(
     for moment, word, side in ((dusk, "dusk", "ra"), (dawn, "dawn", "la")):
         x = frame.x(moment)
         _dashed(pen, [(x, frame.y(0)), (x, frame.y(90))], "#ffffff", 1)
-        text = f"{word} {datetime.fromtimestamp(moment, UTC):%H:%M}"
+        text = f"{word} {clock_time(moment)}"
         pen.text((x + (8 if side == "la" else -8), frame.y(90) + 8), text, "black", _font(11), anchor=side)
     moon = _draw_moon(pen, frame, sky)
     _draw_targets(pen, frame, sky, shown)
@@ -107,7 +108,7 @@ def _draw_axes(pen: ImageDraw.ImageDraw, frame: _Frame, site: Site, dusk: float)
     while hour <= frame.end:
         x = frame.x(hour)
         pen.line((x, frame.y(0), x, frame.y(0) + 10), "black", 2)
-        pen.text((x, frame.y(0) + 14), f"{datetime.fromtimestamp(hour, UTC):%H:%M}", "black", font, anchor="ma")
+        pen.text((x, frame.y(0) + 14), clock_time(hour), "black", font, anchor="ma")
         hour += 3600.0
     middle = (frame.x(frame.begin) + frame.x(frame.end)) / 2
     pen.text((middle, frame.y(0) + 48), "time (UTC)", "black", font, anchor="ma")
@@ -189,8 +190,7 @@ def _draw_legend(pen: ImageDraw.ImageDraw, shown: Sequence[NightLine], moon: str
 
 def _span(line: NightLine) -> tuple[float, float]:
     """Return when a line was observed, or else is planned."""
-    start = line.began if line.began is not None else line.start or 0.0
-    end = line.ended if line.began is not None and line.ended is not None else line.end
+    start, end = line.begins or 0.0, line.ends
     return start, max(start + 60.0, end or 0.0)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pyros.messages import Observation, Plan, PlannedObservation
 from pyros.planning.visibility import airmass, altitudes_azimuths, sun_altitude, up_until
+from pyros.printable import instant
 from pyros.site import Site
 
 
@@ -52,15 +53,11 @@ def make_plan(
         else:
             reason = f"up: {reason}"
         if observation.id not in due:
-            reason = f"waits until {_clock(observation.not_before)} UTC: {reason}"
+            reason = f"waits until {instant(observation.not_before or 0.0)} UTC: {reason}"
         elif sun >= site.twilight:
             reason = f"waits for the night: the Sun is at {sun:.1f}°, its limit is {site.twilight:g}°; {reason}"
         lines.append(PlannedObservation(observation=observation, altitude=round(altitude, 3), reason=reason))
     return Plan(observations=tuple(lines), start_now=first.id if first is not None else None)
-
-
-def _clock(moment: float | None) -> str:
-    return f"{datetime.fromtimestamp(moment or 0.0, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _first(up: list[Observation], running: str | None) -> Observation | None:

@@ -28,8 +28,9 @@ from pyros.planning.neighbourhood import Neighbourhood
 from pyros.planning.night_sky import NightSky, night_of
 from pyros.planning.orbits import place_of
 from pyros.planning.problem import DEFAULT_OVERHEADS, Overheads, Problem, make_problem
-from pyros.planning.reasons import clock, date, reason_never, reason_planned, reason_refused
+from pyros.planning.reasons import date, reason_never, reason_planned, reason_refused
 from pyros.planning.search import Line, Multipliers, by_worth, displaced, exchange, first_plan, insert, worth
+from pyros.printable import clock_time
 from pyros.site import Site
 
 ROUNDS = 300
@@ -71,15 +72,13 @@ def plan_night(
     pointing: tuple[float, float] | None = None,
     rounds: int = 0,
     seconds: float = math.inf,
-    seed: int = 0,
     reasons: bool = True,
 ) -> Plan:
     """Plan from ``begin`` (now, Unix seconds) until ``end``, by default the morning of the night that is or comes next.
 
     ``rounds`` is how much is done for it: 0 makes the first plan, by insertion, in some ten milliseconds and without a
     bound; `ROUNDS` the better one with its bound in about a second. The same arguments give the same plan, unless
-    ``seconds`` of processor time of this thread, which are a limit besides, end it earlier. ``seed`` is that of the
-    neighbourhood search.
+    ``seconds`` of processor time of this thread, which are a limit besides, end it earlier.
 
     ``running`` is kept to its end unless a request of a higher priority is to begin now and makes the plan worth more:
     then ``start_now`` names that one, and what is left of the running one is planned like the others. It need not be
@@ -103,7 +102,7 @@ def plan_night(
     problem, lines, kept = _begin(problem, running)
     bound = None
     if rounds:
-        lines, bound = _better(problem, lines, rounds, seconds, seed)
+        lines, bound = _better(problem, lines, rounds, seconds)
         bound += kept.value if kept else 0.0
     planned, lines, late = _in_time(problem, lines, overheads, pointing, kept)
     if reasons:
@@ -173,7 +172,7 @@ def _begin(problem: Problem, running: Running | None) -> tuple[Problem, list[Lin
     kept = PlannedObservation(
         observation=running.observation,
         altitude=height,
-        reason=f"it runs until {clock(running.end)} UTC",
+        reason=f"it runs until {clock_time(running.end)} UTC",
         start=float(times[0]),
         end=running.end,
         airmass=float(problem.tracks.airmass[mine, 0]) if mine is not None and height >= 0 else None,
@@ -194,16 +193,15 @@ def _begin(problem: Problem, running: Running | None) -> tuple[Problem, list[Lin
     return keeping, lines, kept
 
 
-def _better(problem: Problem, lines: list[Line], rounds: int, seconds: float, seed: int) -> tuple[list[Line], float]:
+def _better(problem: Problem, lines: list[Line], rounds: int, seconds: float) -> tuple[list[Line], float]:
     """Return the better plan and the bound."""
     limit = time.thread_time() + seconds
     multipliers = Multipliers(problem, lines)
     for number in range(rounds):
         if not multipliers.round(number % _PLAN_EVERY == 0) or time.thread_time() > limit:
             break
-    neighbourhood = Neighbourhood(
-        problem, search_beam(multipliers, min(WIDTH, 1 + rounds // _ROUNDS_A_BEGINNING)), multipliers.prices, seed
-    )
+    beginnings = search_beam(multipliers, min(WIDTH, 1 + rounds // _ROUNDS_A_BEGINNING))
+    neighbourhood = Neighbourhood(problem, beginnings, multipliers.prices, seed=0)
     enough = multipliers.bound * (1 - 1e-6)
     for _ in range(_CHANGES * rounds):
         if worth(problem, neighbourhood.lines) >= enough or time.thread_time() > limit:

@@ -12,16 +12,12 @@ from pyros.angles import Floats
 from pyros.messages import Observation
 from pyros.planning.problem import Booleans, Problem, dark, in_windows
 from pyros.planning.search import Line
+from pyros.printable import clock_time
 
 _Tell = Callable[[Booleans], str]
 """What to say of a wish, by the times at which all others before it are fulfilled."""
 _MOST_NAMED = 3
 """How many requests are named that stand in another's way."""
-
-
-def clock(seconds: float) -> str:
-    """Return the hour and minute (UTC) of Unix seconds."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M}"
 
 
 def date(seconds: float) -> str:
@@ -47,7 +43,7 @@ def reason_planned(problem: Problem, row: int, airmass: float) -> str:
     """Tell why a line stands in the plan."""
     possible = np.flatnonzero(problem.value[row] > 0)
     first, last = (float(problem.sky.times[slot]) for slot in (possible[0], possible[-1]))
-    span = f"it can begin from {clock(first)} to {clock(last)} UTC"
+    span = f"it can begin from {clock_time(first)} to {clock_time(last)} UTC"
     best = float(problem.value[row].max())
     return f"airmass {airmass:.2f}, {span}, worth {best:.1f} at best"
 
@@ -66,14 +62,19 @@ def reason_refused(problem: Problem, row: int, lines: Sequence[Line], displaced:
         before, left = left, left & holds
         if not left.any():
             where = np.flatnonzero(before)
-            span = "" if before.all() else f"from {clock(sky.times[where[0]])} to {clock(sky.times[where[-1]])} UTC "
+            span = (
+                ""
+                if before.all()
+                else f"from {clock_time(sky.times[where[0]])} to {clock_time(sky.times[where[-1]])} UTC "
+            )
             return span + tell(before)
     minutes = (float(problem.seconds[row]) + problem.slew) / 60
     begin, end = _longest(problem.allowed[row])
     if request.expires is not None and sky.times[begin] > request.expires:
-        return f"it had to begin by {clock(request.expires)} UTC, and can be observed from {clock(sky.times[begin])} on"
+        soonest = clock_time(sky.times[begin])
+        return f"it had to begin by {clock_time(request.expires)} UTC, and can be observed from {soonest} on"
     longest = (sky.times[end] - sky.times[begin]) / 60
-    span = f"from {clock(sky.times[begin])} to {clock(sky.times[end])} UTC"
+    span = f"from {clock_time(sky.times[begin])} to {clock_time(sky.times[end])} UTC"
     return f"it takes {minutes:.0f} min, and can be observed for {longest:.0f} min together at most, {span}"
 
 
@@ -92,7 +93,7 @@ def _conditions(problem: Problem, row: int) -> list[tuple[Booleans, _Tell]]:
 
     def at_best(before: Booleans) -> str:
         best = int(np.argmax(np.where(before, altitude, -np.inf)))
-        return f"{altitude[best]:.0f}° at {clock(sky.times[best])} UTC"
+        return f"{altitude[best]:.0f}° at {clock_time(sky.times[best])} UTC"
 
     def too_low(before: Booleans) -> str:
         if altitude[before].max() < 0:
@@ -148,7 +149,7 @@ def _outranked(problem: Problem, row: int, lines: Sequence[Line], displaced: Flo
     slot = int(loss.argmin())
     end = slot + int(problem.length[row, slot])
     times = problem.sky.times
-    span = f"{clock(times[slot])} to {clock(times[end])} UTC"
+    span = f"{clock_time(times[slot])} to {clock_time(times[end])} UTC"
     others = [each for each in lines if each[1] < end and each[1] + problem.length[each] > slot]
     if not others:
         return f"from {span} the way of the telescope leaves no time for it"

@@ -17,6 +17,7 @@ from pyros.agents.agent import Agent
 from pyros.agents.jobs import JobsAgent
 from pyros.agents.runtime.host import Host
 from pyros.broker import Broker
+from pyros.clock import cancel_call
 from pyros.config import Config
 from pyros.errors import AgentError, PyrosError
 from pyros.guardian import Guardian
@@ -216,8 +217,7 @@ class Process:
         self._cancel_restart()
 
     def _cancel_restart(self) -> None:
-        if self._restart is not None and self._restart.active():
-            self._restart.cancel()
+        cancel_call(self._restart)
         self._restart = None
 
     def doom(self, step: str, nth: int, away: float) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from pyros.clock import cancel_call
 from pyros.config import PYROS_IVO
 from pyros.errors import ConfigError
 from pyros.planning.visibility import place_overhead
@@ -170,8 +171,7 @@ class _Sending(Protocol):
             self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._author.ended(self._packet, self._answer)
 
 

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.backoff import Backoff
+from pyros.clock import cancel_call
 from pyros.config import Address, AmqpConfig, Config
 from pyros.errors import ConfigError
 from pyros.files import read_secret
@@ -461,11 +462,9 @@ class _Lane:
             transport.unheard()
 
     def _lost(self) -> None:
-        if self._settle_call is not None and self._settle_call.active():
-            self._settle_call.cancel()
+        cancel_call(self._settle_call)
         self._settle_call = None
-        if self._look_call is not None and self._look_call.active():
-            self._look_call.cancel()
+        cancel_call(self._look_call)
         for transport in list(self._streams.values()):
             transport.line_lost()
         self._unread.clear()

@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from pyros.clock import cancel_call
 from pyros.reactor import Reactor
 
 PIECE_BYTES = 16 * 1024
@@ -166,8 +167,7 @@ class AmqpTransport:
                 self._end(ConnectionDone())
 
     def _flush(self) -> None:
-        if self._flush_call is not None and self._flush_call.active():
-            self._flush_call.cancel()
+        cancel_call(self._flush_call)
         self._flush_call = None
         if self._unsaid and self._open:
             self._say(len(self._unsaid))

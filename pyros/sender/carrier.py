@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from pyros import wire
 from pyros.backoff import Backoff
+from pyros.clock import cancel_call
 from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.reactor import Reactor
@@ -153,8 +154,7 @@ class StreamCarrier:
 
     def stop(self) -> Deferred[None]:
         self._stopping = True
-        if self._retry_call is not None and self._retry_call.active():
-            self._retry_call.cancel()
+        cancel_call(self._retry_call)
         if self._connecting is not None:
             self._connecting.cancel()
         if self._newest is not None:
@@ -209,8 +209,7 @@ class StreamCarrier:
             self._ended()
 
     def _not_made(self, _: object, overdue: Any) -> None:
-        if overdue.active():
-            overdue.cancel()
+        cancel_call(overdue)
         self._connecting = None
         self._again()
 
@@ -399,5 +398,4 @@ class StreamConnection(Protocol):
         self.write(wire.Frame(alive=self._bytes_heard))
 
     def _settle(self) -> None:
-        if self._timeout is not None and self._timeout.active():
-            self._timeout.cancel()
+        cancel_call(self._timeout)

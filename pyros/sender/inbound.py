@@ -10,6 +10,7 @@ from collections.abc import Callable, Container
 from typing import Any, Protocol
 
 from pyros import keys, wire
+from pyros.clock import cancel_call
 from pyros.config import BROKER
 from pyros.errors import WireError
 from pyros.reactor import Reactor
@@ -330,6 +331,5 @@ class InboundHandshake:
         self._set_timer(REMEASURE_SECONDS, self._connection.drop, "a challenge was not answered")
 
     def _set_timer(self, seconds: float | None, function: Any = None, *args: Any) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._timer = None if seconds is None else self._receiver.reactor.callLater(seconds, function, *args)

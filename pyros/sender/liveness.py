@@ -20,6 +20,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from pyros.clock import cancel_call
 from pyros.reactor import Reactor
 
 PING_SECONDS = 15.0
@@ -131,8 +132,7 @@ class SenderWatch:
     def stop(self) -> None:
         """Watch no more."""
         self.watching = False
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._timer = None
 
     def _look(self) -> None:
@@ -211,8 +211,7 @@ class ReceiverWatch:
     def stop(self) -> None:
         """Watch no more."""
         self._quick = True  # nothing begins anew
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
 
     def _sign(self) -> None:
         self._signed = self._reactor.seconds()

@@ -15,6 +15,8 @@ from weakref import WeakKeyDictionary
 from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IReactorPluggableNameResolver
 from zope.interface import implementer
 
+from pyros.clock import cancel_call
+
 _ANSWER_SECONDS = 1.0
 """How long an answer is waited for at most, from when it was asked for, where another one is known."""
 
@@ -101,8 +103,7 @@ class Remembering:
             if told:
                 return
             told = True
-            if timer is not None and timer.active():
-                timer.cancel()
+            cancel_call(timer)
             for address in self._found.known.get(name, ()):
                 receiver.addressResolved(type(address)(address.type, address.host, portNumber))
             receiver.resolutionComplete()

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.simulators.device_clock import DeviceClock
 from pyros.simulators.faults import Faults
 from pyros.simulators.grammar import DeviceAnswer, DeviceRequest, error, event, ok, shown
@@ -189,9 +189,7 @@ class SimulatedDevice:
 
     def cancel(self, name: str) -> None:
         """Forget what ``later`` was to call, if anything."""
-        timer = self._timers.pop(name, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+        cancel_call(self._timers.pop(name, None))
 
     def real(self, seconds: float) -> float:
         """Return the client's seconds in which so many of the device's pass: what BUSY announces."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 
 
 class DeviceClock:
@@ -80,9 +80,8 @@ class _Waiting:
         self._device_clock.forget(self)
 
     def disarm(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        cancel_call(self.timer)
+        self.timer = None
 
     def fire(self) -> None:
         self._active, self.timer = False, None

@@ -30,7 +30,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.simulators.decoding import decode
 from pyros.simulators.device_clock import DeviceClock
 from pyros.simulators.grammar import DeviceAnswer, DeviceRequest
@@ -169,8 +169,7 @@ class Faults:
 
     def _end(self, fault: ScheduledFault) -> None:
         self._faults.pop(fault, None)
-        if fault.timer is not None and fault.timer.active():
-            fault.timer.cancel()
+        cancel_call(fault.timer)
         if not any(each.began and each.kind in _STILL for each in self._faults):
             self._device_clock.go_on()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.simulators.faults import Faults
 from pyros.simulators.settings import FaultSettings
 
@@ -48,9 +48,8 @@ class ClientLine:
 
     def close(self) -> None:
         """Forget what waits for a client that has gone."""
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        cancel_call(self._late)
+        self._late = None
 
     def _reply_late(self, data: bytes) -> None:
         self._late = None

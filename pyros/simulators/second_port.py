@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from zope.interface import implementer
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.simulators.faults import Faults
 from pyros.simulators.grammar import DeviceRequest
 from pyros.simulators.line import ClientLine
@@ -212,8 +212,7 @@ class _Client(TwistedProtocol):
 
     def _watch(self, seconds: float | None) -> None:
         """Cut the client off after so many seconds; None: no more."""
-        if self._guard and self._guard.active():
-            self._guard.cancel()
+        cancel_call(self._guard)
         self._guard = None
         if seconds is not None:
             self._guard = self._port.clock.call_later(seconds, self._cut_off)

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import CatalogueError, SimulatorError
 from pyros.kinds import KINDS, load
 from pyros.reactor import Reactor
@@ -286,8 +286,7 @@ class SimulatorConnection(Protocol):
 
     def _watch(self, seconds: float | None) -> None:
         """Cut the client off after so many seconds; None: no more."""
-        if self._guard and self._guard.active():
-            self._guard.cancel()
+        cancel_call(self._guard)
         self._guard = None
         if seconds is not None:
             self._guard = self._simulator.clock.call_later(seconds, self._cut_off, "it does not read")

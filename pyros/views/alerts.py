@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import closing
 from typing import get_args
 
 import msgspec
@@ -54,11 +55,8 @@ def alerts(
         last=limit,
     )  # fmt: skip
     try:
-        reader = ArchiveReader(observed.config.alert_archive)
-        try:
+        with closing(ArchiveReader(observed.config.alert_archive)) as reader:
             page = reader.page(query, PAGE_SECONDS)
-        finally:
-            reader.close()
     except AlertError as error:
         raise ValueError(f"words: {error}") from None
     except JournalError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
@@ -160,11 +161,8 @@ def _heard_of_in(observed: Observed, journal: JournalReader, sky: PartOfSky) -> 
     if sky.share > _SMALL_SHARE:
         return None
     try:
-        reader = ArchiveReader(observed.config.alert_archive)
-        try:
+        with closing(ArchiveReader(observed.config.alert_archive)) as reader:
             heard = [each.identity for each in reader.find(Query(cone=sky.cone, region=sky.region))]
-        finally:
-            reader.close()
     except JournalError:
         return None
     return [

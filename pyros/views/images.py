@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -69,11 +70,8 @@ def images(
                        telescope=telescope,
                        cone=sky.cone, region=sky.region, limit=limit, after=after)  # fmt: skip
     try:
-        reader = ImageIndexReader(index_file(observed.config))
-        try:
+        with closing(ImageIndexReader(index_file(observed.config))) as reader:
             page = reader.find(query)
-        finally:
-            reader.close()
     except JournalError as error:
         return ImagePage(problem=str(error))
     return ImagePage(page.images, page.next or None)
@@ -121,6 +119,6 @@ def _record(observed: Observed, number: int) -> ImageRecord | None:
 
 
 def _header(path: Path) -> tuple[Card, ...]:
-    from pyros.instruments.fits import read_header  # noqa: PLC0415  astropy takes a moment
+    from pyros.instruments.fits import header_lines  # noqa: PLC0415  astropy takes a moment
 
-    return tuple(Card(*card) for card in read_header(path))
+    return tuple(Card(*card) for card in header_lines(path))

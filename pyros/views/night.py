@@ -14,6 +14,7 @@ from pyros.journal import JournalFigures, JournalReader
 from pyros.messages import Observation, Plan, Telemetry
 from pyros.nights import diary
 from pyros.planning.visibility import altitude_azimuth
+from pyros.printable import clock_time
 from pyros.views.events import short_name
 from pyros.views.observed import Observed
 from pyros.views.states import Majordome, Monitoring, ObservationManager, SeenAlarm, SeenInstrument
@@ -330,7 +331,7 @@ def _words(
 
 
 def _at(since: float | None) -> str:
-    return "" if since is None else f" (since {datetime.fromtimestamp(since, UTC):%H:%M} UTC)"
+    return "" if since is None else f" (since {clock_time(since)} UTC)"
 
 
 def _progress(target: TargetView) -> str:
@@ -346,7 +347,7 @@ def _next(plan: Plan | None, now: float) -> str:
     if not coming:
         return "nothing more is planned"
     start, target = min(coming)
-    return f"next: {short_name(target)} at {datetime.fromtimestamp(start or 0.0, UTC):%H:%M} UTC"
+    return f"next: {short_name(target)} at {clock_time(start or 0.0)} UTC"
 
 
 def _target(manager: ObservationManager) -> TargetView | None:

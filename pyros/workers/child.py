@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.prepared import prepared
 from pyros.reactor import SystemReactor
 from pyros.workers import process
@@ -76,8 +76,7 @@ class Child(ProcessProtocol):
     def limit(self, seconds: float | None) -> None:
         """Give it up unless this is called again within so many seconds; None: no limit."""
         for timer in (self._limit, self._late):
-            if timer is not None and timer.active():
-                timer.cancel()
+            cancel_call(timer)
         self._limit = self._late = None
         if seconds is not None:
             self._limit = self._clock.call_later(seconds, self._too_late, seconds)
@@ -158,8 +157,7 @@ class Child(ProcessProtocol):
 
     def _all_over(self) -> None:
         for timer in (self._limit, self._late, self._reaping, self._last_wait):
-            if timer is not None and timer.active():
-                timer.cancel()
+            cancel_call(timer)
         if not self.gone.called:
             self.gone.callback(None)
             self._worker.gone(self)

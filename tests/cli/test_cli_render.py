@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from pyros import messages as m
-from pyros.cli.timeline.render import AlertTimeline
+from pyros.cli.timeline import AlertTimeline
 from pyros.views.timeline_steps import (
     Arrived,
     Decided,

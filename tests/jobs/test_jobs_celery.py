@@ -170,7 +170,7 @@ def test_a_mistake_in_the_section_is_told_without_the_password(tmp_path: Path) -
     with pytest.raises(ConfigError) as told:
         load(place.path)
     assert "[celery] broker: is no URL" in str(told.value)
-    assert "[celery] url: unknown key (known here: broker, results, modules, path)" in str(told.value)
+    assert "[celery] url: unknown key (known here: broker, modules, path, results)" in str(told.value)
     assert "secret" not in str(told.value)
 
 

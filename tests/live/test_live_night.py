@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyros import messages
-from pyros.cli.clock import observatory_clock
+from pyros.cli.common import observatory_clock
 from pyros.messages import Exposures, Observation
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead

@@ -29,7 +29,7 @@ from pyros.agents.runtime.port import AgentPort
 from pyros.agents.runtime.turns import Turns, no_step
 from pyros.alarms import Alarms
 from pyros.backoff import Backoff
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.config import Config
 from pyros.errors import AgentError, ConfigError, JournalError, PyrosError
 from pyros.hold import Hold, Holds
@@ -275,8 +275,7 @@ class Host:
         self.alarms.close()
         self._safe.close()
         for call in self._calls.values():
-            if call.active():
-                call.cancel()
+            cancel_call(call)
         closing: list[Deferred[Any]] = [
             self.port.close_all().addCallback(lambda _: self._intake.stop() if self._intake is not None else None),
             maybeDeferred(self._listening.stopListening),
@@ -397,8 +396,7 @@ class Host:
 
     def _call(self, what: str, seconds: float, function: Callable[[], None]) -> None:
         """One delayed call of each kind at a time; a new one replaces the old."""
-        if what in self._calls and self._calls[what].active():
-            self._calls[what].cancel()
+        cancel_call(self._calls.get(what))
         self._calls[what] = self.reactor.callLater(seconds, function)
 
     def receive(self, batch: Batch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from pyros.agents.runtime.hosted import Hosted
+from pyros.clock import cancel_call
 from pyros.reactor import Reactor
 
 
@@ -44,8 +45,7 @@ class MakingSafe:
 
     def close(self) -> None:
         """Wait no longer: everything is closed."""
-        if self._limit is not None and self._limit.active():
-            self._limit.cancel()
+        cancel_call(self._limit)
 
     def _ended(self) -> None:
         if self._safe is not None and not self._safe.called:

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from pyros import wire
 from pyros.agents.runtime.batches import Batch, BatchAnswer
 from pyros.agents.runtime.direct_writer import DirectWriter
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.config import AgentConfig
 from pyros.errors import WireError
 from pyros.printable import printable
@@ -491,8 +491,7 @@ class AgentConnection(Protocol):
             self._set_timer(AFTER_ANSWER_TIMEOUT, "silence")
 
     def _set_timer(self, seconds: float | None, reason: str = "") -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._timer = None if seconds is None else self._port.reactor.callLater(seconds, self._timed_out, reason)
 
     def _timed_out(self, reason: str) -> None:

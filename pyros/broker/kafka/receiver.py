@@ -22,7 +22,7 @@ from pyros.broker.intake import Intake, Receipt
 from pyros.broker.kafka.consumer import Consumer, Handlers, KafkaPacket, matching
 from pyros.broker.kafka.schemas import Schemas
 from pyros.broker.packet import one_line
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.config import KafkaConfig
 from pyros.errors import ConfigError
 from pyros.messages import AlertSource
@@ -128,16 +128,14 @@ class KafkaIntake:
     def stop(self) -> Deferred[None]:
         """Commit what is durable and leave the group; fires when the thread has ended, or after four seconds."""
         for timer in [self._watch, *self._retries]:
-            if timer is not None and timer.active():
-                timer.cancel()
+            cancel_call(timer)
         self._watch = None
         self._consumer.stop()
         given_up = self._reactor.callLater(STOP_WITHIN, self._give_up)
 
         def ended(_: None) -> None:
             self._gone = True
-            if given_up.active():
-                given_up.cancel()
+            cancel_call(given_up)
 
         return self._ended.addCallback(ended)
 

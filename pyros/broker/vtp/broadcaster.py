@@ -31,7 +31,7 @@ from pyros.broker.vtp.protocol import (
     role_of,
     transport,
 )
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.config import Network
 from pyros.errors import AlertError
 from pyros.reactor import Reactor
@@ -115,8 +115,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         if self in self.factory.broadcasters:
             self.factory.remember(self)
             self.factory.broadcasters.discard(self)
-        if self.replay_call is not None and self.replay_call.active():
-            self.replay_call.cancel()
+        cancel_call(self.replay_call)
 
     def write(self, framed: bytes) -> None:
         """Send a packet with its length before it."""
@@ -359,8 +358,7 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
             self.replay.moved(broadcaster.ivo, broadcaster.position)
 
     def stopFactory(self) -> None:
-        if self._save_call is not None and self._save_call.active():
-            self._save_call.cancel()
+        cancel_call(self._save_call)
         if self.alive_loop.running:
             self.alive_loop.stop()
 

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from pyros.broker.packet import parse
 from pyros.broker.vtp import filter_worker
 from pyros.broker.vtp.filters import Filter, matches
+from pyros.clock import cancel_call
 from pyros.reactor import Reactor, SystemReactor
 
 BUDGET_SECONDS = 0.25
@@ -126,8 +127,7 @@ class ProcessFiltering:
         self._asked = []
         self._closed = Deferred()
         for call in self._calls.values():
-            if call.active():
-                call.cancel()
+            cancel_call(call)
         if self._worker is None:
             self._closed.callback(None)
         else:
@@ -211,8 +211,7 @@ class ProcessFiltering:
         if self._closed is not None:
             self._closed.callback(None)
             return
-        if "patience" in self._calls and self._calls["patience"].active():
-            self._calls["patience"].cancel()
+        cancel_call(self._calls.get("patience"))
         if worker is not None and worker.ready and self._asked:
             self._condemn()
         elif self._asked:
@@ -273,8 +272,7 @@ class ProcessFiltering:
                 job.answered(True)
 
     def _call(self, what: str, seconds: float, function: Callable[[], None]) -> None:
-        if what in self._calls and self._calls[what].active():
-            self._calls[what].cancel()
+        cancel_call(self._calls.get(what))
         self._calls[what] = self._reactor.callLater(seconds, function)
 
 

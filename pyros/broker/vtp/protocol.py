@@ -19,6 +19,7 @@ from lxml import etree
 from twisted.internet.defer import Deferred
 
 from pyros.broker.packet import one_line
+from pyros.clock import cancel_call
 from pyros.config import Network
 from pyros.reactor import Reactor
 
@@ -103,8 +104,7 @@ class Connections(Generic[_C]):
             connection.transport.loseConnection()
         timer = self._reactor.callLater(_GRACE, self._abort)
         await emptied
-        if timer.active():
-            timer.cancel()
+        cancel_call(timer)
 
     def _abort(self) -> None:
         for connection in self:

@@ -133,8 +133,8 @@ class _Parser:
         """The next token; '' at the end."""
         return self._tokens[self._at][1] if self._at < len(self._tokens) else ""
 
-    def _peek(self, ahead: int = 1) -> str:
-        return self._tokens[self._at + ahead][1] if self._at + ahead < len(self._tokens) else ""
+    def _peek(self) -> str:
+        return self._tokens[self._at + 1][1] if self._at + 1 < len(self._tokens) else ""
 
     def _next(self) -> str:
         word = self.word

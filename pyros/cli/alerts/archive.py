@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts import followup, identity
@@ -30,7 +30,7 @@ from pyros.cli.alerts.options import (
     show_entries,
 )
 from pyros.cli.alerts.parse import iso
-from pyros.cli.common import ConfigOption, JsonOption, looking, out, show
+from pyros.cli.common import ConfigOption, JsonOption, looking, out, plain_table, show
 from pyros.errors import JournalError, PyrosError
 from pyros.printable import instant
 from pyros.views.decided import decided
@@ -89,8 +89,7 @@ def show_(
       pyros alerts show fermi:494767139
       pyros alerts show 4711 --raw > packet.xml
     """
-    reader = reading(archive, config)
-    try:
+    with closing(reading(archive, config)) as reader:
         entries = _of_event(reader, event)
         if raw:
             if len(entries) > 1 and not event.isdecimal():
@@ -100,8 +99,6 @@ def show_(
             out.file.flush()
             typer.get_binary_stream("stdout").write(reader.packet(number))
             return
-    finally:
-        reader.close()
     if as_json:
         for entry in entries:
             out.file.write(json.dumps(as_dict(entry)) + "\n")
@@ -127,10 +124,8 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
     except JournalError:  # decisions are kept by the alert manager; without an archive it knows its own names only
         ids, names = [event], [event]
     else:
-        try:
+        with closing(reader):
             entries = _of_event(reader, event, missing=True)
-        finally:
-            reader.close()
         ids = [event, *(entry.identity for entry in entries)]
         names = [event, *(entry.event for entry in entries)]
     with looking(loaded) as observed:
@@ -217,9 +212,7 @@ def _show_event(entries: list[ArchivedPacket]) -> None:
         size = "" if radius is None else f" within {radius:.4g} deg"
         out.print(f"position     {belief.best.ra:.5f} {belief.best.dec:+.5f}{size}, by {belief.best.id}")
     out.print(f"packets      {len(entries)}\n")
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("written (UTC)", "received (UTC)", "number", "kind", "notice", "what it changes", "packet"):
-        table.add_column(heading, no_wrap=True)
+    table = plain_table("written (UTC)", "received (UTC)", "number", "kind", "notice", "what it changes", "packet")
     for step in history(seen):
         new, entry = step.packet, by_id[step.packet.id]
         written = "" if new.sent is None else instant(new.sent)
@@ -236,10 +229,8 @@ def _show_event(entries: list[ArchivedPacket]) -> None:
 
 
 def _print(wanted: Query, as_json: bool, reader: ArchiveReader) -> None:
-    try:
+    with closing(reader):
         entries = list(reader.find(wanted))
-    finally:
-        reader.close()
     if as_json:
         for entry in entries:
             out.file.write(json.dumps(as_dict(entry)) + "\n")

@@ -7,7 +7,7 @@ import json
 import re
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ from pyros.cli.alerts.options import (
     query,
     reading,
 )
-from pyros.cli.common import ConfigOption, JsonOption, out
+from pyros.cli.common import ConfigOption, JsonOption, out, writing
 from pyros.errors import PyrosError
 
 _MODES = {".tar": "w:", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}
@@ -51,19 +51,13 @@ def export(
     """
     if to.exists():
         raise PyrosError(f"{to}: is there already; name a new one")
-    reader = reading(archive, config)
     count = 0
-    try:
-        entries = reader.find(query(stream, role, kind, since, until, event=event, words=words, cone=cone))
-        with writing_to(to) as write:
-            for entry in entries:
-                packet = reader.packet(entry.number)
-                write(_name(entry, packet), packet, entry.received)
-                count += 1
-    except OSError as error:
-        raise PyrosError(f"{to}: cannot be written: {error.strerror or error}") from None
-    finally:
-        reader.close()
+    wanted = query(stream, role, kind, since, until, event=event, words=words, cone=cone)
+    with closing(reading(archive, config)) as reader, writing(to), writing_to(to) as write:
+        for entry in reader.find(wanted):
+            packet = reader.packet(entry.number)
+            write(_name(entry, packet), packet, entry.received)
+            count += 1
     if as_json:
         out.print(json.dumps({"to": str(to), "packets": count}))
     else:

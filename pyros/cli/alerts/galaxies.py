@@ -11,8 +11,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from pyros.alerts.skymaps.galaxies import Galaxy, read_galaxies, write_catalogue
-from pyros.cli.common import err, out
-from pyros.errors import AlertError, PyrosError
+from pyros.cli.common import err, out, writing
 
 _TELL_EVERY = 10_000
 
@@ -32,14 +31,9 @@ def galaxies(
       pyros alerts galaxies GLADE+.txt
       pyros alerts galaxies NEDLVS.csv own.csv --to observatory/galaxies.npy
     """
-    try:
-        with Progress(console=err, transient=True) as progress:
-            task = progress.add_task("galaxies", total=None)
-            count = write_catalogue(_counted(chain.from_iterable(map(read_galaxies, files)), progress, task), to)
-    except AlertError as error:
-        raise PyrosError(str(error)) from None
-    except OSError as error:
-        raise PyrosError(f"{to}: cannot be written: {error.strerror}") from None
+    with writing(to), Progress(console=err, transient=True) as progress:
+        task = progress.add_task("galaxies", total=None)
+        count = write_catalogue(_counted(chain.from_iterable(map(read_galaxies, files)), progress, task), to)
     out.print(f"{count} galaxies in {to}")
 
 

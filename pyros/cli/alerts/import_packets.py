@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from pyros.alerts.formats.gcn import MAX_BYTES
 from pyros.cli.alerts.options import ArchiveOption, where
 from pyros.cli.alerts.tar import DAMAGED, Member, is_packed, is_tar, members
-from pyros.cli.common import ConfigOption, JsonOption, complain, err, out
+from pyros.cli.common import ConfigOption, JsonOption, complain, err, out, progress_bar
 from pyros.clock import system_time
 from pyros.errors import PyrosError
 
@@ -127,9 +127,7 @@ def _import(archive: Archive, path: Path, as_json: bool) -> bool:
 
 
 def _progress() -> Progress:
-    """Make a progress bar, which is shown where standard error is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    return progress_bar(TextColumn("{task.description}"), BarColumn(40), TaskProgressColumn(), TimeRemainingColumn())
 
 
 def _total(path: Path) -> int:

@@ -7,21 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
-from rich.table import Table
 
 from pyros import config as configuration
 from pyros.alerts.alert import Kind, Role
 from pyros.alerts.archive.query import ArchivedPacket, Query
 from pyros.alerts.rules.readers import ANGLE
 from pyros.cli.alerts.parse import facts, iso
-from pyros.cli.common import show
+from pyros.cli.common import plain_table, show
 from pyros.errors import PyrosError
 from pyros.printable import instant
 
 if TYPE_CHECKING:
     from pyros.alerts.archive.search import ArchiveReader
-
-_HEADINGS = ("number", "received (UTC)", "event", "role", "kind", "notice", "ra", "dec", "error (deg)", "source")
 
 
 def moment(text: str) -> float:
@@ -130,21 +127,10 @@ def as_dict(entry: ArchivedPacket) -> dict[str, Any]:
 
 def show_entries(entries: list[ArchivedPacket]) -> None:
     """Print a table of packets."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in (
-        "number",
-        "received (UTC)",
-        "event",
-        "role",
-        "kind",
-        "notice",
-        "ra",
-        "dec",
-        "error (deg)",
-        "source",
-    ):
-        right = heading in {"number", "ra", "dec", "error (deg)"}
-        table.add_column(heading, no_wrap=True, justify="right" if right else "left")
+    table = plain_table(
+        "number", "received (UTC)", "event", "role", "kind", "notice", "ra", "dec", "error (deg)", "source",
+        right=("number", "ra", "dec", "error (deg)"),
+    )  # fmt: skip
     for entry in entries:
         alert = entry.alert
         row = [str(entry.number), instant(entry.received)]

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from pyros.alerts import Alert, parse_all
 from pyros.alerts.formats.gcn import MAX_BYTES
-from pyros.cli.common import JsonOption, complain, out, show
+from pyros.cli.common import JsonOption, complain, out, plain_table, show
 from pyros.errors import AlertError
 
 STDIN = "-"
@@ -43,9 +42,8 @@ def parse(
       curl -s URL | pyros alerts parse -
     """
     failed = False
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("file", "event", "role", "kind", "notice", "time (UTC)", "ra", "dec", "error (deg)"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in {"ra", "dec", "error (deg)"} else "left")
+    places = ("ra", "dec", "error (deg)")
+    table = plain_table("file", "event", "role", "kind", "notice", "time (UTC)", *places, right=places)
     for file in files:
         for found in _understood(file, topic):
             failed |= "error" in found

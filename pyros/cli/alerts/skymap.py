@@ -25,7 +25,7 @@ from pyros.alerts.skymaps import (
 from pyros.alerts.skymaps.embedded import embedded_skymap
 from pyros.alerts.skymaps.tiles import Mask
 from pyros.areas.visible import visible_in_night
-from pyros.cli.common import JsonOption, out, show
+from pyros.cli.common import JsonOption, out, plain_table, show
 from pyros.clock import system_time
 from pyros.errors import AlertError, PyrosError
 from pyros.planning.night_sky import night_of
@@ -154,9 +154,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 
 def _table_of_tiles(tiles: list[Tile]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("", "ra", "dec", "in it", "together"):
-        table.add_column(heading, justify="right")
+    headings = ("", "ra", "dec", "in it", "together")
+    table = plain_table(*headings, right=headings)
     together = 0.0
     for number, tile in enumerate(tiles, 1):
         together += tile.added
@@ -165,9 +164,8 @@ def _table_of_tiles(tiles: list[Tile]) -> Table:
 
 
 def _table_of_galaxies(ranked: list[RankedGalaxy]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("galaxy", "ra", "dec", "Mpc", "probability"):
-        table.add_column(heading, justify="left" if heading == "galaxy" else "right")
+    numbers = ("ra", "dec", "Mpc", "probability")
+    table = plain_table("galaxy", *numbers, right=numbers)
     for galaxy in ranked:
         table.add_row(
             galaxy.name, f"{galaxy.ra:.4f}", f"{galaxy.dec:+.4f}", f"{galaxy.distance:.0f}", f"{galaxy.probability:.3%}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, Group, out
+from pyros.cli.common import ConfigOption, Group, out, user_name, writing
 from pyros.console.links import entry_link, section_of
 from pyros.console.offline import open_database
 from pyros.console.roles import role_named
@@ -99,12 +98,9 @@ def dumpdata(
     if output is None:
         typer.echo(text, nl=False)
         return
-    try:
-        with atomic_write(output) as partial:
-            partial.touch(mode=0o600)
-            partial.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise PyrosError(f"{output}: cannot be written: {error.strerror}") from None
+    with writing(output), atomic_write(output) as partial:
+        partial.touch(mode=0o600)
+        partial.write_text(text, encoding="utf-8")
 
 
 @app.command()
@@ -128,9 +124,5 @@ def loaddata(
 
 def own_name() -> str:
     """Return this user's name as the console takes names."""
-    try:
-        name = getpass.getuser().lower()
-    except (OSError, KeyError):  # a user id without a name
-        name = ""
-    name = re.sub(r"[^a-z0-9._-]", "", name)[:32]
+    name = re.sub(r"[^a-z0-9._-]", "", user_name().lower())[:32]
     return name if re.match("[a-z]", name) else "owner"

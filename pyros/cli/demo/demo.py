@@ -27,7 +27,7 @@ from pyros.cli.console.app import own_name
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.cli.demo.waves import OPTIONS, RETRACTED_WAVE, WAVE, follow_wave
 from pyros.cli.ports import check_free, listening
-from pyros.cli.timeline.render import AlertTimeline
+from pyros.cli.timeline import AlertTimeline
 from pyros.clock import Deadline, system_time
 from pyros.config import FILE_NAME, Config
 from pyros.console.links import entry_link

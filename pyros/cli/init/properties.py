@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 from pyros.cli.instruments.discover import FoundDevice
@@ -35,10 +34,11 @@ def ask_properties(devices: Mapping[str, FoundDevice]) -> DeviceProperties:
     from twisted.internet.defer import Deferred, maybeDeferred  # noqa: PLC0415  Twisted takes a moment
 
     from pyros.agents.runtime.program import background_reactor  # noqa: PLC0415
+    from pyros.cli.instruments.device import given, result_of  # noqa: PLC0415
     from pyros.clock import RealClock  # noqa: PLC0415
     from pyros.instruments import connect  # noqa: PLC0415
 
-    reactor, done = background_reactor(), SimpleQueue[Any]()
+    reactor = background_reactor()
     clock = RealClock(reactor)
 
     silent = []
@@ -86,11 +86,7 @@ def ask_properties(devices: Mapping[str, FoundDevice]) -> DeviceProperties:
         absent = await or_nothing("weather", missing)
         return DeviceProperties(await there, absent, tuple(silent))
 
-    reactor.callFromThread(lambda: Deferred.fromCoroutine(ask()).addBoth(done.put))
-    result: Any = done.get()
-    if not isinstance(result, DeviceProperties):
-        result.raiseException()
-    properties: DeviceProperties = result
+    properties: DeviceProperties = result_of(given(reactor, lambda: Deferred.fromCoroutine(ask())))
     return properties
 
 

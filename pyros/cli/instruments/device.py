@@ -46,17 +46,16 @@ class DeviceSession:
         done: SimpleQueue[Any] | None = None
         try:
             with interrupts_wait():  # else a command may be under way whose end we couldn't wait for
-                done = _given(self.reactor, give)
-            result = done.get()
+                done = given(self.reactor, give)
+            return result_of(done)
         except KeyboardInterrupt:
             if interrupted is None or done is None:
                 raise
-            stopped = _given(self.reactor, interrupted)
-            result = done.get()
-            stopped.get()
-        if isinstance(result, Failure):
-            result.raiseException()
-        return result
+            stopped = given(self.reactor, interrupted)
+            try:
+                return result_of(done)
+            finally:
+                stopped.get()
 
 
 @contextmanager
@@ -88,7 +87,7 @@ def device_session(config: Config, name: str, anyway: bool, on_event: OnEvent | 
     try:
         yield DeviceSession(kind, device, reactor, clock, site)
     finally:
-        _given(reactor, device.disconnect).get()
+        given(reactor, device.disconnect).get()
 
 
 def _runs(config: Config, name: str) -> bool:
@@ -99,7 +98,8 @@ def _runs(config: Config, name: str) -> bool:
     return True
 
 
-def _given(reactor: Reactor, function: Callable[[], Any]) -> SimpleQueue[Any]:
+def given(reactor: Reactor, function: Callable[[], Any]) -> SimpleQueue[Any]:
+    """Call a function in the reactor's thread; what the queue gets is for `result_of`."""
     done: SimpleQueue[Any] = SimpleQueue()
 
     def give() -> None:
@@ -108,3 +108,11 @@ def _given(reactor: Reactor, function: Callable[[], Any]) -> SimpleQueue[Any]:
 
     reactor.callFromThread(give)
     return done
+
+
+def result_of(done: SimpleQueue[Any]) -> Any:
+    """Wait for the result of the function's Deferred, or raise what it fails with."""
+    result = done.get()
+    if isinstance(result, Failure):
+        result.raiseException()
+    return result

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from queue import SimpleQueue
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from pyros.cli.common import out
 from pyros.errors import PyrosError
@@ -81,11 +79,11 @@ def ask_devices(seconds: float, servers: list[str], alpaca_port: int | None) -> 
     Raises InstrumentError for an INDI server that isn't there.
     """
     from pyros.agents.runtime.program import background_reactor  # noqa: PLC0415  Twisted takes a moment
+    from pyros.cli.instruments.device import given, result_of  # noqa: PLC0415
     from pyros.instruments.alpaca.discovery import discover as ask_alpaca  # noqa: PLC0415
     from pyros.instruments.indi.discovery import discover as ask_indi  # noqa: PLC0415
 
     reactor = background_reactor()
-    done: SimpleQueue[Any] = SimpleQueue()
 
     async def ask() -> list[FoundDevice]:
         asked: list[tuple[str, Deferred[Any]]] = []
@@ -97,9 +95,5 @@ def ask_devices(seconds: float, servers: list[str], alpaca_port: int | None) -> 
             found += [FoundDevice(each.kind, driver, each.name, each.address) for each in await answers]
         return found
 
-    reactor.callFromThread(lambda: Deferred.fromCoroutine(ask()).addBoth(done.put))
-    result = done.get()
-    if isinstance(result, Failure):
-        result.raiseException()
-    devices: list[FoundDevice] = result
+    devices: list[FoundDevice] = result_of(given(reactor, lambda: Deferred.fromCoroutine(ask())))
     return devices

@@ -6,11 +6,10 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, looking, out, show
+from pyros.cli.common import ConfigOption, JsonOption, looking, out, plain_table, show
 from pyros.config import INSTRUMENTS, Config
 from pyros.health.asking import of_agent
 from pyros.printable import instant
@@ -36,9 +35,7 @@ def list_(as_json: JsonOption = False, config: ConfigOption = None) -> None:
         for line in found:
             out.print(json.dumps(line))
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("instrument", "driver", "address", "connected", "state", "telemetry", "at (UTC)"):
-        table.add_column(heading, no_wrap=True)
+    table = plain_table("instrument", "driver", "address", "connected", "state", "telemetry", "at (UTC)")
     for line in found:
         connected = {True: Text("yes", "green"), False: Text("no", "red"), None: Text("unknown")}[line["connected"]]
         told = " ".join(f"{name}={_plain(value)}" for name, value in line["values"].items() if value is not None)

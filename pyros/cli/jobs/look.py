@@ -10,11 +10,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from pyros import config as configuration
-from pyros.cli.clock import observatory_clock
-from pyros.cli.common import ConfigOption, JsonOption, out, short
+from pyros.cli.common import ConfigOption, JsonOption, facts_table, observatory_clock, out, plain_table, short
 from pyros.cli.common import show as show_table
 from pyros.cli.jobs.find import JobArgument, QueueOption, find
 from pyros.clock import Deadline
@@ -59,9 +57,7 @@ def list_(
     if not rows:
         out.print("no jobs")
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("job", "queue", "name", "state", "asked (UTC)", "took", ""):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "took" else "left")
+    table = plain_table("job", "queue", "name", "state", "asked (UTC)", "took", "", right=("took",))
     for row in rows:
         table.add_row(row.id, row.queue, row.name, row.state, instant(row.asked), _took(loaded, row), _now(loaded, row))
     show_table(table)
@@ -82,7 +78,7 @@ def show(job: JobArgument, as_json: JsonOption = False, config: ConfigOption = N
     if as_json:
         out.print(json.dumps(told | {"outputs": [name for name, _ in left]}))
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = facts_table()
     for key, value in told.items():
         if value not in (None, "", [], {}):
             text = instant(value) if key in ("due", "expires", "asked", "begun", "ended") else value
@@ -129,9 +125,7 @@ def schedule(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """
     loaded = configuration.load(config)
     now = observatory_clock(loaded).time()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("job", "queue", "every", "next (UTC)", "if missed", "what"):
-        table.add_column(heading, no_wrap=True)
+    table = plain_table("job", "queue", "every", "next (UTC)", "if missed", "what")
     for job in loaded.jobs:
         due, what = job.every.next_after(now), job.task or " ".join(job.command)
         if as_json:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.common import ConfigOption, complain, err, out
+from pyros.cli.common import ConfigOption, complain, err, out, progress_bar
 from pyros.cli.jobs.find import JobArgument, QueueOption, find
 from pyros.clock import Deadline
 from pyros.config import Config
@@ -206,10 +206,8 @@ def _described(parameter: Parameter) -> str:
 def _follow(config: Config, queue: str, request: JobRequest) -> JobRow:
     """Show how far a job is until it has ended."""
     deadline = Deadline(_EVER)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn(),
-        console=err, transient=True, disable=not err.is_terminal,
-    ) as progress:  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn())
+    with progress_bar(*columns) as progress:
         bar = progress.add_task(request.name, total=None, text="pending")
         while True:
             try:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, out
-from pyros.cli.request.common import CheckOption, RequestDesk, SimbadOption, TimeoutOption, user
+from pyros.cli.common import ConfigOption, out, user_name
+from pyros.cli.request.common import CheckOption, RequestDesk, SimbadOption, TimeoutOption
 from pyros.planning.intake.draft import Draft, Drafts, exposures
 
 _WORDS = {
@@ -112,7 +112,7 @@ def add(
         raise typer.BadParameter(f"--expose: {error}") from None
     draft = Draft(target, values, _WORDS)
     desk = RequestDesk(configuration.load(config), timeout, simbad)
-    (request,) = desk.review(Drafts([draft]), user())
+    (request,) = desk.review(Drafts([draft]), user_name())
     coming = desk.coming(request)
     if not check:
         desk.send([request])

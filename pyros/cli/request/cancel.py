@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Annotated
 
 import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.common import ConfigOption, out
-from pyros.cli.request.common import TimeoutOption, scheduler_state, user
-from pyros.errors import PyrosError
+from pyros.cli.common import ConfigOption, out, user_name
+from pyros.cli.request.common import TimeoutOption, no_such_request, scheduler_state
 from pyros.messages import Withdrawal
 from pyros.sender import Sender
 
@@ -31,10 +29,8 @@ def cancel(
     loaded = configuration.load(config)
     known = scheduler_state(loaded).requests
     if unknown := [each for each in ids if each not in known]:
-        near = get_close_matches(unknown[0], known, 1)
-        hint = f"did you mean {near[0]}?" if near else "pyros request list shows them all"
-        raise PyrosError(f"there is no request {', '.join(unknown)}; {hint}")
+        raise no_such_request(unknown, known)
     for each in ids:
-        order = Withdrawal(observation=each, reason=why or f"cancelled by {user() or 'a person'}")
+        order = Withdrawal(observation=each, reason=why or f"cancelled by {user_name() or 'a person'}")
         Sender.send_to("scheduler", messages.OBSERVATION_REQUEST_WITHDRAWN, order, config=loaded, timeout=timeout)
         out.print(f"{each} is withdrawn")

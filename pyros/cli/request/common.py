@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.clock import observatory_clock
-from pyros.cli.common import complain, looking, out
+from pyros.cli.common import complain, looking, observatory_clock, out
 from pyros.config import Config
 from pyros.coordinates import sexagesimal
 from pyros.errors import ConfigError, DeliveryError, PlanningError, PyrosError
@@ -113,7 +111,7 @@ class RequestDesk:
         return good
 
     def tell(self, request: Observation, coming: NextUp) -> None:
-        """Say when a request is up next, or why it is not."""
+        """Print when a request is up next, or why it is not."""
         out.print(f"{request.id}: {self.words(coming)}")
 
     def words(self, coming: NextUp) -> str:
@@ -195,11 +193,11 @@ def scheduler_state(config: Config) -> SeenScheduler:
     return state
 
 
-def user() -> str:
-    """Return who types."""
-    with suppress(OSError, KeyError):
-        return getpass.getuser()
-    return ""
+def no_such_request(ids: list[str], known: Iterable[str]) -> PyrosError:
+    """Return the error of ids that the scheduler doesn't have, with the one that was likely meant."""
+    near = get_close_matches(ids[0], known, 1)
+    hint = f"did you mean {near[0]}?" if near else "pyros request list shows them all"
+    return PyrosError(f"there is no request {', '.join(ids)}; {hint}")
 
 
 def exposures_words(exposures: Iterable[Exposures]) -> str:

@@ -10,8 +10,8 @@ import typer
 from rich.progress import track
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, err, out
-from pyros.cli.request.common import CheckOption, RequestDesk, SimbadOption, TimeoutOption, user
+from pyros.cli.common import ConfigOption, err, out, user_name
+from pyros.cli.request.common import CheckOption, RequestDesk, SimbadOption, TimeoutOption
 from pyros.planning.intake.draft import Drafts
 from pyros.planning.intake.ekos import read_ekos
 from pyros.planning.intake.pocs import looks_like_pocs, read_pocs
@@ -47,7 +47,7 @@ def import_(
     """
     drafts = read_file(file, filter_, timezone)
     desk = RequestDesk(configuration.load(config), timeout, simbad)
-    requests = desk.review(drafts, owner or user())
+    requests = desk.review(drafts, owner or user_name())
     shown = track(requests, "looking at the sky", console=err, transient=True, disable=not err.is_terminal)
     coming = [(request, desk.coming(request)) for request in shown]
     if not check:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, out
+from pyros.cli.common import ConfigOption, JsonOption, out, plain_table
 from pyros.cli.common import show as show_table
-from pyros.cli.request.common import RequestDesk, exposures_words, scheduler_state
+from pyros.cli.request.common import RequestDesk, exposures_words, no_such_request, scheduler_state
 from pyros.coordinates import sexagesimal
-from pyros.errors import PyrosError
 from pyros.messages import Observation
 from pyros.printable import instant
 from pyros.views.requests import how_it_stands
@@ -43,9 +40,7 @@ def list_(
     if not requests:
         out.print("no requests")
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("id", "target", "priority", "owner", "exposures", "state"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "priority" else "left")
+    table = plain_table("id", "target", "priority", "owner", "exposures", "state", right=("priority",))
     for each in requests:
         table.add_row(
             each.id, each.target, str(each.priority), each.owner or ("alert" if each.alert else ""),
@@ -67,9 +62,7 @@ def show(
     desk = RequestDesk(configuration.load(config), 10.0)
     request = desk.state.requests.get(id_)
     if request is None:
-        near = get_close_matches(id_, desk.state.requests, 1)
-        hint = f"did you mean {near[0]}?" if near else "pyros request list shows them all"
-        raise PyrosError(f"there is no request {id_}; {hint}")
+        raise no_such_request([id_], desk.state.requests)
     coming = desk.coming(request)
     if as_json:
         said = {"state": how_it_stands(desk.state, request), "next_up": msgspec.to_builtins(coming)}

@@ -24,7 +24,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer
 from pyros.instruments.alpaca.replies import http_error_of
 from pyros.reactor import Reactor
@@ -173,8 +173,7 @@ class AlpacaClient:
             raise _in_our_words(problem, what) from None
         finally:
             self._running.discard(running)
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
         if status != 200:
             raise http_error_of(status, answer, what)
         return content, answer

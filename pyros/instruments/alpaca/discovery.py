@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 
-from pyros.clock import RealClock
+from pyros.clock import RealClock, cancel_call
 from pyros.errors import ConfigError, InstrumentError
 from pyros.instruments.alpaca.address import TYPES, parse_address
 from pyros.instruments.alpaca.client import AlpacaClient
@@ -73,8 +73,7 @@ async def discover(
     try:
         await waited
     finally:
-        if timer.active():
-            timer.cancel()
+        cancel_call(timer)
         await DeferredList([each.stopListening() for each in asked if each is not None])
     lists: Any = await DeferredList([Deferred.fromCoroutine(_devices_of(server, reactor)) for server in servers])
     found: dict[str, FoundAlpacaDevice] = {}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 
 from pyros.backoff import Backoff
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.address import AlpacaAddress
 from pyros.instruments.alpaca.client import ANSWER_SECONDS, CONNECT_SECONDS, LONG_SECONDS, AlpacaClient
@@ -132,8 +132,7 @@ class AlpacaLink:
         """End it for good; fires when nothing is left behind."""
         self._closed = True
         self._down(ConnectionLost(self.describe("disconnected")))
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         self._refuse()
         return self.client.close().addCallback(lambda _: None)
 
@@ -196,8 +195,7 @@ class AlpacaLink:
         if was:
             self._backoff.ended(self.clock.monotonic() - self._since)
         if was and not self._closed:  # don't wait for the next check
-            if self._timer is not None and self._timer.active():
-                self._timer.cancel()
+            cancel_call(self._timer)
             self._timer = self.clock.call_later(self._backoff.next_pause(), self.start)
         self._tell(False, self._problem)
 
@@ -218,8 +216,7 @@ class AlpacaLink:
         try:
             await waiting
         finally:
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
 

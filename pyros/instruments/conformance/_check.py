@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.errors import CommandAborted, DeviceRefused, InstrumentError, PyrosError
 from pyros.instruments.drivers.pointing import TOLERANCE_ARCSEC
 from pyros.instruments.interfaces import Started
@@ -190,8 +190,7 @@ async def run(check: Check, device: Any, context: Context) -> Result:
     except Exception as other:  # the interface allows no other error: the driver's fault, too
         reason = f"an error that no driver may end with: {_named(other)}"
     finally:
-        if timer.active():
-            timer.cancel()
+        cancel_call(timer)
     return Result(check, outcome, reason, context.clock.monotonic() - began)
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.errors import InstrumentError
 
 
@@ -88,8 +88,7 @@ class DeviceCommand:
         try:
             await self._until_woken()
         finally:
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
         return not over
 
     async def _until_woken(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
 from pyros.reactor import Reactor
 
@@ -86,8 +86,7 @@ class InstrumentDriver:
         try:
             await over
         finally:
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
 
     @property
     def name(self) -> str:

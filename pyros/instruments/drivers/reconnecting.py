@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from pyros.backoff import Backoff
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
 from pyros.reactor import Reactor
@@ -156,9 +156,8 @@ class Reconnecting(Generic[L]):
         self._closed = True
         self._problem = "disconnected"
         self._refuse_waiting()
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        cancel_call(self._retry)
+        self._retry = None
         link = self._link or self._opening
         if link is None and self._attempt is None:
             return succeed(None)
@@ -199,8 +198,7 @@ class Reconnecting(Generic[L]):
         timer = self.clock.call_later(CONNECT_SECONDS, self._waited, waiting)
 
         def done(result: Any) -> Any:
-            if timer.active():
-                timer.cancel()
+            cancel_call(timer)
             if waiting in self._waiting:  # cancelled
                 self._waiting.remove(waiting)
             return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import ClassVar
 
@@ -63,6 +64,11 @@ class IndiDevice(InstrumentDriver):
     def _prepare(self) -> None:
         """Tell the device what it must know, each time that it has become ready."""
 
+    def _answer_to(self, there: Callable[[Property], bool]) -> Callable[[Property], bool]:
+        """Return what tells the answer to a movement from what the device tells by itself: that may be from before."""
+        begin = self._clock.monotonic()
+        return lambda now: now.state == "Busy" or there(now) or self._clock.monotonic() - begin > self._begin_seconds
+
     async def _ask(self, name: str) -> Property:
         with self._connection.command(f"the question for {name}") as command:
             return await command.ask(name)
@@ -77,8 +83,7 @@ class IndiDevice(InstrumentDriver):
         await command.change(abort, {"ABORT": True})
 
         def still() -> bool | None:
-            vector = self._properties.get(place)
-            stands = vector is not None and vector.state != "Busy"
+            stands = self._properties.at_rest(place) is not None
             return True if stands or not self._connection.commands.is_newest(command, group) else None
 
         await command.until(still, 10.0, "told to stop, it still moves")
@@ -97,5 +102,6 @@ def estimate(vector: Property) -> float:
 
 
 def begun(started: Started | None, vector: Property) -> None:
-    if started is not None:
+    """Say how long a movement will take, where the device has begun one."""
+    if started is not None and vector.state == "Busy":
         started(estimate(vector))

@@ -32,22 +32,15 @@ class IndiMotor(IndiDevice):
         self._end("move", "a newer one took its place", command)
         await command.settled(self.place)
         seconds = self._option("move_seconds", MOTION_SECONDS)
-        clock, begin = self._clock, self._clock.monotonic()
-
-        def taken(now: Property) -> bool:
-            # What it tells by itself may be from before the command.
-            return now.state == "Busy" or there(now) or clock.monotonic() - begin > self._begin_seconds
-
         vector, since = await command.insist(
             self.place,
             {self.member: target},
-            taken,
+            self._answer_to(there),
             seconds,
             stop=lambda: self._abort_vector(command, self.place, self.abort, "move"),
             seconds=seconds,
         )
-        if vector.state == "Busy":
-            begun(started, vector)
+        begun(started, vector)
         return await command.arrived(self.place, there, seconds, self._begin_seconds), since
 
     @deferred

@@ -407,9 +407,8 @@ class IndiCamera(IndiDevice):
             finally:
                 self._aborts.release()
 
-    def _stopped(self) -> bool | None:
-        exposure = self._properties.get(_EXPOSURE)
-        return True if exposure is not None and exposure.state != "Busy" else None
+    def _stopped(self) -> Property | None:
+        return self._properties.at_rest(_EXPOSURE)
 
     # The rest.
 

@@ -119,17 +119,13 @@ class IndiCommand(DeviceCommand):
         properties, clock = self._connection.properties, self._connection.clock
         end = clock.monotonic() + seconds
 
-        def still() -> Property | None:
-            vector = properties.get(name)
-            return vector if vector is not None and vector.state != "Busy" else None
-
         def other() -> Property | None:
             vector = properties.get(name)
             return vector if vector is not None and (vector.state in ("Busy", "Alert") or there(vector)) else None
 
         while True:
             left = max(0.0, end - clock.monotonic())
-            vector = await self.until(still, left, f"no end within {seconds:.0f} s")
+            vector = await self.until(lambda: properties.at_rest(name), left, f"no end within {seconds:.0f} s")
             if vector.state == "Alert" or there(vector):
                 return vector
             try:
@@ -263,10 +259,6 @@ class IndiCommand(DeviceCommand):
         clock, properties = self._connection.clock, self._connection.properties
         moves, stops, end = self.property(name).state == "Busy", 0, self._connection.clock.monotonic() + seconds
 
-        def still() -> bool | None:
-            vector = properties.get(name)
-            return True if vector is not None and vector.state != "Busy" else None
-
         while True:
             try:
                 return await self.change(name, values, accept, patience)
@@ -279,7 +271,8 @@ class IndiCommand(DeviceCommand):
             except DeviceRefused:
                 with suppress(NoAnswer):  # after a refusal it may not say any more that it moves
                     await self.until(lambda: None, RETRY_SECONDS, "")
-                await self.until(still, max(0.0, end - clock.monotonic()), "the movement before it does not end")
+                left = max(0.0, end - clock.monotonic())
+                await self.until(lambda: properties.at_rest(name), left, "the movement before it does not end")
 
     async def _answer(
         self, told: Callable[[], Property | None], since: int, patience: float, *, complaints: bool = False

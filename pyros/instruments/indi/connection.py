@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from twisted.internet.defer import Deferred
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
 from pyros.instruments.drivers.commands import CommandsUnderWay
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
@@ -209,9 +209,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         self._timers[name] = self.clock.call_later(seconds, function)
 
     def _cancel(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+        cancel_call(self._timers.pop(name, None))
 
     def _cancel_timers(self) -> None:
         for name in list(self._timers):

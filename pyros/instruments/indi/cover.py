@@ -56,8 +56,7 @@ class IndiCover(IndiDevice):
                 stop=lambda: self._abort_vector(command, _CAP, _ABORT, "cover"),
                 seconds=seconds,
             )
-            if vector.state == "Busy":
-                begun(started, vector)
+            begun(started, vector)
             vector = await command.arrived(_CAP, lambda now: _state_of(now) == there, seconds, self._begin_seconds)
             if (state := _state_of(vector)) != there:
                 raise command.failed(since, f"it is {state}", vector)
@@ -112,8 +111,7 @@ class IndiCover(IndiDevice):
         await command.settled(_LAMP)
         seconds = self._option("lamp_seconds", _LAMP_SECONDS)
         vector, since = await command.change(_LAMP, {member: True}, lambda now: now.is_on(member))
-        if vector.state == "Busy":
-            begun(started, vector)
+        begun(started, vector)
         vector = await command.arrived(_LAMP, lambda now: now.is_on(member), seconds, self._begin_seconds)
         if vector.state == "Alert" or not vector.is_on(member):
             raise command.failed(since, f"its lamp is {'off' if member == _ON else 'on'}", vector)

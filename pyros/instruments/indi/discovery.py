@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
+from pyros.clock import cancel_call
 from pyros.errors import ConnectionLost, WireError
 from pyros.instruments.drivers.device import deferred
 from pyros.instruments.drivers.reconnecting import endpoint_of
@@ -80,8 +81,7 @@ async def discover(reactor: Reactor, server: str, seconds: float) -> list[FoundI
     try:
         await heard
     finally:
-        if timer.active():
-            timer.cancel()
+        cancel_call(timer)
         listener.transport.abortConnection()
     kinds = _kind_of_bits()
     return sorted(

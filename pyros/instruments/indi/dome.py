@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Literal
 
 from twisted.internet.defer import Deferred
@@ -74,10 +73,10 @@ class IndiDome(IndiDevice):
             before = self._state_of(command.property(door))
             if before in (there, moving) and not doubtful:
                 # One that closes once more, closed, hasn't begun anything.
-                if (
-                    since := await self._tell_again(command, door, action, started if before == moving else None)
-                ) is None:
+                told = await self._tell_again(command, door, action, started if before == moving else None)
+                if told is None:
                     return
+                since = told
             else:
                 member = _MEMBERS[door][action]
 
@@ -87,8 +86,7 @@ class IndiDome(IndiDevice):
                 vector, since = await command.insist(
                     door, {member: True}, taken, stop=lambda: self._abort_motion(command), seconds=seconds
                 )
-                if vector.state == "Busy":
-                    begun(started, vector)
+                begun(started, vector)
 
             def arrived(vector: Property) -> bool:
                 return self._state_of(vector) == there
@@ -96,13 +94,6 @@ class IndiDome(IndiDevice):
             vector = await command.arrived(door, arrived, seconds, self._begin_seconds)
             if (state := self._state_of(vector)) != there:
                 raise command.failed(since, f"it is {state}", vector)
-
-    def _not_busy(self, name: str) -> Callable[[], Property | None]:
-        def ended() -> Property | None:
-            vector = self._properties.get(name)
-            return vector if vector is not None and vector.state != "Busy" else None
-
-        return ended
 
     async def _tell_again(self, command: IndiCommand, door: str, action: str, started: Started | None) -> int | None:
         """Tell a dome what it believes to be doing or to have done already: its driver may be wrong.
@@ -126,8 +117,7 @@ class IndiDome(IndiDevice):
             r"\balready\b", self._properties.complaint(since, any_level=True), re.IGNORECASE
         ):
             return None
-        if vector.state == "Busy":
-            begun(started, vector)
+        begun(started, vector)
         return since
 
     @deferred
@@ -171,26 +161,15 @@ class IndiDome(IndiDevice):
             self._end("slit", "a newer one took its place", command)
             await self._make_ready(command)
 
-            seconds, off = (
-                self._option("turn_seconds", MOTION_SECONDS),
-                self._option("tolerance_degrees", _TOLERANCE_DEGREES),
-            )
+            seconds = self._option("turn_seconds", MOTION_SECONDS)
+            off = self._option("tolerance_degrees", _TOLERANCE_DEGREES)
 
             def there(vector: Property) -> bool:
                 degrees = vector.number(_AZIMUTH)
                 return degrees is not None and turn_between(degrees, azimuth) <= off
 
-            clock, begin = self._clock, self._clock.monotonic()
-
-            vector, since = await command.change(
-                _SLIT,
-                {_AZIMUTH: azimuth},
-                # What it tells by itself may be from before the command.
-                lambda now: now.state == "Busy" or there(now) or clock.monotonic() - begin > self._begin_seconds,
-            )
-            if vector.state == "Busy":
-                begun(started, vector)
-
+            vector, since = await command.change(_SLIT, {_AZIMUTH: azimuth}, self._answer_to(there))
+            begun(started, vector)
             vector = await command.arrived(_SLIT, there, seconds, self._begin_seconds)
             if vector.state == "Alert" or not there(vector):
                 raise command.failed(since, f"it looks to {self._degrees(vector):.1f} degrees", vector)
@@ -202,7 +181,7 @@ class IndiDome(IndiDevice):
             # There is one stop for both: let the slit end its turn.
             if command.property(self._door).state == "Busy" or self._connection.commands.of("shutter"):
                 seconds = self._option("turn_seconds", MOTION_SECONDS)
-                await command.until(self._not_busy(_SLIT), seconds, "the turn before it does not end")
+                await command.until(lambda: self._properties.at_rest(_SLIT), seconds, "the turn before it does not end")
                 return
             await self._abort_motion(command)
         park = self._properties.get(_PARK)

@@ -61,8 +61,7 @@ async def turn(
         raise DeviceRefused("UNSUPPORTED", command.describe("a wheel cannot be stopped"))
 
     vector, since = await command.insist(SLOT, {_VALUE: float(slot)}, stop=stop, seconds=seconds)
-    if vector.state == "Busy":
-        begun(started, vector)
+    begun(started, vector)
     vector = await command.arrived(SLOT, there, seconds, begin_seconds)
     if vector.state == "Alert" or not there(vector):
         at = vector.number(_VALUE)

@@ -106,6 +106,11 @@ class Properties:
     def __contains__(self, name: str) -> bool:
         return name in self._vectors
 
+    def at_rest(self, name: str) -> Property | None:
+        """Return a vector, unless it is Busy, or isn't there."""
+        vector = self._vectors.get(name)
+        return vector if vector is not None and vector.state != "Busy" else None
+
     def number(self, name: str, member: str) -> float | None:
         vector = self._vectors.get(name)
         return None if vector is None else vector.number(member)

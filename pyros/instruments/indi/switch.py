@@ -93,13 +93,12 @@ class IndiSwitch(IndiDevice):
                 raise DeviceRefused("VALUE", command.describe(f"{there.name!r} has levels between {between}"))
             await command.settled(place.vector)
             vector, since = await command.change(place.vector, self._wanted(place, level))
-
-            def arrived() -> Property | None:
-                now = self._properties.get(place.vector)
-                return now if now is not None and now.state != "Busy" else None
-
             if vector.state == "Busy":
-                vector = await command.until(arrived, SETTLE_SECONDS, f"not set within {SETTLE_SECONDS:.0f} s")
+                vector = await command.until(
+                    lambda: self._properties.at_rest(place.vector),
+                    SETTLE_SECONDS,
+                    f"not set within {SETTLE_SECONDS:.0f} s",
+                )
             measured = self._level(place, vector)
             if not math.isclose(measured, level, abs_tol=max(there.step / 2, 1e-6)):
                 raise command.failed(since, f"{there.name!r} is at {measured:g}")

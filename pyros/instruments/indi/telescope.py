@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -301,13 +300,7 @@ class IndiTelescope(IndiDevice):
             here = self._where(vector)
             return separation_arcsec(ra, dec, here.ra, here.dec) <= _FINE_ARCSEC
 
-        clock, begin = self._clock, self._clock.monotonic()
-        return await command.change(
-            self._frame,
-            self._to_mount(ra, dec),
-            # The mount tells its position all the time: what is neither Busy nor there may be from before the command.
-            lambda now: now.state == "Busy" or arrived(now) or clock.monotonic() - begin > self._begin_seconds,
-        )
+        return await command.change(self._frame, self._to_mount(ra, dec), self._answer_to(arrived))
 
     async def _end_of_slew(self, command: IndiCommand, ra: float, dec: float) -> Property:
         """Wait until the mount has ended its slew, or has stood on the target for long and still says Busy."""
@@ -328,12 +321,8 @@ class IndiTelescope(IndiDevice):
 
         return await command.until(ended, seconds, f"no end within {seconds:.0f} s")
 
-    def _not_busy(self, name: str) -> Callable[[], Property | None]:
-        def ended() -> Property | None:
-            vector = self._properties.get(name)
-            return vector if vector is not None and vector.state != "Busy" else None
-
-        return ended
+    def _park_ended(self) -> Property | None:
+        return self._properties.at_rest("TELESCOPE_PARK")
 
     async def _make_ready(self, command: IndiCommand) -> None:
         """Unpark a parked mount, stop a parking one."""
@@ -344,7 +333,7 @@ class IndiTelescope(IndiDevice):
             await self._abort_motion(command)
         if not command.property("TELESCOPE_PARK").is_on("UNPARK"):
             await command.change("TELESCOPE_PARK", {"UNPARK": True})
-            await command.until(self._not_busy("TELESCOPE_PARK"), self._slew_seconds, "it does not unpark")
+            await command.until(self._park_ended, self._slew_seconds, "it does not unpark")
 
     def _check_horizon(self, command: IndiCommand, ra: float, dec: float) -> None:
         """Refuse what is below the horizon of the place that the mount knows: not every mount does it."""
@@ -365,9 +354,9 @@ class IndiTelescope(IndiDevice):
     async def _abort_motion(self, command: IndiCommand) -> None:
         await command.change("TELESCOPE_ABORT_MOTION", {"ABORT": True})
         frame = self._frame
-        await command.until(self._not_busy(frame), self._stop_seconds, "told to stop, it still moves")
+        await command.until(lambda: self._properties.at_rest(frame), self._stop_seconds, "told to stop, it still moves")
         if "TELESCOPE_PARK" in self._properties:
-            await command.until(self._not_busy("TELESCOPE_PARK"), self._stop_seconds, "told to stop, it still parks")
+            await command.until(self._park_ended, self._stop_seconds, "told to stop, it still parks")
 
     @deferred
     async def park(self, started: Started | None = None) -> None:
@@ -387,11 +376,10 @@ class IndiTelescope(IndiDevice):
                     raise
                 await self._abort_motion(command)  # it doesn't park while it moves
                 vector, since = await command.change("TELESCOPE_PARK", {"PARK": True})
+            begun(started, vector)
             if vector.state == "Busy":
-                begun(started, vector)
-                vector = await command.until(
-                    self._not_busy("TELESCOPE_PARK"), self._slew_seconds, f"no end within {self._slew_seconds:.0f} s"
-                )
+                seconds = self._slew_seconds
+                vector = await command.until(self._park_ended, seconds, f"no end within {seconds:.0f} s")
             if vector.state == "Alert" or not vector.is_on("PARK"):
                 raise command.failed(since, "the mount says that it is not parked", vector)
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConfigError, ConnectionLost, DeviceFailed, InstrumentError, NoAnswer
 from pyros.instruments.drivers.options import read_options, split_address
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
@@ -71,8 +71,7 @@ class NutLink(DeviceLink):
         self.abort(problem)
 
     def _end(self, result: str | InstrumentError) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        cancel_call(self._timer)
         asked, self._asked = self._asked, None
         if asked is None or asked[1].called:
             return

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from pyros.clock import Clock, Timer
+from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
@@ -97,8 +97,7 @@ class Phd2Link(DeviceLink):
         self.abort(problem)
 
     def _greeted(self, result: str | InstrumentError) -> None:
-        if self._greeting is not None and self._greeting.active():
-            self._greeting.cancel()
+        cancel_call(self._greeting)
         _end(self.greeted, result)
 
     def _answer(self, said: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from pyros.planning.intake.names import NamedPosition
 from pyros.prepared import prepared
 from pyros.quantities import ANGLES, DURATIONS, quantity
 
+T = TypeVar("T")
 Find = Callable[[str], NamedPosition]
 """Where a name is; raises ValueError that says why that is not known."""
 Limits = Mapping[str, tuple[str, ...]]
@@ -173,7 +174,7 @@ class Reviewer:
         """Return the request that a draft means; None with its problems told."""
         before = len(self.problems)
         values = self._plain_values(draft)
-        target = values.get("target", "")
+        target = values.get("target") or ""
         place = self._place(draft, target)
         exposures = self._exposures(draft)
         windows = self._windows(draft)
@@ -225,11 +226,16 @@ class Reviewer:
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(KEYS)}"
                 self._problem(draft, str(key), f"unknown key; {hint}")
             elif key in _READERS and value is not None:
-                try:
-                    values[key] = _READERS[key](value)
-                except ValueError as error:
-                    self._problem(draft, key, str(error))
+                values[key] = self._read(draft, key, _READERS[key], value)
         return values
+
+    def _read(self, draft: Draft, key: str, read: Callable[[Any], T], value: Any) -> T | None:
+        """Return ``read(value)``; None, and a problem, where that raises ValueError."""
+        try:
+            return read(value)
+        except ValueError as error:
+            self._problem(draft, key, str(error))
+            return None
 
     def _place(self, draft: Draft, target: str) -> tuple[float, float] | None:
         """Return ICRS degrees: as written, else of the name. A moving body's is anywhere: its orbit tells."""
@@ -242,23 +248,14 @@ class Reviewer:
         if "position" in given:
             if len(given) > 1:
                 self._problem(draft, "position", "and ra or dec: leave one out")
-            return self._read_place(draft, "position", coordinates.position, str(values["position"]))
+            return self._read(draft, "position", coordinates.position, str(values["position"]))
         if given:
             return self._both(draft)
-        return self._read_place(draft, "target", self._named, target) if target else None
+        return self._read(draft, "target", self._named, target) if target else None
 
     def _named(self, target: str) -> tuple[float, float]:
         found = self._find(target)
         return found.ra, found.dec
-
-    def _read_place(
-        self, draft: Draft, key: str, read: Callable[[str], tuple[float, float]], text: str
-    ) -> tuple[float, float] | None:
-        try:
-            return read(text)
-        except ValueError as error:
-            self._problem(draft, key, str(error))
-            return None
 
     def _both(self, draft: Draft) -> tuple[float, float] | None:
         read: list[float] = []
@@ -274,10 +271,8 @@ class Reviewer:
     def _exposures(self, draft: Draft) -> tuple[Exposures, ...]:
         content = draft.values.get("exposures")
         if isinstance(content, str):
-            try:
-                content = exposures(content)
-            except ValueError as error:
-                self._problem(draft, "exposures", str(error))
+            content = self._read(draft, "exposures", exposures, content)
+            if content is None:
                 return ()
         if not isinstance(content, list) or not content:
             text = "must be a list of mappings, such as [{filter: R, seconds: 60, count: 3}]"
@@ -330,8 +325,10 @@ class Reviewer:
             for key in each:
                 if key not in ("from", "until"):
                     self._problem(draft, f"{name}{key}", "unknown key; known are from, until")
-            begin = self._moment(draft, f"{name}from", each.get("from"), self._now)
-            end = self._moment(draft, f"{name}until", each.get("until"), self._now + FAR_SECONDS)
+            begin, end = (
+                default if each.get(key) is None else self._read(draft, f"{name}{key}", moment, each[key])
+                for key, default in (("from", self._now), ("until", self._now + FAR_SECONDS))
+            )
             if begin is None or end is None:
                 continue
             if end <= begin:
@@ -340,15 +337,6 @@ class Reviewer:
                 self._problem(draft, f"{name}until", "is over already")
             windows.append(Window(begin, end))
         return tuple(windows)
-
-    def _moment(self, draft: Draft, key: str, value: Any, default: float) -> float | None:
-        if value is None:
-            return default
-        try:
-            return moment(value)
-        except ValueError as error:
-            self._problem(draft, key, str(error))
-            return None
 
     def _cadence(self, draft: Draft) -> Cadence | None:
         content = draft.values.get("cadence")
@@ -364,11 +352,8 @@ class Reviewer:
             if key not in readers:
                 self._problem(draft, f"cadence {key}", f"unknown key; known are {', '.join(readers)}")
             elif value is not None:
-                try:
-                    values[key] = readers[key](value)
-                except ValueError as error:
-                    self._problem(draft, f"cadence {key}", str(error))
-        if "every" not in values:
+                values[key] = self._read(draft, f"cadence {key}", readers[key], value)
+        if None in values.values() or "every" not in values:
             return None
         tolerance = values.get("tolerance", values["every"] / 4)
         if tolerance > values["every"] / 2:

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from pyros.clock import Clock
+from pyros.clock import Clock, cancel_call
 from pyros.reactor import Reactor
 from pyros.simulators.celestial import Sky
 from pyros.simulators.endpoints import client_endpoint
@@ -115,8 +115,7 @@ def _ask(
         answer.cancel()
 
     def over(result: _T | Failure) -> _T | None:
-        if timer.active():
-            timer.cancel()
+        cancel_call(timer)
         question.close()
         if not isinstance(result, Failure):
             return result

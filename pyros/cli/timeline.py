@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from pyros.cli.common import plain_table
 from pyros.clock import Deadline
 from pyros.views.timeline import LOOK_EVERY, Follower
 from pyros.views.timeline_steps import (
@@ -118,10 +119,7 @@ class AlertTimeline:
 
     def times(self) -> Table:
         """How long each part took, from the alert's arrival and from the step before, in seconds."""
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        table.add_column("step", no_wrap=True)
-        table.add_column("from arrival", justify="right", no_wrap=True)
-        table.add_column("its part", justify="right", no_wrap=True)
+        table = plain_table("step", "from arrival", "its part", right=("from arrival", "its part"))
         before = self.arrival
         for name, at in self.milestones().items():
             table.add_row(name, _seconds(at - self.arrival), _seconds(at - before))
