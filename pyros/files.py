@@ -93,26 +93,39 @@ class LinedMappings(UniqueKeys):
 LinedMappings.add_constructor("tag:yaml.org,2002:map", LinedMappings.construct_lined)
 
 
+def read_bytes(path: Path, largest: int) -> bytes:
+    """Return a file's bytes; raises ValueError, one line, for one that cannot be read or has more than ``largest``."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > largest:
+        raise ValueError(f"is larger than {largest} bytes")
+    return content
+
+
+def read_text(path: Path, largest: int, encoding: str = "utf-8") -> str:
+    """Return a file's text; raises ValueError as `read_bytes` does, and for what is not UTF-8."""
+    try:
+        return read_bytes(path, largest).decode(encoding)
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+
+
 def read_yaml(path: Path, loader: type[UniqueKeys] = UniqueKeys) -> Any:
     """Return what a YAML file holds; None for an empty one.
 
     Raises ValueError: one line that says what is wrong, and where in the file, but not in which.
     """
+    text = read_text(path, LARGEST_YAML)
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_YAML + 1)
-        if len(content) <= LARGEST_YAML:
-            return _parsed(content.decode("utf-8"), loader)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8") from None
+        return _parsed(text, loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ValueError(f"line {line}: is not YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"is not YAML: {' '.join(str(error).split())}") from None
-    raise ValueError(f"is larger than {LARGEST_YAML} bytes")
 
 
 def _parsed(text: str, loader: type[UniqueKeys]) -> Any:

@@ -54,3 +54,10 @@ def quantity(units: dict[str, float], low: float, high: float) -> ValueReader:
         return size
 
     return read
+
+
+def yes_or_no(text: str) -> bool:
+    """Convert an option's ``yes`` or ``no``; raises ValueError for anything else."""
+    if text not in ("yes", "no"):
+        raise ValueError("is neither yes nor no")
+    return text == "yes"

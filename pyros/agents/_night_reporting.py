@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from pyros import messages
-from pyros.agents._options import yes_or_no
 from pyros.agents.agent import Agent
 from pyros.messages import NightReported
 from pyros.nights.report import write_report
+from pyros.quantities import yes_or_no
 from pyros.reactor import Reactor
 from pyros.workers import Worker
 

@@ -17,7 +17,6 @@ from twisted.python.failure import Failure as TwistedFailure
 from pyros import instruments, messages
 from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE, CoolingState, DetectorCooling
 from pyros.agents._filters import FiltersAgent
-from pyros.agents._options import yes_or_no
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentState, asked_ahead
 from pyros.calibration import cooling, levels, starsizes
@@ -44,6 +43,7 @@ from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.visibility import airmass, altitude_azimuth
 from pyros.prepared import prepared
+from pyros.quantities import yes_or_no
 from pyros.reactor import Reactor
 from pyros.workers import Worker
 

@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from pyros.agents import Agent
-from pyros.agents._options import yes_or_no
 from pyros.agents.focuser import offsets
 from pyros.errors import AgentError
-from pyros.quantities import positive
+from pyros.quantities import positive, yes_or_no
 from tests.agents.conftest import make_config
 
 

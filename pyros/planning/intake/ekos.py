@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from lxml import etree
 
+from pyros.files import read_bytes
 from pyros.planning.intake.draft import Draft, Drafts
 
 _LARGEST = 1_000_000
@@ -203,16 +204,11 @@ def _read_frame(
 
 def _parse(path: Path, root_name: str, found: Drafts) -> etree._Element | None:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            found.problems.append(f"{path}: is larger than {_LARGEST} bytes")
-            return None
-        content = _BARE_AMPERSAND.sub(b"&amp;", content)  # KStars writes file names as they are
+        content = _BARE_AMPERSAND.sub(b"&amp;", read_bytes(path, _LARGEST))  # KStars writes file names as they are
         parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
         root = etree.fromstring(content, parser)
-    except OSError as error:
-        found.problems.append(f"{path}: cannot be read: {error.strerror}")
+    except ValueError as error:
+        found.problems.append(f"{path}: {error}")
     except etree.XMLSyntaxError as error:
         found.problems.append(f"{path}: line {error.lineno}: is not XML: {error.msg}")
     else:

@@ -15,6 +15,7 @@ import msgspec
 
 from pyros import coordinates
 from pyros.errors import ConfigError
+from pyros.files import read_text
 
 LARGEST_FILE = 10_000_000
 """Bytes; a hundred thousand names."""
@@ -57,16 +58,15 @@ class TargetNames:
             if not row["name"]:
                 problems.append(f"{where}: name: must be there")
                 continue
-            try:
-                ra = coordinates.right_ascension(row["ra"])
-            except ValueError as error:
-                problems.append(f"{where}: ra: {error}")
+            place: list[float] = []
+            for column, read in (("ra", coordinates.right_ascension), ("dec", coordinates.declination)):
+                try:
+                    place.append(read(row[column]))
+                except ValueError as error:
+                    problems.append(f"{where}: {column}: {error}")
+            if len(place) < 2:
                 continue
-            try:
-                dec = coordinates.declination(row["dec"])
-            except ValueError as error:
-                problems.append(f"{where}: dec: {error}")
-                continue
+            ra, dec = place
             for name in filter(None, names):
                 if key(name) in positions:
                     problems.append(f"{where}: name: {name!r} is there twice")
@@ -93,17 +93,7 @@ def read_csv(
     Empty lines and lines that begin with # are left out. Columns are named without regard to case.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise ValueError(f"is larger than {LARGEST_FILE} bytes")
-        text = content.decode("utf-8-sig")
-    except OSError as error:
-        problems.append(f"{path}: cannot be read: {error.strerror}")
-        return []
-    except UnicodeDecodeError:
-        problems.append(f"{path}: is not UTF-8")
-        return []
+        text = read_text(path, LARGEST_FILE, "utf-8-sig")
     except ValueError as error:
         problems.append(f"{path}: {error}")
         return []
