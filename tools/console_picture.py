@@ -42,6 +42,9 @@ def main() -> None:
             page.set_default_timeout(PATIENCE)
             page.goto(console_link(config))
             page.wait_for_function(f"() => /✓ SAFE/.test({CHIPS})")
+            page.wait_for_function(  # the weather is kept each minute, and asked for each minute
+                "() => document.querySelectorAll('[data-trend] canvas').length === 4", timeout=3 * PATIENCE
+            )
             packet = fill(config.path.parent / "observatory" / "demo-alert.xml", config, Path(folder))
             flare(config, packet)
             subprocess.run(

@@ -245,9 +245,12 @@ def test_a_console_ends_while_requests_are_being_answered(tmp_path: Path) -> Non
 def test_a_console_ends_though_an_answer_never_comes(tmp_path: Path) -> None:
     """The names of targets are in a pipe that nobody writes: who reads it waits for ever."""
     file = copy_demo(tmp_path)
-    os.mkfifo(file.with_name("targets.csv"))
+    names = file.with_name("targets.csv")
+    names.write_text("name,ra,dec\n")
     body = json.dumps({"target": "M 31", "exposures": "r:60x3", "check": True}).encode()
     with running_console(file, ("; targets = ", "targets = ")) as running, ExitStack() as lines:
+        names.unlink()
+        os.mkfifo(names)
         token = token_of(running.browser(Role.OBSERVER), "observer")
         head = (f"POST /api/v1/requests/new HTTP/1.1\r\nHost: 127.0.0.1:{running.section.port}\r\n"
                 f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
