@@ -83,13 +83,11 @@ _ports = _blocks()
 
 
 _LONGEST = (
-    "test_bench.py", "test_cli_observatory.py", "test_exactly_once.py", "test_broker_kafka.py",
-    "test_repeats.py",
-    "test_twistd.py", "test_broker_durability.py", "test_alpaca_on_simulators.py", "test_restarts.py",
-    "test_wheel.py", "test_program.py", "test_broker_archiving.py", "test_cli_instruments.py",
-    "test_safety.py", "test_carriers.py",
-    "test_outbound.py", "test_cli_demo_alpaca.py", "test_indi_on_simulators.py", "test_lx200_indi.py",
-    "test_analysis.py", "test_faults.py",
+    "test_bench.py", "test_interleaving_alpaca.py", "test_cli_observatory.py", "test_exactly_once.py",
+    "test_broker_kafka.py", "test_repeats.py", "test_ending.py", "test_twistd.py", "test_broker_durability.py",
+    "test_alpaca_on_simulators.py", "test_restarts.py", "test_wheel.py", "test_program.py", "test_broker_archiving.py",
+    "test_cli_instruments.py", "test_safety.py", "test_carriers.py", "test_outbound.py", "test_cli_demo_alpaca.py",
+    "test_indi_on_simulators.py", "test_lx200_indi.py", "test_analysis.py", "test_faults.py",
 )  # fmt: skip
 
 

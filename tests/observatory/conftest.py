@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pyros.messages import Payload
+from pyros.analysis.images import Analysis, AnalysisJob
+from pyros.messages import ImageAnalysed, Payload
 from pyros.rehearsal.rehearsal import Rehearsal
 from tests.builders import voevent
 
@@ -79,6 +80,17 @@ class Automation:
 QUIET = {"option_safe_after": 300, "closings_hour": 1000, "closings_night": 1000, "missing": 3600}
 """Of the safety table: a test has more weather and faults in twenty minutes than a night, and doesn't wait as long."""
 SMALL = {"camera": {"width": 64, "height": 64, "speed": 1}}
+
+
+@pytest.fixture(autouse=True)
+def _images_show_nothing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave images without analysis, a third of most nights, unless a file says that its tests need it (`ANALYSED`)."""
+    if not getattr(request.module, "ANALYSED", False):
+        monkeypatch.setattr("pyros.agents.analyzer.analyse_image", _not_analysed)
+
+
+def _not_analysed(job: AnalysisJob) -> Analysis:
+    return Analysis(ImageAnalysed(job.image.observation, job.image.path))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from PIL import Image as Picture
 from pyros.simulators.celestial import Sky, separation
 from tests.observatory.conftest import Night
 
+ANALYSED = True
+
 Rehearsals = Callable[..., Night]
 CAMERA = {"width": 320, "height": 320, "speed": 1, "seeing": 4.0, "stars": "synthetic", "cosmic_rays": 0}
 OPTIONS = {"analyzer": {"option_catalogue": "synthetic"}}

@@ -12,6 +12,8 @@ from pyros import messages
 from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport
 from tests.observatory.conftest import Automation, Night
 
+ANALYSED = True
+
 REPORTS = (messages.CALIBRATION_STARTED, messages.CALIBRATION_FINISHED, messages.CALIBRATION_FAILED)
 DARKS = CalibrationOrder(id="dark-1", kind="dark", seconds=(20.0, 5.0), count=2)
 

@@ -8,6 +8,8 @@ from typing import Any
 from pyros.angles import separation_arcsec
 from tests.observatory.conftest import Night
 
+ANALYSED = True
+
 RULES = """
 rules:
   - {name: first, when: {stream: "*first*"}, priority: 10, min_altitude: 15,

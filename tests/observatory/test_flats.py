@@ -13,6 +13,8 @@ from pyros import messages
 from pyros.messages import CalibrationOrder, CalibrationReport
 from tests.observatory.conftest import Automation, Night
 
+ANALYSED = True
+
 REPORTS = (messages.CALIBRATION_STARTED, messages.CALIBRATION_FINISHED, messages.CALIBRATION_FAILED)
 EVENING, MORNING = -5.6, 4.9  # hours after midnight
 LEVEL = 20_000

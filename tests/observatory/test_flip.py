@@ -9,6 +9,8 @@ import msgspec
 
 from tests.observatory.conftest import SMALL, Night
 
+ANALYSED = True
+
 GERMAN = {"mount": "german", "meridian_limit": 2, "speed": 10}
 RULES = """
 rules:

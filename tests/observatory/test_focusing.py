@@ -12,6 +12,8 @@ from pyros import messages
 from pyros.messages import CalibrationOrder, CalibrationReport
 from tests.observatory.conftest import Automation, Night
 
+ANALYSED = True
+
 REPORTS = (messages.CALIBRATION_STARTED, messages.CALIBRATION_FINISHED, messages.CALIBRATION_FAILED)
 SEEING, BLUR = 4.0, 0.01  # arcseconds, and arcseconds for each step
 ZONE = 2 * SEEING * math.sqrt(1.1**2 - 1) / BLUR

@@ -12,6 +12,8 @@ from pyros import messages
 from pyros.messages import Exposures, Observation
 from tests.observatory.conftest import SMALL, Night
 
+ANALYSED = True
+
 GERMAN = {"mount": "german", "meridian_limit": 2, "speed": 10}
 COUNT = 3
 

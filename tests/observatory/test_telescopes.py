@@ -14,6 +14,8 @@ from pyros.views import observed
 from pyros.views.devices import devices
 from tests.observatory.conftest import SMALL, Night
 
+ANALYSED = True
+
 SYNTHETIC = {"camera": {**SMALL["camera"], "stars": "synthetic"}}
 HESS = "name: Gamsberg\nlatitude: -23.2717\nlongitude: 16.5\nelevation: 1800\n"
 
