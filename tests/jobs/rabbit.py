@@ -47,9 +47,10 @@ class Node:
         return "Starting broker... completed" in self._log.read_text()
 
     def sees(self) -> int:
-        """Return how many nodes of its cluster run, as it says; 0 where it says nothing."""
+        """Return how many nodes of its cluster run, as it says; 0 where it says nothing, or begins only."""
         name = self._environment["RABBITMQ_NODENAME"]
-        call = f"rpc:call('{name}', rabbit_nodes, all_running, [], 5000)"
+        ask = f"fun(Module, Function) -> rpc:call('{name}', Module, Function, [], 5000) end"
+        call = f"Ask = {ask}, Booted = Ask(rabbit, is_booted), Seen = Ask(rabbit_nodes, all_running)"
         command = [
             "erl",
             "-hidden",
@@ -60,7 +61,7 @@ class Node:
             "-noshell",
             "-eval",
         ]
-        told = f'io:format("~p", [{call}]), halt().'
+        told = f'{call}, io:format("~p", [case Booted of true -> Seen; _ -> Booted end]), halt().'
         said = subprocess.run(
             [*self._before, *command, told], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         ).stdout

@@ -169,17 +169,24 @@ def kill(flow: Flow, name: str) -> Callable[[], None]:
     return lambda: start(flow, name)
 
 
+def go_on(flow: Flow, name: str) -> None:
+    """Go on for a while with a node that was away, and start it again.
+
+    RabbitMQ 3.10.8 may stay alone after that and say nothing, or wait for Erlang's ``global`` for ever as it begins.
+    """
+    flow.lasts(10.0)
+    flow.nodes[name].kill()
+    start(flow, name)
+
+
 def stop(flow: Flow, name: str) -> Callable[[], None]:
-    """Stop a node, let it go on, and start it again: RabbitMQ 3.10 may stay alone after that, and say nothing."""
     flow.nodes[name].send(signal.SIGSTOP)
 
-    def go_on() -> None:
+    def mend() -> None:
         flow.nodes[name].send(signal.SIGCONT)
-        flow.lasts(10.0)
-        flow.nodes[name].kill()
-        start(flow, name)
+        go_on(flow, name)
 
-    return go_on
+    return mend
 
 
 def part(flow: Flow, name: str) -> Callable[[], None]:
@@ -187,7 +194,12 @@ def part(flow: Flow, name: str) -> Callable[[], None]:
     for other in NODES:
         if other != name:
             flow.network(f"part {name} {other}")
-    return flow.heal
+
+    def mend() -> None:
+        flow.heal()
+        go_on(flow, name)
+
+    return mend
 
 
 @pytest.mark.parametrize(("trouble", "times"), [(kill, 3), (stop, 1), (part, 1)])
