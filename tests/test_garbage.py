@@ -15,6 +15,7 @@ from pyros.garbage import LongLivedObjects
 
 @pytest.fixture
 def scheduler() -> Iterator[TwistedClock]:
+    gc.unfreeze()  # a night that was rehearsed in this process has put its modules aside
     yield TwistedClock()
     gc.unfreeze()
 
