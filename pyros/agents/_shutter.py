@@ -135,6 +135,10 @@ class ShutterGuard:
             return reason
         return self._reason_day(now) or ("" if now < max(self._open_until, asked) else self._open_reason)
 
+    def lease(self) -> float:
+        """Return for how many seconds the dome may stay open if nobody says anything further; 0 when it may not."""
+        return max(0.0, min(self._weather_until, self._open_until) - self._clock.monotonic())
+
     def next_change(self) -> float:
         """Return the monotonic instant at which the answer must be asked for again, if nothing is said before."""
         now = self._clock.monotonic()

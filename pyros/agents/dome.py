@@ -208,7 +208,10 @@ class DomeAgent(InstrumentAgent):
         with asked_ahead(self.device.azimuth()) as azimuth:
             state = await self.device.state()
             self.control.saw(state)
-            return state, {"azimuth": await azimuth}
+            values: dict[str, float | str | None] = {"azimuth": await azimuth}
+        if state == "open":
+            values["lease"] = round(self.guard.lease(), 1)
+        return state, values
 
     def at_rest(self) -> bool:
         """Whether the dome is closed, nothing else is wanted, and the guardian sees it, too."""

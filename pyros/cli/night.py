@@ -132,7 +132,8 @@ def _telescope(night: NightState) -> list[Text]:
     lines.append(Text.assemble((f"{word:<14}", style), f"{safety.text}{since}"))
     if night.dome is not None:
         azimuth = f", azimuth {night.dome.azimuth:.0f}°" if night.dome.azimuth is not None else ""
-        lines.append(Text(f"{'dome':<14}{night.dome.state}{azimuth}"))
+        lease = f", lease to {instant(night.dome.lease).rpartition(' ')[2]}" if night.dome.lease is not None else ""
+        lines.append(Text(f"{'dome':<14}{night.dome.state}{azimuth}{lease}"))
     if (scope := night.telescope) is not None:
         where = f"ra {scope.ra:.4f} dec {scope.dec:+.4f}, altitude {scope.altitude:.1f}°"
         lines.append(Text(f"{'telescope':<14}{scope.state}: {where}"))

@@ -224,7 +224,7 @@ def change_form(context: Any, request: Any) -> Any:
 
 _UNITS = {"ra": "°", "dec": "°", "temperature": " °C", "target": " °C", "power": " %", "azimuth": "°", "altitude": "°",
           "humidity": " %", "wind": " m/s", "gust": " m/s", "pressure": " hPa", "dew_point": " °C",
-          "angle": "°"}  # fmt: skip
+          "angle": "°", "lease": " s"}  # fmt: skip
 
 
 @register.filter

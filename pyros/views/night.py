@@ -70,6 +70,8 @@ class DomeView(msgspec.Struct, frozen=True):
     """Of the slit, degrees from north through east; None for a roof."""
     text: str = ""
     """What became of its shutter last, where something went wrong."""
+    lease: float | None = None
+    """Until when it stays open if nobody says anything further, Unix seconds, by its last telemetry; None when closed."""
 
 
 class TelescopeView(msgspec.Struct, frozen=True):
@@ -398,7 +400,9 @@ def _dome(observed: Observed, monitoring: Monitoring, word: tuple[str, float] | 
     if told is None:
         return DomeView("unknown", text=text)
     since = word[1] if word is not None and word[0] == told.state else None
-    return DomeView(told.state, since, told.time, where, text)
+    left = told.values.get("lease")
+    lease = told.time + left if isinstance(left, int | float) else None
+    return DomeView(told.state, since, told.time, where, text, lease)
 
 
 def telescope(observed: Observed) -> TelescopeView | None:

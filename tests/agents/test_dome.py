@@ -186,6 +186,19 @@ def test_the_majordomes_lease_ends_by_itself(opened: DomeRig) -> None:
     assert opened.told(messages.DOME_CLOSED)[-1].reason == "the majordome is silent"
 
 
+def test_the_shorter_lease_is_told_while_the_dome_is_open(rig: DomeRig) -> None:
+    rig.opened()
+    rig.kept(15)
+    rig.kept(21, weather=False)
+    told = rig.told(messages.TELEMETRY)
+    last = told[-1]
+    assert last.state == "open"
+    assert SILENCE - 34 < last.values["lease"] < SILENCE - 10
+    rig.unsafe("wind")
+    rig.run(60)
+    assert rig.told(messages.TELEMETRY)[-1].values == {"azimuth": last.values["azimuth"]}
+
+
 def test_keep_open_is_answered_with_what_the_dome_does(opened: DomeRig) -> None:
     opened.keep_open()
     assert opened.told(messages.KEPT_OPEN)[-1] == messages.DomeReport(state="open", may_open="")

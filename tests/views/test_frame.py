@@ -111,11 +111,11 @@ def test_a_frame_tells_what_is_observed(config: Config, observed: Observed) -> N
 
 def test_a_dome_is_open_since_it_was_opened(config: Config, observed: Observed) -> None:
     observing(config)
-    told = Telemetry("dome", "open", 90.0, {"azimuth": 90.0})
+    told = Telemetry("dome", "open", 90.0, {"azimuth": 90.0, "lease": 52.5})
     commit(config, "monitoring", MonitoringState(safe=True, telemetry={"dome": told}))
     dome = views.frame(observed).night.dome
     assert dome is not None
-    assert (dome.state, dome.since, dome.said) == ("open", 50.0, 90.0)
+    assert (dome.state, dome.since, dome.said, dome.lease) == ("open", 50.0, 90.0, 142.5)
     commit(
         config,
         "monitoring",
