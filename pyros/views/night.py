@@ -71,7 +71,7 @@ class DomeView(msgspec.Struct, frozen=True):
     text: str = ""
     """What became of its shutter last, where something went wrong."""
     lease: float | None = None
-    """Until when it stays open if nobody says anything further, Unix seconds, by its last telemetry; None when closed."""
+    """Until when it stays open if nobody says anything further, Unix seconds, by its telemetry; None when closed."""
 
 
 class TelescopeView(msgspec.Struct, frozen=True):
