@@ -99,13 +99,13 @@ class DomeAgent(InstrumentAgent):
             messages.KEEP_OPEN: self.keep_open,
             messages.FOLLOW: self.follow,
             FOLLOW_ON: self.follow_on,
-            messages.WEATHER_SAFE: self.weather,
+            messages.WEATHER_SAFE: self.tell_may_open,
             messages.WEATHER_UNSAFE: self.weather,
             messages.PARK_FINISHED: self.parked,
             messages.PARK_FAILED: self.park_failed,
             SHUTTER: self.shutter,
             OPEN_AGAIN: self.open_again,
-            GUARDIAN_HEARD: self.guardian_heard,
+            GUARDIAN_HEARD: self.tell_may_open,
         }
         self.reflexes |= {
             messages.CLOSE: self.close_at_once,
@@ -300,8 +300,8 @@ class DomeAgent(InstrumentAgent):
         self._keep_order(message)
         self.after_commit(partial(self.control.open, message.payload.reason, message.said, by_hand=by_hand))
 
-    def guardian_heard(self) -> None:
-        """Tell the majordome, who may have been told that nothing opens without the guardian, what is so now."""
+    def tell_may_open(self) -> None:
+        """Tell the majordome what is so now: it may have heard that nothing opens without guardian or monitoring."""
         asked = self.clock.monotonic() + OPEN_LEASE_SECONDS
         report = DomeReport(state=self.control.state, may_open=self.guard.reason_closed(asked=asked))
         self.send_if_there(self.MAJORDOME, messages.KEPT_OPEN, report, durable=True)

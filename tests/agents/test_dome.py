@@ -208,6 +208,13 @@ def test_keep_open_is_answered_with_what_the_dome_does(opened: DomeRig) -> None:
     assert opened.told(messages.KEPT_OPEN)[-1] == messages.DomeReport(state="closed", may_open="weather unsafe: wind")
 
 
+def test_the_majordome_is_told_when_monitorings_first_word_has_come(rig: DomeRig) -> None:
+    rig.keep_open()
+    assert "no word from monitoring" in rig.told(messages.KEPT_OPEN)[-1].may_open
+    rig.safe()
+    assert rig.told(messages.KEPT_OPEN)[-1].may_open == ""
+
+
 # Without turns ----------------------------------------------------------------------------------------------------
 
 
