@@ -10,9 +10,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
+from pyros.agents.safety_rules import HOUR
 from pyros.angles import separation
 from pyros.config import Config
 from pyros.planning.visibility import altitude_azimuth, sun, sun_altitude
+from pyros.rehearsal.closings import Closings
 from pyros.rehearsal.script import DEVICE
 from pyros.simulators import Description
 from pyros.site import Site
@@ -29,6 +31,7 @@ LOOK_SECONDS = 5.0
 """How often the dome's agent looks at the Sun and the hold."""
 _STARVING_SECONDS = 1800.0
 _QUIET_SECONDS = 1200.0  # without any trouble, before it must be observed what can be
+_REASON_SECONDS = 300.0  # after trouble, in which monitoring may say for its sake that it is unsafe
 _ON_TARGET = 0.2  # degrees
 _RETRACTED_SECONDS = 8.0  # in which a retraction gets to the camera
 _SAME_PLACE = 0.01  # degrees
@@ -132,6 +135,8 @@ class Invariants:
         self.exposures = self.slews = 0
         self._last_exposure = 0.0
         self._due_since: float | None = None
+        self._closings = Closings(config.limits, night.site)
+        self._hold_heard = False
         self.opened = 0
         """How often the dome was opened."""
         self._unsafe: str | None = None
@@ -146,6 +151,13 @@ class Invariants:
                 self._heard["Weather safe"] = self._night.now
             if b'"Open"' in data or b'"Keep open"' in data:
                 self._heard["Keep open"] = self._night.now
+
+    def judged_weather(self, safe: bool) -> None:
+        """Note that monitoring has committed *Weather safe* or *Weather unsafe*."""
+        night = self._night
+        trouble = not night.quiet or night.now - self._since.get("unquiet", -1e9) < _REASON_SECONDS
+        reason = trouble or self._unsafe_within(_REASON_SECONDS)
+        self._closings.said(safe, night.now, night.true_time() + night.clock_offset(), reason=reason)
 
     def wanted(self, ivorn: str, ra: float, dec: float) -> None:
         """Note that an alert that may be observed was accepted."""
@@ -343,6 +355,8 @@ class Invariants:
             ):  # fmt: skip
                 if float(night.truth("weather", quantity)) > most:
                     return f"{quantity} is {night.truth('weather', quantity)}"
+            if self._spread() < limits.min_spread:
+                return f"the air is {self._spread():.1f} K above its dew point"
         if "safety" in night.devices and night.truth("safety", "safe").startswith("0"):
             return "the safety monitor says unsafe"
         return ""
@@ -378,21 +392,53 @@ class Invariants:
             self.report("roof onto the mount", f"the roof closes while the mount is {mount}, and nothing is broken")
 
     def _look_at_starving(self) -> None:
-        """Report when nothing is observed of what can be, though nothing is out of order."""
+        """Report when nothing is observed of what can be, though nothing is out of order or keeps it rightly shut."""
         night = self._night
-        calm = night.quiet and not night.held and self._due_since is not None and not self.unsafe_lately()
+        self._look_at_hold()
+        calm = night.quiet and not night.held and self._due_since is not None and not self._closings.shut
         begun = max(self._last_exposure, self._due_since or 0.0)
-        if not calm:
+        if self._unsafe_within(_QUIET_SECONDS) or not calm:
             self._since.pop("starving", None)
             return
         since = self._since.setdefault("starving", night.now)
-        idle = night.now - max(begun, since + _QUIET_SECONDS)
+        quiet = HOUR if self._closings.flapping else _QUIET_SECONDS
+        idle = night.now - max(begun, since + quiet)
         if idle > _STARVING_SECONDS:
             self.report("starving", f"for {idle:.0f} s nothing is observed of what can be")
 
-    def unsafe_lately(self) -> bool:
-        """Whether it is or was unsafe within the quiet time."""
+    @property
+    def shut(self) -> bool:
+        """Whether it rightly stays shut until a person releases it."""
+        return self._closings.shut
+
+    def _look_at_hold(self) -> None:
+        """Note the end of a hold that monitoring has heard: nothing that was before keeps it shut."""
         night = self._night
-        if self._unsafe_now():
+        if night.alive_since("monitoring") is None:
+            return
+        if self._hold_heard and not night.held:
+            self._closings.released()
+        self._hold_heard = night.held
+
+    def _unsafe_within(self, seconds: float) -> bool:
+        """Whether it is or was unsafe within so many seconds.
+
+        While monitoring says unsafe, only a reading by which it may say safe again is good.
+        """
+        night = self._night
+        if self._unsafe_now() or (not self._closings.safe and self._nearly_unsafe()):
             self._since["unsafe"] = night.now
-        return night.now - self._since.get("unsafe", -1e9) < _QUIET_SECONDS
+        return night.now - self._since.get("unsafe", -1e9) < seconds
+
+    def _nearly_unsafe(self) -> bool:
+        """Whether a reading is between its limit and the stricter one by which it is safe again."""
+        night, limits = self._night, self._night.config.limits
+        if "weather" not in night.devices:
+            return False
+        limited = (("wind", limits.safe_wind), ("humidity", limits.safe_humidity), ("cloud", limits.safe_cloud))
+        high = any(float(night.truth("weather", quantity)) > safe for quantity, safe in limited)
+        return high or self._spread() < limits.safe_spread
+
+    def _spread(self) -> float:
+        """How much warmer the air is than its dew point, kelvins."""
+        return float(self._night.truth("weather", "temperature")) - float(self._night.truth("weather", "dew_point"))

@@ -71,6 +71,8 @@ _SHORT_DENSITY = 3.0
 _PERSON = "rehearsal"
 _UNJUDGED = (None, "")  # an agent of no telescope's unit
 _ASK_SECONDS = 15.0  # after which what was asked for and not taken is asked for again
+_PERSON_LOOKS_SECONDS = 3600.0
+"""How long before another night's evening a person releases what stays shut until then."""
 _TICK_SECONDS = 5.0
 _SETTLE_SECONDS = 180.0  # before the end, after which what was sent until then must have been taken
 
@@ -244,6 +246,8 @@ class RehearsedNight:
             process.start()
         self.faults.schedule(self.script)
         self.at(_TICK_SECONDS, self._tick)
+        for begin in self._evenings[1:]:
+            self.at(begin - _PERSON_LOOKS_SECONDS, self._look_after)
         for number, request in enumerate(self.plan.requests):
             asked = msgspec.structs.replace(request, requested=self.begin.timestamp())
             self.at(_ASK_SECONDS, self._ask, f"{_PERSON}-{number}", asked)
@@ -251,6 +255,11 @@ class RehearsedNight:
             return
         for packet in self._packets():
             self.at(packet.time, self._send, packet)
+
+    def _look_after(self) -> None:
+        """Before another night, have a person hold and release what stays shut until then, as an alarm has asked."""
+        if any(rules.shut for rules in self.invariants):
+            self.faults.begin(Fault(self.now, "hold", values={"for": "600"}))
 
     def _ask(self, id_: str, request: Observation) -> None:
         """Ask the scheduler for an observation as a person does, until it has committed that."""
@@ -351,6 +360,10 @@ class RehearsedNight:
             for out in effects.outgoing:
                 if out.name == messages.PLAN_UPDATED:
                     rules.planned(messages.decode_payload(out.name, out.payload).start_now)
+        elif rules is not None and name == Agent.MONITORING:
+            for out in effects.outgoing:
+                if out.name in (messages.WEATHER_SAFE, messages.WEATHER_UNSAFE):
+                    rules.judged_weather(out.name == messages.WEATHER_SAFE)
 
     def on_life(self, node: str, what: str) -> None:
         self._say(node, what)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from pyros import wire
-from pyros.agents import _shutter, _shutter_control, majordome, observation_manager
+from pyros.agents import _shutter, _shutter_control, majordome, monitoring, observation_manager
 from pyros.agents.runtime import host
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -150,6 +150,17 @@ def morning_taken_for_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent, "_is_over", fails)
 
 
+def shut_after_one_shower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stay shut until a person releases it whenever it has become unsafe, however seldom."""
+    count = monitoring.MonitoringAgent._count_closing
+
+    def once(self: Any) -> None:
+        count(self)
+        self.state.shut = True
+
+    monkeypatch.setattr(monitoring.MonitoringAgent, "_count_closing", once)
+
+
 def acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Acknowledge what an agent has only taken out of its mailbox."""
     take_turn = host.Host._take_turn
@@ -216,6 +227,7 @@ WITH_A_SCRIPT: dict[Plant, Found] = {
     ),
     reopened_at_restart: Found(("opened without leave",), "00:05:00 kill dome away=2"),
     retraction_lost_during_the_slew: Found(("observing a retracted alert",), "", seed=44),
+    shut_after_one_shower: Found(("starving",), "00:05:00 weather rain=1 for=60", hours=1.6),
     morning_taken_for_an_error: Found(("failed", "not closed and parked", "error"), "", hours=0.0),
 }
 """Planted bugs that a few lines on purpose show."""

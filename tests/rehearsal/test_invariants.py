@@ -44,7 +44,8 @@ class FakeNight:
         self.broken: set[frozenset[str]] = set()
         self.sick: set[str] = set()
         self.states = {"dome": "closed", "telescope": "parked", "camera": "idle"}
-        self.readings = {"rain": "0", "wind": "3", "humidity": "50", "cloud": "0.1", "target": "", "safe": "1"}
+        self.readings = {"rain": "0", "wind": "3", "humidity": "50", "cloud": "0.1", "temperature": "11",
+                         "dew_point": "1", "target": "", "safe": "1"}  # fmt: skip
         self.violations: dict[str, str] = {}
         self.offset = 0.0
         self.full_disk = self.held = False
@@ -99,8 +100,9 @@ class Judge:
         self.rules.look()
 
     def pass_time(self, seconds: float) -> None:
-        for _ in range(round(seconds)):
-            self.night.now += 1
+        step = 1 if seconds < 300 else 10
+        for _ in range(round(seconds / step)):
+            self.night.now += step
             self.rules.look()
 
     def broken(self) -> list[str]:
@@ -126,7 +128,8 @@ def test_an_ordinary_night_breaks_nothing(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize(
-    ("quantity", "value"), [("rain", "1"), ("wind", "15.1"), ("humidity", "90.5"), ("cloud", "0.9")]
+    ("quantity", "value"),
+    [("rain", "1"), ("wind", "15.1"), ("humidity", "90.5"), ("cloud", "0.9"), ("dew_point", "9.1")],
 )
 def test_a_dome_that_stays_open_in_bad_weather(judge: Judge, quantity: str, value: str) -> None:
     judge.open()
@@ -304,6 +307,62 @@ def test_nothing_starves_in_bad_weather(judge: Judge) -> None:
     judge.night.readings["wind"] = "20"
     judge.pass_time(5000)
     assert judge.broken() == []
+
+
+def become_unsafe(judge: Judge, times: int, every: float, *, reason: str) -> None:
+    """Have monitoring say so often that it was safe and is unsafe, with rain in truth or a station out of order."""
+    for _ in range(times):
+        judge.rules.judged_weather(True)
+        judge.night.readings["rain"] = str(int(reason == "rain"))
+        judge.night.sick = {"weather"} if reason == "station" else set()
+        judge.pass_time(10)
+        judge.rules.judged_weather(False)
+        judge.night.readings["rain"], judge.night.sick = "0", set()
+        judge.pass_time(every)
+
+
+@pytest.mark.parametrize("reason", ["rain", "station"])
+def test_what_was_unsafe_six_times_stays_shut_until_a_release(judge: Judge, reason: str) -> None:
+    judge.rules.planned("obs-1")
+    become_unsafe(judge, 6, 1500, reason=reason)
+    judge.pass_time(6000)
+    assert judge.broken() == []
+    judge.night.held = True
+    judge.pass_time(10)
+    judge.night.held = False
+    judge.pass_time(3100)
+    assert judge.broken() == ["starving"], "a person has released it"
+
+
+def test_what_was_unsafe_three_times_in_an_hour_stays_shut_for_an_hour(judge: Judge) -> None:
+    judge.rules.planned("obs-1")
+    become_unsafe(judge, 3, 900, reason="rain")
+    judge.pass_time(5400)
+    assert judge.broken() == []
+    judge.pass_time(600)
+    assert judge.broken() == ["starving"]
+
+
+@pytest.mark.parametrize(("times", "reason"), [(5, "rain"), (6, "none")])
+def test_nothing_stays_shut_for_less(judge: Judge, times: int, reason: str) -> None:
+    """Neither five changes to unsafe in a night are enough, nor six of which none had a reason."""
+    judge.pass_time(600)
+    judge.rules.planned("obs-1")
+    become_unsafe(judge, times, 1900 if reason == "rain" else 100, reason=reason)
+    judge.pass_time(3000)
+    assert judge.broken() == ["starving"]
+
+
+def test_readings_between_both_limits_keep_shut_only_what_was_unsafe(judge: Judge) -> None:
+    judge.rules.planned("obs-1")
+    judge.rules.judged_weather(True)
+    judge.night.readings["wind"] = "13"
+    judge.rules.judged_weather(False)
+    judge.pass_time(6000)
+    assert judge.broken() == []
+    judge.rules.judged_weather(True)
+    judge.pass_time(4300)
+    assert judge.broken() == ["starving"]
 
 
 # Messages ------------------------------------------------------------------------------------------------------------

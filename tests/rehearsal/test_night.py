@@ -107,9 +107,12 @@ def test_nights_together_are_one_plan() -> None:
 
 
 @pytest.mark.long
-def test_a_night_goes_over_into_a_day_and_the_next_night(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", ["", "00:08:00 weather rain=1 for=60"], ids=["calm", "shut"])
+def test_a_night_goes_over_into_a_day_and_the_next_night(script: str, tmp_path: Path) -> None:
+    """One that was shut until a person releases it is released before the next."""
     made = demo(tmp_path / "own")
-    plan = NightPlan(str(made), "2026-03-20", 1, "none", alerts=4, hours=0.5, together=2)
+    made.write_text(re.sub(r"(?m)^\[monitoring\]", "[monitoring]\nclosings_night = 1", made.read_text()))
+    plan = NightPlan(str(made), "2026-03-20", 1, "none", script, alerts=4, hours=0.5, together=2)
     world = RehearsedNight(plan, tmp_path / "nights")
     result = world.run()
     assert result.violations == ()
