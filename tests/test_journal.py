@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -16,6 +17,7 @@ import pytest
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, limits
+from pyros.journal._file import JournalFile
 from tests.conftest import PATIENCE
 
 PEER = ("telescope", "epoch-1")
@@ -461,6 +463,50 @@ def test_a_copy_is_told_from_the_journal_that_was_open_last(journal: Journal, pa
     shutil.copy2(tmp_path / "copy", path)
     with closing(Journal(path)) as copy:
         assert f"{path}: the journal was restored, or came from elsewhere" in copy.damage
+    with closing(Journal(path)) as again:
+        assert again.damage == ""
+
+
+@pytest.mark.parametrize("place", ["claim", "sign"])
+def test_a_start_that_failed_is_no_restored_journal(
+    journal: Journal, path: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.close()
+    shutil.copy2(path, tmp_path / "copy")
+    with closing(Journal(path)) as again:
+        again.commit(effects(outgoing=[outgoing(1)]))
+    carry_out = getattr(JournalFile, place)
+
+    def fail(file: JournalFile) -> None:
+        carry_out(file)
+        raise OSError(errno.EIO, "the disk is failing")
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(JournalFile, place, fail)
+            with pytest.raises(JournalError, match="the disk is failing"):
+                Journal(path)
+    with closing(Journal(path)) as again:
+        assert again.damage == ""
+        assert again.unconfirmed == {"dome": 0}
+    shutil.copy2(tmp_path / "copy", path)
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, place, fail)
+        with pytest.raises(JournalError, match="the disk is failing"):
+            Journal(path)
+    with closing(Journal(path)) as copy:
+        assert "the journal was restored" in copy.damage
+
+
+def test_a_start_on_a_full_disk_is_no_restored_journal(journal: Journal, path: Path) -> None:
+    journal.close()
+    start = (
+        "import resource, sys; from pathlib import Path; from pyros.journal import Journal\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "Journal(Path(sys.argv[1]))"
+    )
+    failed = subprocess.run([sys.executable, "-c", start, path], capture_output=True, text=True, check=False)
+    assert "cannot open the journal" in failed.stderr
     with closing(Journal(path)) as again:
         assert again.damage == ""
 

@@ -29,8 +29,8 @@ class JournalFile:
         """Why the journal must be begun anew though there was one; '' when it needn't."""
         self.mark_before = ""
         """What the journal that was open here last has as its mark; '' when there was none."""
-        self.mark = ""
-        """What this opening is known by, for the journal to keep: a copy that was made before doesn't have it."""
+        self.name = secrets.token_hex(16)
+        """What this opening is called in its mark."""
         self._file: tuple[int, int] | None = None
         self._claim: int | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,18 @@ class JournalFile:
             raise JournalInUse(f"{self.path}: the journal is in use by process {holder}; stop that one first") from None
         was_there = os.fstat(lock).st_size > 0
         self.mark_before = _mark(lock)
-        written = os.pwrite(lock, f"{os.getpid()} {secrets.token_hex(16)}".encode(), 0)
-        os.ftruncate(lock, written)  # only now: on a full disk there would be no room for it any more
-        self.mark = _mark(lock)
         return was_there
+
+    def sign(self) -> str:
+        """Write this opening's name into the lock; return its mark, for the journal to keep. Raises OSError.
+
+        A copy that was made before doesn't have it. Nothing has it yet where the start fails after this: so the journal
+        must keep ``name`` before.
+        """
+        assert self._lock is not None, "only while the journal is open"
+        written = os.pwrite(self._lock, f"{os.getpid()} {self.name}".encode(), 0)
+        os.ftruncate(self._lock, written)  # only now: on a full disk there would be no room for it any more
+        return _mark(self._lock)
 
     def _reason_damaged(self) -> str:
         """Why the file cannot be a journal as it was written; '' when it can, or there is none."""

@@ -56,12 +56,13 @@ CREATE INDEX IF NOT EXISTS outbox_refused ON outbox (agent, seq) WHERE refused I
 
 # The last number for each agent when the journal was opened, until the agent has said what it has: an old copy of a
 # journal, put in its place, counts on from too low a number. What doesn't have the mark of the opening before is a
-# copy: all it has is old.
+# copy: all it has is old. An opening that fails may leave its mark in the lock alone: its name stands here before.
 CONFIRMATIONS = """
 CREATE TABLE IF NOT EXISTS unconfirmed (agent TEXT PRIMARY KEY, last_seq INTEGER NOT NULL) WITHOUT ROWID;
-DELETE FROM unconfirmed WHERE '{before}' <> (SELECT value FROM meta WHERE key = 'file');
+DELETE FROM unconfirmed WHERE {copied:d};
 INSERT OR IGNORE INTO unconfirmed SELECT agent, last_seq FROM destinations;
 INSERT OR REPLACE INTO meta VALUES ('file', '{mark}');
+DELETE FROM meta WHERE key = 'opening';
 """
 
 NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT max(number) FROM failed), 0))"

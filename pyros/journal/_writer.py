@@ -103,7 +103,7 @@ class Journal:
             self._file.claim()
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
             self._db.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
-            self._create(epoch, schema, self._file.mark_before, self._file.mark)
+            self._create(epoch, schema, self._file)
             self._load()
             if durable:
                 self._grow_wal()
@@ -142,21 +142,28 @@ class Journal:
                 wal.flush()
                 os.fsync(wal.fileno())
 
-    def _create(self, epoch: str, schema: str, mark_before: str, mark: str) -> None:
+    def _create(self, epoch: str, schema: str, file: JournalFile) -> None:
         db = self._open_db
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             values = f"INSERT INTO meta VALUES ('format', '{FORMAT}'), ('epoch', '{epoch or new_name()}');"
             db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} {values} COMMIT;")
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() == ("1",):
             from_format_1(db)
-        known = db.execute("SELECT value FROM meta WHERE key = 'file'").fetchone()
-        if known is not None and known[0] != mark_before:
+        meta: dict[str, str] = dict(db.execute("SELECT key, value FROM meta"))
+        known, before = meta.get("file", file.mark_before), file.mark_before
+        if "opening" in meta and before.startswith(f"{meta['opening']} "):
+            known = before  # the last start failed after it had signed the lock
+        if known != before:
             self.damage = (
-                f"{self.path}: the journal was restored, or came from elsewhere (or its last start failed): if it is an"
-                " older copy, what the agent took since that was made is forgotten, and what it said since and had not"
-                " delivered is lost"
+                f"{self.path}: the journal was restored, or came from elsewhere: if it is an older copy, what the agent"
+                " took since that was made is forgotten, and what it said since and had not delivered is lost"
             )
-        confirmations = CONFIRMATIONS.format(before=mark_before, mark=mark)
+        else:  # a copy says so until a start has succeeded
+            db.executescript(
+                f"BEGIN IMMEDIATE; INSERT OR REPLACE INTO meta VALUES ('file', '{before}'), ('opening', '{file.name}');"
+                " COMMIT;"
+            )
+        confirmations = CONFIRMATIONS.format(copied=known != before, mark=file.sign())
         db.executescript(f"BEGIN IMMEDIATE; {confirmations} COMMIT;")
         if schema:
             db.executescript(f"BEGIN IMMEDIATE; {schema}; COMMIT;")
