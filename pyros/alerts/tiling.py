@@ -162,6 +162,12 @@ class Tiling(msgspec.Struct, omit_defaults=True):
         begin = self.request.id if self.request is not None else ""
         return tuple(f"{begin}-{each.key}" for each in self.observed)
 
+    def ids_of(self, request: str) -> tuple[str, ...]:
+        """Return the ids of the fields or galaxies that were asked for, or observed, under a request's id."""
+        keys = [each.key for each in (*self.targets, *self.observed)]
+        begin = f"{request}-"
+        return tuple(dict.fromkeys(key if key.startswith(begin) else begin + key for key in keys))
+
 
 def _less(probability: float, most: float) -> int:
     if probability <= 0:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import msgspec
 import pytest
 
 from pyros import messages, views
+from pyros.alerts import events as alert_events
+from pyros.alerts.events import EventTable, Followed, StoredEvent
+from pyros.alerts.identity import Event, PacketRecord
 from pyros.alerts.rules import decisions
 from pyros.alerts.rules.decisions import DecisionRecord
+from pyros.alerts.tiling import MapTarget, ObservedField, Tiling
 from pyros.config import Config
 from pyros.journal import Effects, Journal
 from pyros.messages import Exposures, Observation, ObservationReport
 from pyros.observatory import clock_for
+from pyros.planning import night_log
+from pyros.planning.night_log import NightLine
 from pyros.views.fates import fates
 from tests.cli.conftest import run
 
@@ -101,3 +109,49 @@ def test_explain_tells_it_of_what_was_not_withdrawn(config: Config, scheduler: J
             assert [line for line in said if line.startswith("now: ")] == told
     finally:
         journal.close()
+
+
+def test_an_event_in_fields_is_told_by_how_many_stand_how(config: Config, scheduler: Journal) -> None:
+    packet = PacketRecord("ivo://gcn/lvc#1", "lvc:S1")
+    tiling = Tiling(
+        targets=tuple(MapTarget(f"f{number}", f"field {number}", 10.0, 89.0, 0.1) for number in range(1, 6)),
+        observed=(ObservedField("f1", 10.0, 89.0, 1.0, 1.0, 1_774_000_000.0),),
+    )
+    asked = DecisionRecord(
+        alert=packet.id, event="lvc:S1", decided=1.0, accepted=True, rule="all", reason="5 fields", outcome="requested",
+        observation="obs-lvc-S1", looked_at={},
+    )  # fmt: skip
+    with closing(Journal(config.journal("alert_manager"), schema=alert_events.SCHEMA)) as journal:
+        event = EventTable(journal.rows, list)
+        stored = StoredEvent(0, "lvc:S1", Followed(event=Event((packet,)), tiling=tiling))
+        effects = Effects()
+        effects.also += [decisions.prepare, lambda db: decisions.write(db, asked), event.change(stored, (packet,))]
+        journal.commit(effects)
+
+    def now() -> list[str]:
+        said = run("alerts", "explain", "lvc:S1", "--config", config.path).stdout.splitlines()
+
+        return [line for line in said if line.startswith("now: ")]
+
+    assert now() == ["now: obs-lvc-S1 does not wait any more: it has expired, or its end is too long ago"]
+
+    def log(db: sqlite3.Connection) -> None:
+        night_log.prepare(db)
+        lines = [
+            NightLine(night="2026-03-19", observation="obs-lvc-S1-f1", fate="observed", ended=1_774_000_000.0),
+            NightLine(night="2026-03-19", observation="obs-lvc-S1-f5", fate="failed", ended=1_774_000_100.0),
+        ]
+        night_log.write(db, lines)
+        night_log.write_fate(db, lines)
+
+    effects = Effects()
+    effects.also.append(log)
+    scheduler.commit(effects)
+    begin = "now: obs-lvc-S1 is observed in 5 fields or galaxies: 1 was observed, the last until 2026-03-20 09:46:40"
+    begin += "; 1 failed"
+    assert now() == [begin]
+    fields = [wanted(f"obs-lvc-S1-f{number}", 89.0, probability=number / 10) for number in (2, 3, 4)]
+    keep(scheduler, *fields, wanted("obs-other", 89.0), running="obs-lvc-S1-f2")
+    (line,) = now()
+    assert line.startswith(f"{begin}; obs-lvc-S1-f2 is being observed; 2 wait, obs-lvc-S1-f4 waits")
+    assert ", and can be observed " in line

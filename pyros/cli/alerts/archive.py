@@ -132,7 +132,7 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
         made = decided(observed, list(dict.fromkeys(ids)), list(dict.fromkeys(names)))
         wanted = {record.observation: record.outcome for record in made.records if record.observation}
         asked = [each for each, outcome in wanted.items() if outcome != "withdrawn"]
-        stands = () if as_json else fates(observed, asked)
+        stands = () if as_json else fates(observed, asked, [record.event for record in made.records])
     found = made.records
     if not found and not entries:
         raise PyrosError(f"{event}: not in the archive, and no decision about it; pyros alerts list shows some")
@@ -154,7 +154,7 @@ def explain(event: EventArgument, as_json: JsonOption = False, archive: ArchiveO
     for line in made.coincidences:
         out.print(line)
     for fate in stands:
-        out.print(f"now: {fate.observation} {fate.words}")
+        out.print(f"now: {f'at {fate.unit}: ' if fate.unit else ''}{fate.observation} {fate.words}")
 
 
 def _explain(record: decisions.DecisionRecord) -> None:
