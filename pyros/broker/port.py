@@ -127,7 +127,8 @@ class BrokerConnection(Protocol):
 
     def welcomed(self) -> int:
         """Let the agent send messages; returns 0 as the number committed last, as the broker keeps none."""
-        self._bear_silence()
+        if self._handshake.proved:  # who has not may say nothing, and has the time of a question for it
+            self._bear_silence()
         bound_silence(self.transport)
         return 0
 

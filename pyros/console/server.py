@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
-from twisted.web.http import BAD_REQUEST
+from twisted.web.http import BAD_REQUEST, HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.wsgi import WSGIResource
 
@@ -15,6 +16,9 @@ from pyros.console.console import Console
 MAX_BODY = 1 << 20
 """Bytes of a POST; twisted.web keeps all of them before anybody looks."""
 _IDLE_SECONDS = 60
+"""How long a connection may be silent, and a request take until it is there."""
+_SLOWEST_BYTES = 1000
+"""Bytes of a body a second, at least, after that: a byte now and then keeps no connection."""
 _TOO_LARGE = (
     b"HTTP/1.1 413 Content Too Large\r\nContent-Type: text/plain\r\nContent-Length: 10\r\nConnection: close\r\n\r\n"
     b"too large\n"
@@ -40,6 +44,13 @@ class BoundedRequest(server.Request):
     """A request whose body is cut off where it is larger than `MAX_BODY`."""
 
     _got = 0
+    _counted = 0
+
+    def goes_on(self) -> bool:
+        """Tell whether enough of the body has come since this was true last for so much further time."""
+        going = self._got - self._counted >= _SLOWEST_BYTES * _IDLE_SECONDS
+        self._counted = self._got if going else self._counted
+        return going
 
     def gotLength(self, length: int | None) -> None:
         super().gotLength(length if length is not None and length <= MAX_BODY else 0)
@@ -58,6 +69,26 @@ class BoundedRequest(server.Request):
         channel: Any = self.channel
         channel.transport.write(_TOO_LARGE)
         channel.loseConnection()
+
+
+class BoundedChannel(HTTPChannel):
+    """A connection whose time a request's first bytes extend, and then only so much of its body as is worth it."""
+
+    _begun = False
+
+    def resetTimeout(self) -> None:
+        """Note that bytes have come; twisted.web counts the time anew with each."""
+        if self.requests:
+            if self.requests[-1].goes_on():
+                super().resetTimeout()
+        elif not self._begun:
+            self._begun = True
+            super().resetTimeout()
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802  twisted.web's name
+        """Wait for the next request."""
+        self._begun = False
+        super().requestDone(request)
 
 
 class _OtherName(Resource):
@@ -106,10 +137,11 @@ class _QuietSite(server.Site):
     """Keeps no log of requests: URLs hold invitations, and what people do is in the audit."""
 
     noisy = False
+    protocol = BoundedChannel
 
     def log(self, request: Any) -> None: ...
 
 
-def make_site(root: Root) -> server.Site:
-    """Return the factory of the port's connections."""
-    return _QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE_SECONDS)
+def make_site(root: Resource, reactor: IReactorTime) -> server.Site:
+    """Return the factory of the port's connections, whose time ``reactor`` counts."""
+    return _QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE_SECONDS, reactor=reactor)

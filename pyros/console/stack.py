@@ -31,4 +31,4 @@ def make_stack(console: Console, reactor: Reactor, pool: Any, order_pool: Any) -
         live=live,
         static=StaticFiles(storage),
     )
-    return live, make_site(root)
+    return live, make_site(root, reactor)

@@ -36,6 +36,8 @@ _PATIENCE_SECONDS = (4.0, 4.0, 10.0)
 welcomed. The third is for paths that need so long; and so on in turn. The kernel's own next attempt never comes later
 than 4 s."""
 
+_GREETING_PATIENCES = 5.0
+"""How often as long a whole greeting may take, however often a piece of it comes."""
 _CLOSE_SECONDS = 1.0
 RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 """Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon.
@@ -281,6 +283,8 @@ class StreamConnection(Protocol):
         self._watch = SenderWatch(carrier.reactor, carrier.path, self._say_alive, self.fail)
         self._timeout: Any = None
         self._made = 0.0
+        self._greeted_by = 0.0
+        """When the greeting must be over, seconds of the reactor."""
         self._bytes_heard = self._bytes_said = 0
         self._in_use = False
         self._tls = carrier.tls
@@ -290,7 +294,9 @@ class StreamConnection(Protocol):
         transport: Any = self.transport
         bound_silence(transport)
         self._made = self._carrier.reactor.seconds()
-        self._timeout = self._carrier.reactor.callLater(self._carrier.patience, self.fail, "no welcome")
+        patience = self._carrier.patience
+        self._greeted_by = self._made + _GREETING_PATIENCES * patience
+        self._timeout = self._carrier.reactor.callLater(patience, self.fail, "no welcome")
         if self._tls is not None:
             decrypt = transport.dataReceived
 
@@ -311,7 +317,8 @@ class StreamConnection(Protocol):
     def _greeting_goes_on(self) -> None:
         """Wait on for the welcome: something has come, perhaps no more than a piece of TLS's handshake."""
         if self.open and self._timeout is not None and self._timeout.active():
-            self._timeout.reset(self._carrier.patience)
+            left = self._greeted_by - self._carrier.reactor.seconds()
+            self._timeout.reset(max(0.0, min(self._carrier.patience, left)))
 
     def dataReceived(self, data: bytes) -> None:
         self._bytes_heard += len(data)

@@ -270,6 +270,32 @@ def test_silence_is_borne_for_so_long(rig: Rig, data: list[bytes], seconds: floa
     assert transport.aborting
 
 
+@pytest.mark.parametrize("first", [b"", HELLO])
+def test_a_byte_now_and_then_keeps_nobody_who_is_unknown(rig: Rig, first: bytes) -> None:
+    connection, transport = rig.connect(first + messages(8)[:2] if first else b"Op")
+    for byte in messages(8)[2:30] if first else b"e" * 28:
+        rig.reactor.advance(1.0)
+        connection.dataReceived(bytes([byte]))
+    assert not transport.aborting
+    rig.reactor.advance(2.1)
+    assert transport.aborting
+
+
+def test_a_long_message_that_comes_slowly_is_taken(rig: Rig) -> None:
+    connection, transport = rig.connect(HELLO)
+    long = messages(8, payload=b'"' + b"x" * 500_000 + b'"')
+    for begin in range(0, len(long), 4000):  # at 32 kbit/s
+        connection.dataReceived(long[begin : begin + 4000])
+        rig.reactor.advance(1.0)
+    assert not transport.aborting
+    assert len(rig.mailbox) == 1
+    connection, transport, _ = proved(rig)
+    for byte in messages(8)[:60]:
+        connection.dataReceived(bytes([byte]))
+        rig.reactor.advance(20.0)
+    assert not transport.aborting, "an agent has proved the key"
+
+
 def test_an_agent_may_be_silent_for_hours(rig: Rig) -> None:
     connection, transport = rig.connect(HELLO, messages(8))
     rig.reactor.advance(3600)  # the handlers take their time

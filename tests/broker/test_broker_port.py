@@ -13,6 +13,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 
 from pyros import messages, wire
+from pyros.broker import port as broker_port
 from pyros.broker.port import BrokerConnection, BrokerPort
 from pyros.config import AgentConfig
 from pyros.errors import JournalError
@@ -99,6 +100,20 @@ def test_one_question_a_connection(asked: Asked) -> None:
     protocol.dataReceived(QUERY)
     assert asked.statuses == 1
     assert b"answers one query" in line.value()
+
+
+def test_who_has_not_proved_the_key_has_the_time_of_a_question(asked: Asked, reactor: InlineReactor) -> None:
+    hello = wire.encode_frame(wire.Frame(hello=wire.Hello(protocol=1, sender="anybody", to="broker", epoch="e")))
+    strange, known = asked.connect(), asked.connect()
+    strange[0].dataReceived(hello)
+    assert b"welcome" in strange[1].value()
+    greet(*known)
+    reactor.advance(broker_port.TIMEOUT - 1)
+    strange[0].dataReceived(publish(1)[:3])
+    assert not strange[1].aborting
+    reactor.advance(1.1)
+    assert strange[1].aborting
+    assert not known[1].aborting
 
 
 def test_a_journal_that_cannot_be_read_is_told(asked: Asked) -> None:

@@ -8,12 +8,18 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
 
 from pyros.cli.common import program
 from pyros.console.actions import ACTIONS
@@ -22,11 +28,12 @@ from pyros.console.console import DATABASE_FILE, SECRET_FILE
 from pyros.console.links import entry_link
 from pyros.console.pages import PAGES, sections
 from pyros.console.roles import Role
-from pyros.console.server import MAX_BODY
+from pyros.console.server import MAX_BODY, make_site
 from pyros.console.services import SERVICES
 from pyros.console.switches import SwitchFile
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
+from tests.builders import MemoryLine
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
 from tests.console.conftest import Browser, Running, running_console
@@ -81,6 +88,57 @@ def test_a_body_that_is_too_large_is_cut_off(console: Running, told: str) -> Non
             with suppress(OSError):  # it is cut off meanwhile
                 line.sendall((b"10000\r\n" + b"x" * 65536 + b"\r\n") * (MAX_BODY // 65536 + 1))
         assert line.recv(12) == b"HTTP/1.1 413"
+
+
+class AtRest(Resource):
+    """Answers everything."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        return b"here"
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[Clock, Any, MemoryLine]]:
+    """Return a connection to the console's port, on virtual time."""
+    clock, transport = Clock(), MemoryLine()
+    site = make_site(AtRest(), clock)
+    channel: Any = site.buildProtocol(None)
+    channel.makeConnection(transport)
+    yield clock, channel, transport
+    channel.connectionLost(Failure(ConnectionDone()))
+
+
+@pytest.mark.parametrize(
+    "begin", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: ", b"POST / HTTP/1.1\r\nContent-Length: 900\r\n\r\n"]
+)
+def test_a_byte_now_and_then_keeps_no_connection(line: tuple[Clock, Any, MemoryLine], begin: bytes) -> None:
+    clock, channel, transport = line
+    for byte in begin[:1], begin[1:], *[b"a"] * 58:
+        assert not transport.disconnecting
+        channel.dataReceived(byte)
+        clock.advance(1.0)
+    clock.advance(2.0)
+    assert transport.disconnecting
+    clock.advance(16.0)
+    assert transport.aborting
+
+
+def test_a_slow_body_and_a_connection_used_again_are_served(line: tuple[Clock, Any, MemoryLine]) -> None:
+    clock, channel, transport = line
+    channel.dataReceived(f"POST / HTTP/1.1\r\nContent-Length: {MAX_BODY}\r\n\r\n".encode())
+    for begin in range(0, MAX_BODY, 4096):  # at 32 kbit/s
+        clock.advance(1.0)
+        channel.dataReceived(b"x" * min(4096, MAX_BODY - begin))
+    assert transport.value().count(b"200 OK") == 1
+    for count in range(2, 5):
+        clock.advance(50.0)
+        for byte in b"GET / HTTP/1.1\r\n\r\n":
+            channel.dataReceived(bytes([byte]))
+            clock.advance(1.0)
+        assert transport.value().count(b"200 OK") == count
+    assert not transport.disconnecting
 
 
 def test_an_invitation_is_used_once_and_its_person_signs_in(console: Running) -> None:

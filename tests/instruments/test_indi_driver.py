@@ -857,6 +857,27 @@ def test_a_stream_that_ends_anywhere_in_an_image(camera: Rig, world: World) -> N
     assert outcome[0].pixels.tolist() == PIXELS.tolist()
 
 
+def test_a_slow_image_is_waited_for_and_a_byte_now_and_then_is_not(camera: Rig, world: World) -> None:
+    begin = '<setBLOBVector device="Dev" name="CCD1"><oneBLOB name="CCD1" size="1" format=".fits">'
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say(begin)
+    for _ in range(300):
+        camera.server.say("A" * 2000)
+        world.run(1.0)
+    assert outcome == []
+    camera.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0)
+    world.drop()
+    world.run(3)
+    assert isinstance(outcome[0], ConnectionLost)
+    outcome = camera.begin(camera.device.expose(1.0), 1.0)
+    camera.server.say(begin)
+    for _ in range(150):
+        if not outcome:
+            camera.server.say("A")
+        world.run(1.0)
+    assert isinstance(outcome[0], NoAnswer)
+
+
 def test_an_element_without_end_costs_the_connection_and_little_else(camera: Rig, world: World) -> None:
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say('<setTextVector device="Dev" name="A"><oneText name="B">' + "x" * 100_000)

@@ -551,15 +551,26 @@ def test_an_image_is_kept_though_the_thermometer_is_silent(camera: Rig) -> None:
 
 
 def test_a_large_image_may_take_long_but_not_stand_still(camera: Rig) -> None:
-    camera.answers["GET image"] = ["OK 3 2 16 block=12"]
+    camera.answers["GET image"] = ["OK 300 200 16 block=120000"]
     camera.answers["DO expose"] = ["BUSY 1", "EVT image_ready tag={tag}"]
     exposure = camera.begin(camera.device.expose(5.0, "r"))
     for _ in range(6):
         camera.world.run(4.0)
-        camera.script.lines[-1].send(b"x")
+        camera.script.lines[-1].send(b"x" * 5000)
     camera.world.run()
     assert not exposure.results
-    camera.world.run(10.0)
+    camera.world.run(40.0)
+    assert isinstance(exposure.result, NoAnswer)
+
+
+def test_an_image_of_a_byte_now_and_then_has_an_end(camera: Rig) -> None:
+    camera.answers["GET image"] = ["OK 300 200 16 block=120000"]
+    camera.answers["DO expose"] = ["BUSY 1", "EVT image_ready tag={tag}"]
+    exposure = camera.begin(camera.device.expose(5.0, "r"))
+    for _ in range(15):
+        camera.world.run(1.0)
+        if not exposure.results:
+            camera.script.lines[-1].send(b"x")
     assert isinstance(exposure.result, NoAnswer)
 
 

@@ -267,7 +267,9 @@ def test_a_new_connection_begins_with_short_frames(place: Any) -> None:
     assert [entry.seq for frame in again.written for entry in frame.messages or []] == list(range(21, 1001))
 
 
-def test_a_slow_greeting_is_waited_for_while_it_goes_on(place: Any) -> None:
+@pytest.fixture
+def greeting(place: Any) -> tuple[InlineReactor, StreamConnection, MemoryLine]:
+    """Return a connection that has said hello, and may take 4 s for each piece of the greeting."""
     reactor, line = InlineReactor(), MemoryLine()
     carrier = TcpCarrier(
         reactor, place.config.agent("hearing"), Path(), lambda: SenderHandshake("telling", "hearing", "1", b"key", "1"),
@@ -276,10 +278,26 @@ def test_a_slow_greeting_is_waited_for_while_it_goes_on(place: Any) -> None:
     carrier.link = link_on(Line(), reactor, place)
     connection = StreamConnection(carrier)
     connection.makeConnection(line)
+    return reactor, connection, line
+
+
+def test_a_slow_greeting_is_waited_for_while_it_goes_on(greeting: Any) -> None:
+    reactor, connection, line = greeting
     for nonce in ("one", "two", "three"):
         reactor.advance(3.9)
         connection.dataReceived(encode_frame(Frame(challenge=Challenge(nonce))))
     reactor.advance(3.9)
     assert not line.aborting
     reactor.advance(0.2)
+    assert line.aborting
+
+
+def test_a_greeting_of_a_byte_now_and_then_has_an_end(greeting: Any) -> None:
+    reactor, connection, line = greeting
+    said = encode_frame(Frame(challenge=Challenge("one")))
+    for number in range(19):
+        reactor.advance(1.0)
+        connection.dataReceived(said[number : number + 1])
+        assert not line.aborting
+    reactor.advance(1.1)
     assert line.aborting

@@ -32,6 +32,8 @@ from pyros.unique import new_name
 
 FIRST_BYTE_TIMEOUT = 60.0
 HALF_FRAME_TIMEOUT = 30.0
+SLOWEST_BYTES = 1000.0
+"""Bytes a second, at least, at which a message must come after that from who has not proved the key."""
 AFTER_ANSWER_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0
 BLOCKED_TIMEOUT = 30.0
@@ -238,6 +240,8 @@ class AgentConnection(Protocol):
         self._ended = False
         self._lost = False
         self._holds: set[str] = set()
+        self._half_since: float | None = None
+        """Since when half a message is there, seconds of the reactor."""
         self._timer: IDelayedCall | None = port.reactor.callLater(
             FIRST_BYTE_TIMEOUT, self._timed_out, "nothing was sent"
         )
@@ -302,6 +306,8 @@ class AgentConnection(Protocol):
                     return
                 else:
                     self._frame(event)
+            if events:
+                self._half_since = None
         except WireError as error:
             self._decoder.begin(data)
             self.drop(str(error))
@@ -482,13 +488,23 @@ class AgentConnection(Protocol):
         if "answers" in self._holds:
             return  # the timer that pauseProducing has set goes on
         if self._lost or self._under_way or self._holds:
+            self._half_since = None
             self._set_timer(None)
         elif len(self._decoder):
-            self._set_timer(HALF_FRAME_TIMEOUT, "half a message and then silence")
+            self._set_timer(self._patience_for_half(), "half a message and then silence")
         elif self.peer is not None:
             self._set_timer(None)  # agents may be silent for hours; TCP's keep-alive finds the dead ones
         else:
             self._set_timer(AFTER_ANSWER_TIMEOUT, "silence")
+
+    def _patience_for_half(self) -> float:
+        """Seconds that the rest of a message may take: a byte now and then keeps nobody's connection who is unknown."""
+        if self._handshake.proved:
+            return HALF_FRAME_TIMEOUT
+        now = self._port.reactor.seconds()
+        self._half_since = now if self._half_since is None else self._half_since
+        left = self._half_since + HALF_FRAME_TIMEOUT + len(self._decoder) / SLOWEST_BYTES - now
+        return max(0.0, min(HALF_FRAME_TIMEOUT, left))
 
     def _set_timer(self, seconds: float | None, reason: str = "") -> None:
         cancel_call(self._timer)

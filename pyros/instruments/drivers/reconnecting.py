@@ -27,6 +27,8 @@ from pyros.reactor import Reactor
 
 CONNECT_SECONDS = 5.0
 """How long one attempt to connect, and a command without a connection, may wait."""
+SLOWEST_BYTES = 1000.0
+"""Bytes a second, at least, at which an image must come: one that comes so is waited for."""
 RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 2.0)
 """The pauses between attempts to reach a device."""
 

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from pyros.clock import Clock
 from pyros.errors import DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand
+from pyros.instruments.drivers.reconnecting import SLOWEST_BYTES
 from pyros.instruments.indi import codec
 from pyros.instruments.indi.properties import Properties, Property
 
@@ -92,7 +93,7 @@ class IndiCommand(DeviceCommand):
         """Wait until the condition gives something: it is tried whenever something is heard of the device.
 
         Raises the error with which the command was ended, and NoAnswer with that problem when nothing comes in so many
-        seconds; while a large image is on its way it waits longer.
+        seconds; while a large image is on its way, and not too slowly, it waits longer.
         """
         connection, clock = self._connection, self._connection.clock
         end, progress = clock.monotonic() + seconds, connection.progress
@@ -100,7 +101,8 @@ class IndiCommand(DeviceCommand):
         while self.error is None and (value := condition()) is None:
             if await self.sleep(max(0.0, end - clock.monotonic())):
                 continue
-            if connection.progress <= progress:
+            enough = progress + SLOWEST_BYTES * seconds if progress else 0
+            if connection.progress <= enough:
                 raise NoAnswer(self.describe(problem))
             end, progress = clock.monotonic() + seconds, connection.progress
         if (error := self.error or self.excuse) is not None:

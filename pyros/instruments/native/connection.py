@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from pyros.clock import Clock, Timer
 from pyros.errors import ConnectionLost, DeviceRefused, NoAnswer, WireError
 from pyros.instruments.drivers.commands import CommandsUnderWay, DeviceCommand
-from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting
+from pyros.instruments.drivers.reconnecting import SLOWEST_BYTES, DeviceLink, Reconnecting
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.native.grammar import Busy, Err, NativeAnswer, NativeDecoder, NativeEvent, Ok, Value, request
 from pyros.reactor import Reactor
@@ -76,12 +76,16 @@ class _NativeLink(DeviceLink):
         return answered
 
     def _answer_timer(self, number: int, what: str) -> Timer:
-        return self._owner.clock.call_later(ANSWER_SECONDS, self._silent, number, what, self._received)
+        return self._look_later(number, what, self._received, 0)
 
-    def _silent(self, number: int, what: str, received: int) -> None:
+    def _look_later(self, number: int, what: str, received: int, looks: int) -> Timer:
+        return self._owner.clock.call_later(ANSWER_SECONDS, self._silent, number, what, received, looks)
+
+    def _silent(self, number: int, what: str, received: int, looks: int) -> None:
         answered, _ = self._pending[number]
-        if self._decoder.in_block and self._received > received:  # a large image is on its way
-            self._pending[number] = answered, self._answer_timer(number, what)
+        enough = received + SLOWEST_BYTES * ANSWER_SECONDS * looks
+        if self._decoder.in_block and self._received > enough:  # a large image is on its way
+            self._pending[number] = answered, self._look_later(number, what, received, looks + 1)
             return
         del self._pending[number]
         problem = f"no answer to {what} within {ANSWER_SECONDS:.0f} s"
