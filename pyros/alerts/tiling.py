@@ -164,7 +164,7 @@ class Tiling(msgspec.Struct, omit_defaults=True):
 
     def ids_of(self, request: str) -> tuple[str, ...]:
         """Return the ids of the fields or galaxies that were asked for, or observed, under a request's id."""
-        keys = [each.key for each in (*self.targets, *self.observed)]
+        keys = [*(each.key for each in self.targets), *(each.key for each in self.observed)]
         begin = f"{request}-"
         return tuple(dict.fromkeys(key if key.startswith(begin) else begin + key for key in keys))
 

@@ -137,7 +137,7 @@ class _QuietSite(server.Site):
     """Keeps no log of requests: URLs hold invitations, and what people do is in the audit."""
 
     noisy = False
-    protocol = BoundedChannel
+    protocol: Any = BoundedChannel
 
     def log(self, request: Any) -> None: ...
 
