@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from pyros import config as configuration
 from pyros import keys, messages
-from pyros.agents._beat import START_SECONDS, BeatSender
+from pyros.agents.beat import START_SECONDS, BeatSender
 from pyros.clock import VirtualClock
 from pyros.errors import AgentError
 from pyros.guardian import NOT_CLOSED, SILENT, Guardian

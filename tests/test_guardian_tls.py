@@ -6,22 +6,26 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import MemoryReactorClock
 from twisted.internet.threads import blockingCallFromThread
 from twisted.logger import Logger
 
 from pyros import config as configuration
-from pyros.agents._beat import BeatSender
+from pyros.agents.beat import BeatSender
 from pyros.agents.runtime.program import background_reactor
 from pyros.authority import make_authority, make_certificate
-from pyros.clock import RealClock
+from pyros.clock import RealClock, VirtualClock
 from pyros.guardian import Guardian
 from pyros.health.asking import of_guardian
 from pyros.sender.certificates import examine, names
-from tests.builders import spoil_certificate
+from tests.builders import MemoryLine, spoil_certificate
 from tests.conftest import PATIENCE, free_port, wait_until
 
 NOW = datetime.now(UTC)
@@ -110,7 +114,7 @@ def test_the_domes_agent_beats_by_certificates(tmp_path: Path, reactor: Any) -> 
 def test_no_beat_counts_with_a_wrong_certificate_at_either_end(
     whose: str, certificate: str, reason: str, tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyros.agents._beat.START_SECONDS", 0)
+    monkeypatch.setattr("pyros.agents.beat.START_SECONDS", 0)
     place = Place(tmp_path, reactor)
     spoil_certificate(tmp_path / "tls", whose, certificate, NOW)
     with place.running() as guardian:
@@ -127,21 +131,26 @@ def test_a_program_on_its_own_computer_asks_without_tls(tmp_path: Path, reactor:
             assert b'"beats"' in answers.readline()
 
 
-def test_plain_text_from_another_computer_is_refused(
-    tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pyros.sender.inbound_tls._is_here", lambda _transport: False)
+def test_plain_text_from_another_computer_is_refused(tmp_path: Path, reactor: Any) -> None:
     place = Place(tmp_path, reactor)
-    with place.running(), place.plain as connection:
-        connection.sendall(b"STATUS\n")
-        with connection.makefile("rb") as answers:
-            assert b"nothing is taken without TLS" in answers.read()
+    memory: Any = MemoryReactorClock()
+    assert place.config.guardian is not None
+    section = msgspec.structs.replace(place.config.guardian, allow=(ip_network("192.0.2.0/24"),))
+    config = msgspec.structs.replace(place.config, guardian=section)
+    guardian = Guardian(config, memory, VirtualClock(memory, NOW), send=lambda *_: None)
+    guardian.start()
+    far = IPv4Address("TCP", "192.0.2.2", 40_000)
+    line, connection = MemoryLine(peerAddress=far), memory.tcpServers[0][1].buildProtocol(far)
+    connection.makeConnection(line)
+    connection.dataReceived(b"STATUS\n")
+    assert b"nothing is taken without TLS" in line.value()
+    guardian.stop()
 
 
 def test_without_certificates_nothing_leaves_the_computer(
     tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyros.agents._beat.START_SECONDS", 0)
+    monkeypatch.setattr("pyros.agents.beat.START_SECONDS", 0)
     place = Place(tmp_path, reactor, tls="")
     assert ["[guardian east] at:" in each for each in examine(place.whole, NOW).problems] == [True]
     with place.running() as guardian:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros import messages
-from pyros.messages import Message, Payload, Slew, WeatherReading, _codec, decode_payload, encode_payload, register
+from pyros.messages import Message, Payload, Slew, WeatherReading, decode_payload, encode_payload, register
 from pyros.wire import valid_name
 
 
@@ -106,8 +106,8 @@ def test_what_is_no_name(name: str) -> None:
     assert not valid_name(name)
 
 
-def test_a_type_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_codec, "PAYLOADS", dict(messages.PAYLOADS))
+def test_a_type_of_ones_own(request: pytest.FixtureRequest) -> None:
+    request.addfinalizer(lambda: messages.PAYLOADS.pop("Counted"))
 
     class Count(msgspec.Struct, forbid_unknown_fields=True):
         count: int

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyros.agents._observing import ObservationManagerState
 from pyros.agents.agent import Agent
+from pyros.agents.observing import ObservationManagerState
 from pyros.errors import AgentError
 from pyros.messages import Exposures, Failure, Message, Observation, Order
 from pyros.messages.guider import (

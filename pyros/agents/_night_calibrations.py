@@ -12,10 +12,10 @@ import msgspec
 from pyros import messages
 from pyros.agents._night_gate import NightGate
 from pyros.agents._night_machine import NightMachine
-from pyros.agents._sharpness import AT_MOST_EVERY_SECONDS, Sharpness
 from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import NightEvent, State
+from pyros.agents.sharpness import AT_MOST_EVERY_SECONDS, Sharpness
 from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport, Cool, Exposures, Message
 from pyros.planning.phases import Phase, phase
 from pyros.planning.visibility import sun_altitude

@@ -22,7 +22,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from pyros import messages
-from pyros.agents._skymap_messages import (
+from pyros.agents.agent import Agent
+from pyros.agents.skymap_messages import (
     CHOOSE_AGAIN,
     FIELDS_CHOSEN,
     MAP_READ,
@@ -31,7 +32,6 @@ from pyros.agents._skymap_messages import (
     MapAgain,
     MapRead,
 )
-from pyros.agents.agent import Agent
 from pyros.alerts import Alert
 from pyros.alerts.coincidences import Coincidence
 from pyros.alerts.events import EventTable, Followed, StoredEvent, standing

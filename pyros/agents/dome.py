@@ -29,12 +29,12 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import instruments, messages
-from pyros.agents._beat import BeatSender
 from pyros.agents._shutter import ShutterGuard
-from pyros.agents._shutter_control import OPEN_LEASE_SECONDS, ShutterControl, ShutterReport
 from pyros.agents.agent import Agent
+from pyros.agents.beat import BeatSender
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState, asked_ahead
 from pyros.agents.runtime.batches import NotTaken
+from pyros.agents.shutter_control import OPEN_LEASE_SECONDS, ShutterControl, ShutterReport
 from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
 from pyros.files import free_gigabytes

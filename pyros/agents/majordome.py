@@ -21,8 +21,8 @@ from pyros import messages
 from pyros.agents._night_calibrations import NightCalibrations
 from pyros.agents._night_gate import DOME_SILENT, MONITORING_SILENT, NightGate
 from pyros.agents._night_machine import LIMIT_SECONDS, STATE_OVERDUE, NightMachine
-from pyros.agents._night_reporting import NightReporting
 from pyros.agents.agent import Agent
+from pyros.agents.night_reporting import NightReporting
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import OPEN_STATES, NightAction, NightEvent, State
 from pyros.errors import PlanningError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from pyros.agents._sharpness import Sharpness
 from pyros.agents.night_table import State
+from pyros.agents.sharpness import Sharpness
 from pyros.messages import CalibrationOrder, Observation, Plan
 
 _MAX_DONE = 200

@@ -18,8 +18,8 @@ from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_O
 from pyros.agents._flats import FlatRecipe
 from pyros.agents._focusing import FocusRecipe
 from pyros.agents._guiding import ObservationGuiding
-from pyros.agents._observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
 from pyros.agents.agent import Agent
+from pyros.agents.observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
 from pyros.angles import separation
 from pyros.config import NOWHERE
 from pyros.errors import AgentError

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents._filters import check_filters
-from pyros.agents._night_plan import NightPlanner
 from pyros.agents.agent import Agent
+from pyros.agents.night_plan import NightPlanner
 from pyros.agents.runtime.batches import NotTaken
 from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, PlannedObservation
 from pyros.planning import Site, improvement, night_log

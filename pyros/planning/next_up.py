@@ -55,7 +55,7 @@ def next_up(request: Observation, site: Site, now: float) -> NextUp:
             when += timedelta(days=step)
             continue
         begin, end = max(now, night[0].timestamp()), night[1].timestamp()
-        found = _first_in_night(request, site, begin, end)
+        found = first_in_night(request, site, begin, end)
         if isinstance(found, NextUp):
             return msgspec.structs.replace(found, exact=step == 1, reason=reason)
         reason = reason or found
@@ -91,7 +91,7 @@ def _seconds_above(altitude: float, site: Site, declination: float) -> float:
     return SECONDS_PER_DAY / math.pi * math.acos(max(-1.0, min(1.0, cosine)))
 
 
-def _first_in_night(request: Observation, site: Site, begin: float, end: float) -> NextUp | str:
+def first_in_night(request: Observation, site: Site, begin: float, end: float) -> NextUp | str:
     """Return the first time in a night, or why there is none."""
     wanted = occurrences(request, begin, end)
     never = [reason_never(each, begin, end) for each in wanted]

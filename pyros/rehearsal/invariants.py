@@ -118,7 +118,7 @@ class Invariants:
         self._night = night
         self._since: dict[str, float] = {}
         self.report = night.report
-        self._site = night.site
+        self.site = night.site
         config = night.config
         dome = night.devices.get("dome")
         self._travel = 0.0
@@ -216,12 +216,12 @@ class Invariants:
         if abs(night.clock_offset()) > _WRONG_CLOCK:
             return  # nobody can know where the sky is
         when = datetime.fromtimestamp(night.true_time(), UTC)
-        altitude, azimuth = altitude_azimuth(self._site, ra, dec, when)
-        if altitude < self._site.horizon_at(azimuth) - 0.3:
+        altitude, azimuth = altitude_azimuth(self.site, ra, dec, when)
+        if altitude < self.site.horizon_at(azimuth) - 0.3:
             self.report("slew below the horizon", f"the mount is sent to altitude {altitude:.1f}°")
-        if sun_altitude(self._site, when) >= self._site.twilight + 0.1:
+        if sun_altitude(self.site, when) >= self.site.twilight + 0.1:
             distance = separation(ra, dec, *sun(when))
-            if distance < self._site.sun_exclusion - 0.5:
+            if distance < self.site.sun_exclusion - 0.5:
                 self.report("slew into the Sun", f"the mount is sent to {distance:.1f}° from the Sun")
         if self._roof and night.state("dome") != "open":
             self.report("slew under the roof", f"the mount is sent off while the roof is {night.state('dome')}")
@@ -377,7 +377,7 @@ class Invariants:
         if abs(self._night.clock_offset()) > _WRONG_CLOCK:
             return False
         when = datetime.fromtimestamp(self._night.true_time(), UTC)
-        return sun_altitude(self._site, when) > self._site.dome_sun_limit + 0.1
+        return sun_altitude(self.site, when) > self.site.dome_sun_limit + 0.1
 
     def _roof_moves(self, state: str) -> None:
         """Judge a roof that closes: it hits a mount that could have been parked."""

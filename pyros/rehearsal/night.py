@@ -98,7 +98,7 @@ class RehearsedNight:
         self.computer = Computer(self.timeline, self.begin, self.name)
         self.jobs = RehearsedJobs(self.timeline, self.computer, self.name)
         self.log = NightLog(str(folder))
-        self.network = Network(self.timeline, on_delivery=self._delivered)
+        self.network = Network(self.timeline, on_delivery=self.on_delivery)
         self.current: Node | None = None
         self.journals: AnyJournals = SQLITE if plan.seed % SEEDS_ON_FILES == 0 else MemoryJournals()
         """Files or objects: the night is the same on both, but an hour on files costs more."""
@@ -333,7 +333,7 @@ class RehearsedNight:
     def _say_own(self, text: str) -> None:
         self._say("rehearsal", text)
 
-    def _delivered(self, sender: str, receiver: str, data: bytes) -> None:
+    def on_delivery(self, sender: str, receiver: str, data: bytes) -> None:
         self.log.add(self.timeline.now, "D", f"{sender}>{receiver}", data)
         rules, name = self._judged.get(receiver, _UNJUDGED)
         who, speaker = self._judged.get(sender, _UNJUDGED)

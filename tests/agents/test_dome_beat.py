@@ -81,7 +81,7 @@ def guardian() -> Iterator[ListeningGuardian]:
 def test_the_beat_stops_when_a_handler_hangs_and_goes_on_with_it(
     observatory: Callable[..., Any], guardian: ListeningGuardian, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyros.agents._shutter_control.AWAY_SECONDS", 0.1)  # there is no device, whose end to wait for
+    monkeypatch.setattr("pyros.agents.shutter_control.AWAY_SECONDS", 0.1)  # there is no device, whose end to wait for
     place = observatory("monitoring", dome={"driver": "native", "address": "tcp:127.0.0.1:9"})
     config = msgspec.structs.replace(place.config, site=DEMO.site, guardian=GuardianConfig(port=guardian.port))
     agent = HangingDomeAgent()

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyros import messages
-from pyros.agents._night_reporting import NightReporting
 from pyros.agents.majordome import ATTEMPTS, LEASE, PAUSES, MajordomeAgent
+from pyros.agents.night_reporting import NightReporting
 from pyros.agents.night_table import OPEN_STATES, State
 from pyros.config import AgentConfig
 from pyros.hold import Holds

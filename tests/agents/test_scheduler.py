@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from pyros import messages
-from pyros.agents._night_plan import NightPlanner
+from pyros.agents.night_plan import NightPlanner
 from pyros.agents.scheduler import PLAN_AROUND, PLAN_IMPROVED, PLAN_IN_TIME, PlanImproved, SchedulerAgent
 from pyros.journal import JournalReader
 from pyros.messages import Cadence, Exposures, Observation, ObservationReport, Plan, Window, Withdrawal

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pyros.agents._sharpness import Sharpness
+from pyros.agents.sharpness import Sharpness
 
 
 def taken(*fwhm: float) -> Sharpness:

@@ -566,7 +566,7 @@ def test_the_archive_joins_the_corpus_as_the_alert_manager_does(archive: Archive
     reader.close()
 
 
-def test_a_group_and_its_cursor_are_one(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_and_its_cursor_are_one(archive: Archive) -> None:
     assert archive.cursor("broker") == Cursor("broker", "", 0)
     archive.store([Packet(event("ivo://a/b#1"), "x", 1.0)], Cursor("broker", "e", 1))
     assert archive.cursor("broker") == Cursor("broker", "e", 1)
@@ -574,10 +574,12 @@ def test_a_group_and_its_cursor_are_one(archive: Archive, monkeypatch: pytest.Mo
     def fails(*_: Any) -> None:
         raise sa.exc.OperationalError("", {}, Exception("database or disk is full"))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_join", fails)
+    sa.event.listen(sa.Engine, "commit", fails)
+    try:
         with pytest.raises(JournalError, match=r"archive[^ ]*: the archive cannot be used: .*disk is full"):
             archive.store([Packet(event("ivo://a/b#2"), "x", 1.0)], Cursor("broker", "e", 2))
+    finally:
+        sa.event.remove(sa.Engine, "commit", fails)
     assert archive.cursor("broker") == Cursor("broker", "e", 1)
     assert ids(archive) == ["ivo://a/b#1"]
     archive.store([Packet(event("ivo://a/b#2"), "x", 1.0)], Cursor("broker", "e", 2))

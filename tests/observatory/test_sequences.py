@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyros.agents._observing import Progress
+from pyros.agents.observing import Progress
 from pyros.hold import Holds
 from tests.observatory.conftest import EXPOSURE, Night
 

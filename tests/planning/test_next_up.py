@@ -36,7 +36,7 @@ def test_what_never_rises_high_enough_is_told_by_its_first_night(
         looked.append(given)
         return "it is too low"
 
-    monkeypatch.setattr(module, "_first_in_night", low)
+    monkeypatch.setattr(module, "first_in_night", low)
     site = Site.load(SITE)
     wanted = msgspec.structs.replace(REQUEST, dec=dec, constraints=Constraints(max_airmass=airmass))
     found = next_up(wanted, site, NOW)
@@ -68,6 +68,6 @@ def test_what_no_night_of_the_year_can_have_is_told_by_its_first(
         looked.append(given)
         return "it isn't dark enough"
 
-    monkeypatch.setattr(module, "_first_in_night", never)
+    monkeypatch.setattr(module, "first_in_night", never)
     found = next_up(msgspec.structs.replace(REQUEST, **changes), Site.load(SITE), NOW)
     assert (found.begin, found.reason, len(looked)) == (None, "it isn't dark enough", nights)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import pytest
 
 from pyros import wire
-from pyros.agents import _shutter, _shutter_control, majordome, monitoring, observation_manager
+from pyros.agents import _shutter, majordome, monitoring, observation_manager, shutter_control
 from pyros.agents.runtime import host
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -76,7 +76,7 @@ def unsafe_ignored_by_the_dome(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def closed_by_belief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tell no dome to close that was closed when an agent last heard of it, in this life or an earlier one."""
-    control = _shutter_control.ShutterControl
+    control = shutter_control.ShutterControl
     init, is_closed, command_close = control.__init__, control._is_closed, control._command_close
     believed: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # by the night's computer
 
@@ -105,7 +105,7 @@ def closed_by_belief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reopened_at_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Open a dome at its agent's start that was to be open when the agent ended, whoever says that it may."""
-    control = _shutter_control.ShutterControl
+    control = shutter_control.ShutterControl
     open_, close = control._open, control.close
     wanted: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # by the night's computer
 
@@ -176,9 +176,9 @@ def acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def roof_before_the_mount_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close a roof without waiting for the mount."""
-    init = _shutter_control.ShutterControl.__init__
+    init = shutter_control.ShutterControl.__init__
     monkeypatch.setattr(
-        _shutter_control.ShutterControl, "__init__", lambda self, *args, **keys: init(self, *args[:7], **keys)
+        shutter_control.ShutterControl, "__init__", lambda self, *args, **keys: init(self, *args[:7], **keys)
     )
 
 

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from pyros.agents import Message
-from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.agents.scheduler import SchedulerAgent
 from pyros.alerts import events, past_events
 from pyros.alerts.events import EventTable
@@ -106,10 +105,10 @@ def test_a_handler_that_fails_now_is_named(recorded: Night, monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(AlertManagerAgent, "_retract", fail)
-    differences = replayed(recorded)["alert_manager"].differences
+    monkeypatch.setattr(SchedulerAgent, "observation_withdrawn", fail)
+    differences = replayed(recorded)["scheduler"].differences
     assert [(each.about, each.then, each.now) for each in differences if "RuntimeError" in each.now] == [
-        ("Alert received from broker", "handled", "RuntimeError: no luck")
+        ("Observation request withdrawn from alert_manager", "handled", "RuntimeError: no luck")
     ]
 
 

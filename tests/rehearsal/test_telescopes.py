@@ -81,7 +81,7 @@ def test_a_night_of_two_sites_is_that_of_both(tmp_path: Path) -> None:
     path = write(tmp_path, "france one", "chile one", sites={"chile": GAMSBERG.replace("16.5", "-70.4")})
     world = night(path, tmp_path)
     assert world.seconds > 15 * 3600, "the Sun sets five hours later in Chile"
-    here, there = (rules._site.longitude for rules in world.invariants)  # noqa: SLF001
+    here, there = (rules.site.longitude for rules in world.invariants)
     assert here - there > 60
 
 
@@ -90,7 +90,7 @@ def test_a_dome_is_judged_by_its_own_majordome_and_monitoring(
 ) -> None:
     world = night(two, tmp_path)
     monkeypatch.setattr(world, "alive_since", lambda name: 0.0)
-    hear: Any = world._delivered  # noqa: SLF001
+    hear = world.on_delivery
     for sender, words in (("monitoring east", b'"Weather safe"'), ("majordome east", b'"Open"')):
         hear(sender, "dome east", words)
         hear(sender, "dome west", words)

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyros import messages, views
-from pyros.agents._observing import ObservationManagerState
 from pyros.agents.alert_manager import AlertManagerState
 from pyros.agents.dome import DomeState
 from pyros.agents.monitoring import MonitoringState
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import State
+from pyros.agents.observing import ObservationManagerState
 from pyros.agents.safety_rules import Broken
 from pyros.agents.scheduler import SchedulerState
 from pyros.config import Config, load

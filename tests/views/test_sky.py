@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pyros import views
-from pyros.agents._observing import ObservationManagerState
 from pyros.agents.alert_manager import AlertManagerState
+from pyros.agents.observing import ObservationManagerState
 from pyros.alerts import events as table
 from pyros.alerts.events import EventTable, Followed, MapFacts, StoredEvent
 from pyros.alerts.identity import Event, PacketRecord
