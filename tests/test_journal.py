@@ -17,7 +17,7 @@ import pytest
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, limits
-from pyros.journal._file import JournalFile
+from pyros.journal.file import JournalFile
 from tests.conftest import PATIENCE
 
 PEER = ("telescope", "epoch-1")

@@ -15,7 +15,6 @@ import msgspec
 
 from pyros.errors import JournalError, WriteFailed
 from pyros.journal import limits
-from pyros.journal._file import JournalFile
 from pyros.journal._migrations import from_format_1
 from pyros.journal._reader import JournalReader
 from pyros.journal._rows import (
@@ -30,6 +29,7 @@ from pyros.journal._rows import (
     Received,
     StoredTimer,
 )
+from pyros.journal.file import JournalFile
 from pyros.unique import new_name
 
 _SYNCHRONOUS_FULL = 2  # below it the WAL is synced only when it is moved into the file: a power cut takes turns along
