@@ -41,7 +41,8 @@ def alert(
 ) -> None:
     """Publish an alert to the broker and follow it: decision, slew, images, until its end or Ctrl-C.
 
-    Where the observatory publishes, also what it tells others about it.
+    Where the observatory publishes, also what it tells others about it; where it
+    has several telescopes, what each does.
 
     The exit code is 0 when its observation has finished
     (with --no-follow: when the broker keeps it).
@@ -65,9 +66,7 @@ def alert(
         except AgentUnreachable as error:
             raise PyrosError(f"{error}; start the observatory first: pyros run --config {loaded.path}") from None
         out.print(f"{ivorn} is kept by the broker")
-        if follow and loaded.telescopes:
-            out.print("there are several telescopes: pyros night shows what each does")
-        if not follow or loaded.telescopes:
+        if not follow:
             return
         _tell_who_is_missing(loaded)
         with AlertTimeline(out) as timeline:

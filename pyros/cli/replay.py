@@ -38,7 +38,9 @@ def replay(
     The alert manager and the scheduler each take again, in order and at its
     time, what their journals say they took, with today's code, rules and site;
     nothing is sent and the folder is only read. A difference is the agent's
-    own: what another agent would have made of it isn't followed.
+    own: what another agent would have made of it isn't followed. Of several
+    telescopes each has its scheduler replayed; which of them was chosen isn't,
+    for what was said of the weather is kept by no journal.
 
     Ends with 0 when nothing differs, 1 when something does, 2 when the night
     can't be replayed.

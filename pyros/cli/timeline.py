@@ -29,6 +29,8 @@ from pyros.views.timeline_steps import (
     ShutterOpened,
     SlewCommanded,
     SourceDetected,
+    TakenBack,
+    TelescopeAsked,
     TimelineStep,
     Trouble,
 )
@@ -101,14 +103,15 @@ class AlertTimeline:
         """Show one step, and begin or end its bar."""
         self.steps.append(step)
         what, text = in_words(step)
-        line = Text(f"{_seconds(step.at - self.arrival)}  {what:<16}{text}".rstrip(), _STYLES.get(type(step), ""))
+        where = f"{step.unit}: " if step.unit else ""
+        line = f"{_seconds(step.at - self.arrival)}  {what:<16}{where}{text}".rstrip(" :")
         if not (isinstance(step, Ended) and step.how == "refused"):  # the decision has said it
-            self._console.print(line)
+            self._console.print(Text(line, _STYLES.get(type(step), "")))
         match step:
             case SlewCommanded():
-                self._bar_begins("slewing", step.seconds)
+                self._bar_begins(f"{where}slewing", step.seconds)
             case ShutterOpened():
-                self._bar_begins(f"exposing {step.number}/{step.of}", step.seconds)
+                self._bar_begins(f"{where}exposing {step.number}/{step.of}", step.seconds)
             case OnTarget() | ImageOnDisk() | Trouble() | Ended():
                 self._bar_ends()
 
@@ -127,10 +130,11 @@ class AlertTimeline:
         return table
 
     def milestones(self) -> dict[str, float]:
-        """When each step first happened: Unix seconds of the observatory's clock."""
+        """When each step first happened, of several telescopes at each: Unix seconds of the observatory's clock."""
         wanted: tuple[tuple[str, type[TimelineStep]], ...] = (
             ("received", Arrived),
             ("decided", Decided),
+            ("asked", TelescopeAsked),
             ("planned", Planned),
             ("slew commanded", SlewCommanded),
             ("dome open", DomeOpened),
@@ -139,11 +143,11 @@ class AlertTimeline:
             ("image on disk", ImageOnDisk),
             ("source found", SourceDetected),
         )
-        found = {}
+        found: dict[str, float] = {}
         for name, kind in wanted:
-            first = next((step for step in self.steps if type(step) is kind), None)
-            if first is not None:
-                found[name] = first.at
+            for step in self.steps:
+                if type(step) is kind:
+                    found.setdefault(f"{step.unit}: {name}" if step.unit else name, step.at)
         return dict(sorted(found.items(), key=lambda item: item[1]))
 
     def _bar_begins(self, what: str, seconds: float) -> None:
@@ -172,8 +176,8 @@ def in_words(step: TimelineStep) -> tuple[str, str]:
             words = "accepted" if step.accepted else "refused", step.reason + (where if step.accepted else "")
         case Planned():
             words = "planned" if step.starts else "waits", step.reason
-        case DomeOpened():
-            words = "dome open", ""
+        case DomeOpened() | TelescopeAsked():
+            words = "asked" if isinstance(step, TelescopeAsked) else "dome open", ""
         case SlewCommanded():
             words = "slew commanded", f"the mount needs {step.seconds:.1f} s"
         case OnTarget():
@@ -190,8 +194,8 @@ def in_words(step: TimelineStep) -> tuple[str, str]:
             words = "image on disk", Path(step.path).name
         case SourceDetected() | Published():
             words = _what_came_of_it(step)
-        case Trouble():
-            words = "trouble", step.reason
+        case Trouble() | TakenBack():
+            words = "trouble" if isinstance(step, Trouble) else "taken back", step.reason
         case Ended():
             words = step.how, step.reason or (f"{len(step.images)} images" if step.images else "")
         case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -62,6 +63,12 @@ def data(name: str, value: Any) -> SafeString:
     text = msgspec.json.encode(value).decode()
     safe = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
     return format_html('<script type="application/json" id="{}">{}</script>', name, mark_safe(safe))
+
+
+@register.filter
+def of(values: Mapping[str, Any], name: str) -> Any:
+    """Return what stands under a name; None where nothing does."""
+    return values.get(name)
 
 
 @register.filter

@@ -2,7 +2,8 @@
 
 The alert manager and the scheduler each take again what they took then. So a difference is the agent's own: what the
 other one would have made of it is not followed. What they decided then stands in the decisions of the alert manager,
-and in the journals of those whom they told.
+and in the journals of those whom they told. Of several telescopes the scheduler of each is replayed. Which of them the
+central scheduler chose is not: what it was told of the weather is fleeting, and kept by no journal.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import tempfile
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
@@ -81,16 +82,27 @@ def nights(config: Config, site: Site) -> list[str]:
     Raises JournalError where the folder has no journals of the alert manager or the scheduler.
     """
     found: set[str] = set()
-    for name in _JUDGES:
-        if name in config.agents and config.journal(name).exists():
-            with closing(JournalReader(config.journal(name))) as journal:
-                found |= _nights(journal, site)
-    if not found and not any(config.journal(name).exists() for name in _JUDGES):
+    judged = list(_judged(config, site))
+    for seen, place, name in judged:
+        with closing(JournalReader(seen.journal(name))) as journal:
+            found |= _nights(journal, place)
+    if not judged:
         raise JournalError(
             f"{config.data}: has no journals/alert_manager.sqlite or journals/scheduler.sqlite: give the data folder of"
             " an observatory that has run"
         )
     return sorted(found)
+
+
+def _judged(config: Config, site: Site) -> Iterator[tuple[Config, Site, str]]:
+    """Return the agents whose decisions are compared and that have run, each as its unit sees it, and their sites."""
+    several = len(config.telescopes) > 1
+    for name in _JUDGES:
+        units = config.telescopes if several and name == StandardAgents.SCHEDULER else ("",)
+        for unit in units:
+            seen = config.seen_from(unit) if unit else config
+            if name in seen.agents and seen.journal(name).exists():
+                yield seen, Site.load(seen.required("site", f"the telescope {unit}")) if unit else site, name
 
 
 def _nights(journal: JournalReader, site: Site) -> set[str]:
@@ -108,13 +120,17 @@ def _nights(journal: JournalReader, site: Site) -> set[str]:
 
 
 def replay_night(config: Config, site: Site, night: date) -> list[ReplayResult]:
-    """Replay a night, from noon to noon; the journals are those of ``config.data``, and are only read.
+    """Replay a night, from noon to noon at ``site``, or that of each of several telescopes.
+
+    The journals are those of ``config.data``, and are only read.
 
     Raises PyrosError naming the file where a journal cannot be read or doesn't reach back so far.
     """
-    begin = noon_before(site, night)
-    span = _Span(begin, begin + past.DAY_SECONDS)
-    return [_replay(config, name, span) for name in _JUDGES if name in config.agents and config.journal(name).exists()]
+    found = []
+    for seen, place, name in _judged(config, site):
+        begin = noon_before(place, night)
+        found.append(_replay(seen, name, _Span(begin, begin + past.DAY_SECONDS)))
+    return found
 
 
 def _replay(config: Config, name: str, span: _Span) -> ReplayResult:
@@ -129,7 +145,7 @@ def _replay(config: Config, name: str, span: _Span) -> ReplayResult:
         if bool(turn.then) != bool(turn.now)
     ]  # fmt: skip
     taken = sum(turn.name != START for turn in turns)
-    return ReplayResult(name, taken, count, tuple(sorted(found, key=lambda each: each.time)), notes)
+    return ReplayResult(config.agent(name).name, taken, count, tuple(sorted(found, key=lambda each: each.time)), notes)
 
 
 def _told(config: Config, sender: str, hearer: str, span: _Span) -> tuple[list[Received] | None, tuple[str, ...]]:
@@ -142,7 +158,8 @@ def _told(config: Config, sender: str, hearer: str, span: _Span) -> tuple[list[R
         return None, (f"what {sender} sent {hearer} is not compared: {error}",)
     if taken and first and taken[0][0] == first[0][0] > 1:
         return None, (f"what {sender} sent {hearer} is not compared: {hearer}'s journal doesn't reach back so far",)
-    return [row for _, row in taken if row.sender == sender and span.has(row.sent)], ()
+    said_by = config.agent(sender).name
+    return [row for _, row in taken if row.sender == said_by and span.has(row.sent)], ()
 
 
 # The alert manager ------------------------------------------------------------------------------------------------
@@ -162,12 +179,8 @@ def _judge_alerts(
     changed = {
         each.observation for pair in pairs if _essence(pair[1]) != _essence(pair[2]) for each in pair[1:] if each
     }
-    sent = [
-        (out.sent, out.name, out.payload)
-        for turn in turns
-        for out in turn.outgoing
-        if out.agent == StandardAgents.SCHEDULER
-    ]
+    hearer = agent.config.agent(StandardAgents.SCHEDULER).name
+    sent = [(out.sent, out.name, out.payload) for turn in turns for out in turn.outgoing if out.agent == hearer]
     if told is not None:
         found += _requests([(row.sent, row.name, row.payload) for row in told], sent, changed)
     return len(then), found

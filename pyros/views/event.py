@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -18,17 +19,26 @@ from pyros.nights import diary
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.prepared import prepared
-from pyros.views.events import EventLine, Standing, line_of, stored_event
+from pyros.views.events import EventLine, Standing, fates_of, line_of, parts_of, stored_event
 from pyros.views.images import images
 from pyros.views.observed import Observed
 
 _AFTER_SECONDS = 6 * 3600.0
 """How long after a decision what is done about it is looked for, for each night."""
 _MAX_IMAGES = 200
+_MAX_STEPS = 500
 _TYPES: dict[str, type] = {
     messages.SLEW_STARTED: SlewStarted, messages.SLEW_FINISHED: SlewFinished,
     messages.EXPOSURE_STARTED: ExposureStarted, messages.EXPOSURE_FINISHED: ExposureFinished,
 }  # fmt: skip
+
+
+_ASKED_BY = {
+    messages.OBSERVATION_REQUESTED: "asked", messages.OBSERVATION_REQUEST_CHANGED: "asked anew",
+    messages.OBSERVATION_REQUEST_WITHDRAWN: "taken back",
+}  # fmt: skip
+_ASKED = frozenset(_ASKED_BY.values())
+"""Steps in which the central scheduler hands an observation to one of several telescopes, or takes it back."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -43,7 +53,27 @@ class Step(msgspec.Struct, frozen=True):
     after: float | None = None
     """Seconds since its first packet was received; None where that isn't known."""
     took: float | None = None
-    """Seconds since the step before it."""
+    """Seconds since the step before it; of several telescopes since the one before it there."""
+    unit: str = ""
+    """Of several telescopes, the one at which it happened; '' for what is of all."""
+
+
+class EventTelescope(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several telescopes did about an event."""
+
+    unit: str
+    """Its unit."""
+    word: str
+    """How the event's observation stands there: observing, planned, observed, failed, withdrawn ...; requested where it
+    was asked of it, and not asked where it never was."""
+    why: str = ""
+    """Why, in words."""
+    latencies: dict[str, float] = {}
+    """By the steps' names, after how many seconds since its first packet each came first there."""
+    images: int = 0
+    """How many images of it there are in all nights."""
+    nights: tuple[NightLine, ...] = ()
+    """What became of its observation there in each night, the last night first."""
 
 
 class PacketLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +107,9 @@ class EventDetail(msgspec.Struct, frozen=True, kw_only=True):
     nights: tuple[NightLine, ...] = ()
     """What became of its observation in each night, the last night first."""
     steps: tuple[Step, ...] = ()
-    """What happened, oldest first, with the seconds that each step took."""
+    """What happened, oldest first, with the seconds that each step took; 500 at most, the oldest ones."""
+    telescopes: tuple[EventTelescope, ...] = ()
+    """What each of several telescopes did about it; () where there is one, of which the rest tells."""
     images: tuple[FoundImage, ...] = ()
     """The newest first; 200 at most."""
     curve: tuple[SourceFound, ...] = ()
@@ -98,21 +130,59 @@ def event(observed: Observed, key: str) -> EventDetail | None:
             records = decisions.read(journal, events=[stored.name])
     packets = _packets(observed, stored)
     arrived = min((packet.received for packet in packets if packet.received is not None), default=None)
-    ids = tuple(dict.fromkeys(record.observation for record in records if record.observation))
-    nights = _nights(observed, ids)
-    fates = {line.observation: line for line in reversed(nights)}
+    requests = dict.fromkeys(record.observation for record in records if record.observation)
+    ids = tuple(dict.fromkeys(each for request in requests for each in parts_of(stored, request)))
+    telescopes = observed.telescopes or (observed,)
+    logs = [_nights(each, ids) for each in telescopes]
+    nights = tuple(sorted((line for log in logs for line in log), key=lambda line: line.night, reverse=True))
+    fates = fates_of(observed, set(requests))
     decided = (records[0].decided, _last(records)) if records else None
     shown = images(observed, event=stored.name, limit=_MAX_IMAGES)
     curve = _curve(observed, stored.name, records[0].decided if records else None)
-    request = stored.followed.observation
+    request, standing = stored.followed.observation, Standing(observed)
+    steps = _steps_of_all(observed, packets, records, tuple(requests), curve)
+    for each, log in zip(telescopes, logs, strict=True):
+        unit = each.config.unit if observed.telescopes else ""
+        steps += [
+            msgspec.structs.replace(step, unit=unit)
+            for step in _steps_at(each, records, ids, tuple(requests), log, unit)
+        ]
+    told = _with_latencies(steps, arrived)
     return EventDetail(
-        event=line_of(stored, decided, fates, Standing(observed)),
+        event=line_of(stored, decided, fates, standing),
         names=tuple(sorted(stored.followed.event.keys)),
         retracted=bool(packets) and packets[-1].step.belief.retracted,
         event_time=request.event_time if request is not None else None, packets=packets, decisions=tuple(records),
         request=request, nights=nights, images=shown.images, curve=tuple(each for _, each in curve),
-        steps=_with_latencies(_steps(observed, packets, records, ids, curve, nights), arrived),
+        steps=told[:_MAX_STEPS],
+        telescopes=tuple(
+            _at(each, log, told, ids, standing) for each, log in zip(observed.telescopes, logs, strict=False)
+        ),
     )  # fmt: skip
+
+
+def _at(
+    observed: Observed, nights: tuple[NightLine, ...], steps: tuple[Step, ...], ids: tuple[str, ...], standing: Standing
+) -> EventTelescope:
+    """Return what one of several telescopes did."""
+    unit = observed.config.unit
+    latencies: dict[str, float] = {}
+    for step in steps:
+        if step.unit == unit and step.after is not None:
+            latencies.setdefault(step.what, step.after)
+    word, why = "not asked", ""
+    last = next((step for step in reversed(steps) if step.unit == unit and step.what in _ASKED), None)
+    if any(standing.running.get(each) == unit for each in ids):
+        word = "observing"
+    elif (done := next((line for line in nights if line.fate), None)) is not None:
+        word, why = done.fate, done.fate_reason
+    elif last is not None:
+        word, why = ("withdrawn" if last.what == "taken back" else "requested"), last.text
+    if word in ("not asked", "requested", "withdrawn") and any(standing.planned.get(each) == unit for each in ids):
+        word, why = "planned", next((line.reason for line in nights if not line.fate), "")
+    return EventTelescope(
+        unit=unit, word=word, why=why, latencies=latencies, images=sum(line.images for line in nights), nights=nights
+    )
 
 
 def _last(records: list[DecisionRecord]) -> DecisionRecord:
@@ -137,7 +207,8 @@ def _nights(observed: Observed, ids: tuple[str, ...]) -> tuple[NightLine, ...]:
     lines: list[NightLine] = []
     with observed.journal("scheduler") as journal:
         if journal is not None:
-            lines = [line for each in ids for line in night_log.of_observation(journal, each)]
+            known = night_log.last_of(journal, ids)
+            lines = [line for each in known for line in night_log.of_observation(journal, each)]
     return tuple(sorted(lines, key=lambda line: line.night, reverse=True))
 
 
@@ -158,10 +229,11 @@ def _curve(observed: Observed, name: str, since: float | None) -> list[tuple[flo
     return sorted(found, key=lambda pair: pair[1].time)
 
 
-def _steps(
-    observed: Observed, packets: tuple[PacketLine, ...], records: list[DecisionRecord], ids: tuple[str, ...],
-    curve: list[tuple[float, SourceFound]], nights: tuple[NightLine, ...],
+def _steps_of_all(
+    observed: Observed, packets: tuple[PacketLine, ...], records: list[DecisionRecord], requests: tuple[str, ...],
+    curve: list[tuple[float, SourceFound]],
 ) -> list[Step]:  # fmt: skip
+    """Return what happened about an event that is of no telescope in particular."""
     steps = [
         Step(packet.received, "received", f"{packet.step.packet.notice_type or packet.step.packet.id}, {packet.source}")
         for packet in packets
@@ -171,35 +243,89 @@ def _steps(
         Step(record.decided, "decided", f"{record.outcome}: {record.reason}" if record.accepted else record.reason)
         for record in records
     ]
+    steps += [Step(taken, "source found", f"{each.filter} {each.magnitude:.2f} mag") for taken, each in curve]
+    return steps + _published(observed, requests)
+
+
+def _steps_at(
+    observed: Observed, records: list[DecisionRecord], ids: tuple[str, ...], requests: tuple[str, ...],
+    nights: tuple[NightLine, ...], unit: str,
+) -> list[Step]:  # fmt: skip
+    """Return what happened about an event at a telescope, ``unit`` of several, or the only one."""
+    steps = _handed(observed, requests, records[0].decided) if unit and records else []
+    begun = {line.observation for line in nights if line.began is not None}
     with observed.journal("majordome") as journal:
         if journal is not None:
-            ordered = [line for each in ids for line in diary.about(journal, "observe", each)]
-            steps += [Step(line.time, "ordered", "the majordome has it observed") for line in ordered]
-    steps += [Step(taken, "source found", f"{each.filter} {each.magnitude:.2f} mag") for taken, each in curve]
+            ordered = [
+                (each, line) for each in ids if each in requests or each in begun
+                for line in diary.about(journal, "observe", each)
+            ]  # fmt: skip
+            steps += [
+                Step(line.time, "ordered", _of_which(each, requests) + "the majordome has it observed")
+                for each, line in ordered
+            ]
     steps += [
-        Step(line.ended, "ended", f"{line.fate}, {line.images} images{line.fate_reason and f': {line.fate_reason}'}")
+        Step(
+            line.ended, "ended", f"{_of_which(line.observation, requests)}{line.fate}, {line.images}"
+            f" images{line.fate_reason and f': {line.fate_reason}'}",
+        )
         for line in nights
         if line.ended is not None
-    ]
-    return steps + _of_the_devices(observed, records, ids, nights) + _published(observed, ids)
+    ]  # fmt: skip
+    return steps + _of_the_devices(observed, records, ids, requests, nights)
+
+
+def _handed(observed: Observed, requests: tuple[str, ...], since: float) -> list[Step]:
+    """Return when a telescope's scheduler was asked for an event's observations, and when they were taken back."""
+    steps: list[Step] = []
+    with observed.journal("scheduler") as journal:
+        if journal is not None:
+            after = journal.since(since)
+            for request in requests:
+                for name, taken, payload in journal.received_about(json.dumps(request), *_ASKED_BY, after=after):
+                    said = json.loads(payload)
+                    if request in (said.get("id"), said.get("observation")):
+                        steps.append(Step(taken, _ASKED_BY[name], said.get("reason", "")))
+    return steps
+
+
+def _of_which(observation: str, requests: tuple[str, ...]) -> str:
+    """Return which field or galaxy of a sky map a step is about; '' for a request's own."""
+    if observation in requests:
+        return ""
+    begin = next((each for each in requests if observation.startswith(f"{each}-")), "")
+    return f"{observation[len(begin) + 1 if begin else 0 :]}: "
 
 
 def _of_the_devices(
-    observed: Observed, records: list[DecisionRecord], ids: tuple[str, ...], nights: tuple[NightLine, ...]
-) -> list[Step]:
+    observed: Observed, records: list[DecisionRecord], ids: tuple[str, ...], requests: tuple[str, ...],
+    nights: tuple[NightLine, ...],
+) -> list[Step]:  # fmt: skip
     spans = [(line.began - 60.0, (line.ended or line.began + _AFTER_SECONDS) + 60.0) for line in nights if line.began]
     spans = spans or [(record.decided, record.decided + _AFTER_SECONDS) for record in records if record.observation][:1]
-    steps = []
-    for begin, end in spans:
+    steps, wanted = [], set(ids)
+    for begin, end in _joined(spans):
         with observed.journal("observation_manager") as journal:
             if journal is not None:
                 for _, received in journal.taken_between(begin, end):
-                    if (step := _of_message(received.name, received.payload, received.sent, ids)) is not None:
+                    step = _of_message(received.name, received.payload, received.sent, wanted, requests)
+                    if step is not None:
                         steps.append(step)
     return steps
 
 
-def _of_message(name: str, payload: bytes, at: float, ids: tuple[str, ...]) -> Step | None:
+def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return spans of time without those that others overlap: fields follow each other closely."""
+    found: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
+
+
+def _of_message(name: str, payload: bytes, at: float, ids: set[str], requests: tuple[str, ...]) -> Step | None:
     kind = _TYPES.get(name)
     try:
         told: Any = msgspec.json.decode(payload, type=prepared(kind)) if kind is not None else None
@@ -216,7 +342,7 @@ def _of_message(name: str, payload: bytes, at: float, ids: tuple[str, ...]) -> S
             what, text = "shutter open", f"image {told.number} of {told.of}, {told.filter} {told.seconds:g} s"
         case _:
             what, text = "image on disk", f"image {told.number}, {told.filter}"
-    return Step(at, what, text)
+    return Step(at, what, _of_which(told.observation, requests) + text)
 
 
 def _published(observed: Observed, ids: tuple[str, ...]) -> list[Step]:
@@ -237,10 +363,11 @@ def _published(observed: Observed, ids: tuple[str, ...]) -> list[Step]:
 
 def _with_latencies(steps: list[Step], arrived: float | None) -> tuple[Step, ...]:
     found: list[Step] = []
-    before: float | None = None
+    before: dict[str, float] = {}
     for step in sorted(steps, key=lambda step: step.at):
         after = None if arrived is None else step.at - arrived
-        took = None if before is None else step.at - before
+        last = before.get(step.unit, before.get(""))
+        took = None if last is None else step.at - last
         found.append(msgspec.structs.replace(step, after=after, took=took))
-        before = step.at
+        before[step.unit] = step.at
     return tuple(found)

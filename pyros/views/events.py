@@ -176,26 +176,42 @@ class Standing:
     """What goes on now: what is observed, what is planned, what was found."""
 
     def __init__(self, observed: Observed) -> None:
-        manager, plan = observed.state("observation_manager", ObservationManager), None
-        plan = observed.state("majordome", Majordome).plan
-        self.running = manager.current.id if manager.current is not None else ""
-        """The id of what is observed."""
-        self.planned = {
-            line.observation.repeats or line.observation.id: line.start or 0.0
-            for line in (plan.observations if plan is not None else ())
-            if line.start is not None
-        }
-        """By their requests' ids, when what is planned begins."""
+        self.running: dict[str, str] = {}
+        """The ids of what is observed, at one telescope or several, each with the telescope's unit."""
+        self.planned: dict[str, str] = {}
+        """By their requests' ids, the unit of the telescope that plans to observe them."""
+        for each in observed.telescopes or (observed,):
+            current = each.state("observation_manager", ObservationManager).current
+            if current is not None:
+                self.running[current.id] = each.config.unit
+            plan = each.state("majordome", Majordome).plan
+            for line in plan.observations if plan is not None else ():
+                if line.start is not None:
+                    self.planned[line.observation.repeats or line.observation.id] = each.config.unit
         self.found = observed.state("alert_manager", AlertManager).found
         """By events' names."""
 
 
 def fates_of(observed: Observed, observations: set[str]) -> dict[str, NightLine]:
-    """Return what became of observations last, by their ids."""
+    """Return what became of observations last, by their ids; of several telescopes at the one that did most."""
+    nothing: dict[str, NightLine] = {}
+    what, found = ("fates", frozenset(observations)), dict[str, NightLine]()
+    for each in observed.telescopes or (observed,):
+        lines = each.kept("scheduler", what, lambda journal: night_log.last_of(journal, observations), nothing)
+        for observation, line in lines.items():
+            found[observation] = max(found.get(observation, line), line, key=_weight)
+    return found
 
-    return observed.kept(
-        "scheduler", ("fates", frozenset(observations)), lambda journal: night_log.last_of(journal, observations), {}
-    )
+
+def _weight(line: NightLine) -> tuple[bool, str, float]:
+    """Return by what one telescope's line counts more than another's: what was done, and later."""
+    return line.fate not in ("", "withdrawn", "expired"), line.night, line.ended or line.began or line.planned
+
+
+def parts_of(stored: StoredEvent, observation: str) -> tuple[str, ...]:
+    """Return the ids under which an event's observation may be observed: its own, and those of its map's targets."""
+    tiling = stored.followed.tiling
+    return (observation, *(tiling.ids_of(observation) if tiling is not None else ()))
 
 
 def line_of(
@@ -208,7 +224,7 @@ def line_of(
     record = decided[1] if decided is not None else None
     observation = record.observation if record is not None else ""
     fate = fates.get(observation)
-    word, why = _word(belief.retracted, record, fate, standing)
+    word, why = _word(belief.retracted, record, fate, standing, stored)
     told = standing.found.get(stored.name)
     return EventLine(
         number=stored.number, name=stored.name,
@@ -234,7 +250,7 @@ def stream_of(packet: PacketRecord) -> str:
 
 
 def _word(
-    retracted: bool, record: DecisionRecord | None, fate: NightLine | None, standing: Standing
+    retracted: bool, record: DecisionRecord | None, fate: NightLine | None, standing: Standing, stored: StoredEvent
 ) -> tuple[str, str]:
     if record is None:
         return ("retracted" if retracted else "rejected"), "no decision is kept"
@@ -242,16 +258,22 @@ def _word(
         return ("retracted" if retracted else "rejected"), record.reason
     if record.outcome == "withdrawn":
         return ("retracted" if retracted else "withdrawn"), record.reason
-    if record.observation == standing.running:
+    parts = parts_of(stored, record.observation)
+    if not standing.running.keys().isdisjoint(parts):
         return "observing", record.reason
-    return _word_of_observation(record, fate, standing)
+    observed = stored.followed.tiling.observed if stored.followed.tiling is not None else ()
+    if observed and fate is None and len(parts) > 1:
+        return "observed", f"{len(observed)} of {len(parts) - 1} fields or galaxies: {record.reason}"
+    return _word_of_observation(record, fate, standing, parts)
 
 
-def _word_of_observation(record: DecisionRecord, fate: NightLine | None, standing: Standing) -> tuple[str, str]:
+def _word_of_observation(
+    record: DecisionRecord, fate: NightLine | None, standing: Standing, parts: tuple[str, ...]
+) -> tuple[str, str]:
     if fate is not None and fate.fate in _FATES and fate.fate != "observing":
         images = f"{fate.images} images" if fate.images else ""
         return _FATES[fate.fate], ": ".join(each for each in (images, fate.fate_reason) if each) or record.reason
-    if record.observation in standing.planned:
+    if not standing.planned.keys().isdisjoint(parts):
         return "planned", (fate.reason if fate is not None else "") or record.reason
     return "requested", (fate.reason if fate is not None else "") or record.reason
 

@@ -16,6 +16,7 @@ from pyros.journal import Received
 from pyros.messages import Observation, decode_payload
 from pyros.printable import last_line
 from pyros.views.observed import Observed
+from pyros.views.states import SeenScheduler
 from pyros.views.timeline_steps import (
     Arrived,
     Decided,
@@ -29,6 +30,8 @@ from pyros.views.timeline_steps import (
     ShutterOpened,
     SlewCommanded,
     SourceDetected,
+    TakenBack,
+    TelescopeAsked,
     TimelineStep,
     Trouble,
 )
@@ -53,16 +56,28 @@ class Follower:
         """
         self.observed, self._ivorn, self._key, self._known_by = observed, ivorn, key or ivorn, known_by
         config = observed.config
-        others = [agent for agent in config.agents if agent not in _BACKWARDS]
-        self._agents = [*others, *(agent for agent in _BACKWARDS if agent in config.agents)]
+        several = len(config.telescopes) > 1
+        self._several = several
+        self._sections = {
+            name: (section.kind, section.unit if several else "") for name, section in config.agents.items()
+        }
+        """The kind and, of several telescopes, the unit of each agent."""
+        order = {kind: place for place, kind in enumerate(_BACKWARDS, 1)}
+        self._agents = sorted(
+            self._sections, key=lambda name: (order.get(self._sections[name][0], 0), not self._sections[name][1])
+        )
         self._read = dict.fromkeys(self._agents, 0)
         self._waiting: list[tuple[str, Received]] = []
         """What cannot be told yet: which observation is this alert's is known after the decision."""
         self._arrived = False
         self._taken: float | None = None
         self._observation: str | None = None
-        self._planned: bool | None = None
-        self._reason = ""
+        self._planned: dict[str, bool] = {}
+        """By unit, whether its plan starts it."""
+        self._reasons: dict[str, str] = {}
+        """By unit, why it failed there last."""
+        self._given_up = False
+        """One of several telescopes has given it up."""
         self._published = 0
         self.ended = False
         for agent in self._agents:
@@ -88,6 +103,7 @@ class Follower:
             published = self._look_at_publications()
             if published:
                 steps = sorted(steps + published, key=lambda step: step.at)
+            steps += self._look_at_central()
         return steps
 
     def _new(self, agent: str) -> list[Received]:
@@ -97,7 +113,21 @@ class Follower:
                 rows = journal.received(after=self._read[agent], last=_AT_ONCE)
         if rows:
             self._read[agent] = rows[-1][0]
-        return [received for _, received in rows if received.error or (agent, received.name) in _TELLING]
+        kind, unit = self._sections[agent]
+        if self._several and kind == "scheduler":
+            telling = _OF_SEVERAL if unit else {messages.OBSERVATION_REQUEST_WITHDRAWN}
+            return [received for _, received in rows if received.error or received.name in telling]
+        return [received for _, received in rows if received.error or (kind, received.name) in _TELLING]
+
+    def _look_at_central(self) -> list[TimelineStep]:
+        """Look whether what one of several telescopes has given up is wanted of none any more."""
+        if self.ended or not self._given_up or not self._observation:
+            return []
+        state = self.observed.state("scheduler", SeenScheduler)
+        if self._observation in state.requests:
+            return []
+        reasons = [f"{unit}: {reason}" for unit, reason in self._reasons.items() if reason]
+        return self._end(self.observed.time(), "failed", "; ".join(reasons) or "its time is over")
 
     def _look_at_broker(self) -> list[TimelineStep]:
         """Look for the alert in the broker, which may keep it long before an alert manager runs."""
@@ -126,15 +156,17 @@ class Follower:
         self._arrived = True
         return [Arrived(at, source)]
 
-    def _end(self, at: float, how: How, reason: str = "", images: tuple[str, ...] = ()) -> list[TimelineStep]:
+    def _end(
+        self, at: float, how: How, reason: str = "", images: tuple[str, ...] = (), unit: str = ""
+    ) -> list[TimelineStep]:
         self.ended = True
-        return [Ended(at, how, reason, images)]
+        return [Ended(at, how, reason, images, unit=unit)]
 
     def _tell(self, agent: str, received: Received) -> list[TimelineStep]:
         """Return the steps that a message means: none, if it is about something else or comes after the end."""
         if self.ended and received.name != messages.SOURCE_FOUND:  # the last images are measured after the end
             return []
-        payload = decode_payload(received.name, received.payload)
+        payload, unit = decode_payload(received.name, received.payload), self._sections[agent][1]
         if received.error is not None:
             return self._failed(agent, received, payload)
         steps: list[TimelineStep] = []
@@ -144,13 +176,13 @@ class Follower:
             case messages.AlertDecided():
                 steps = self._alert_decided(received.sent, payload)
             case messages.Plan():
-                steps = self._plan_updated(received.sent, payload)
+                steps = self._plan_updated(received.sent, payload, unit)
             case messages.SourceFound():
                 steps = [_found(received.sent, payload)] if self._is_mine(payload) else []
             case _ if received.name in _EVERYBODY:
-                steps = self._of_everybody(received, payload)
+                steps = self._of_everybody(received, payload, unit)
             case _ if self._is_mine(payload):
-                steps = self._of_the_observation(received, payload)
+                steps = self._of_the_observation(received, payload, unit)
         return steps
 
     def _is_mine(self, payload: Any) -> bool:
@@ -188,43 +220,62 @@ class Follower:
         decided = Decided(at, payload.accepted, payload.reason, self._observation, payload.ra, payload.dec)
         return [decided] if payload.accepted else [decided, *self._end(at, "refused", payload.reason)]
 
-    def _plan_updated(self, at: float, plan: messages.Plan) -> list[TimelineStep]:
+    def _plan_updated(self, at: float, plan: messages.Plan, unit: str) -> list[TimelineStep]:
         if self._observation in plan.withdrawn:
+            if unit:  # told by what its scheduler has heard
+                self._planned.pop(unit, None)
+                return []
             return self._end(at, "withdrawn", "another alert took it back")
         mine = next((each for each in plan.observations if self._is_mine(each.observation)), None)
         if mine is None:  # made before it was asked for, or it has been given up
-            given_up = self._planned is not None
-            return self._end(at, "failed", self._reason or "its time is over") if given_up else []
+            return self._gives_up(at, unit) if self._planned.pop(unit, None) is not None else []
         starts = plan.start_now == self._observation
-        if starts == self._planned:
+        if starts == self._planned.get(unit):
             return []
-        self._planned = starts
-        return [Planned(at, starts, mine.reason, mine.altitude, mine.observation)]
+        self._planned[unit] = starts
+        return [Planned(at, starts, mine.reason, mine.altitude, mine.observation, unit=unit)]
 
-    def _of_everybody(self, received: Received, payload: Any) -> list[TimelineStep]:
-        """Return the step of what concerns every observation, and so this one if it has been planned."""
-        if not self._planned:
+    def _gives_up(self, at: float, unit: str) -> list[TimelineStep]:
+        """Return the step of a plan that has it no more: one of several telescopes may do what another gives up."""
+        reason = self._reasons.get(unit, "") or "its time is over"
+        if not unit:
+            return self._end(at, "failed", reason)
+        self._given_up, self._reasons[unit] = True, reason
+        return [Trouble(at, f"given up: {reason}", unit=unit)]
+
+    def _of_everybody(self, received: Received, payload: Any, unit: str) -> list[TimelineStep]:
+        """Return the step of what concerns every observation there, and so this one if it has been planned."""
+        if not self._planned.get(unit):
             return []
         if received.name == messages.DOME_OPENED:
-            return [DomeOpened(received.sent)]
-        return [Trouble(received.sent, f"{received.name.lower()}: {payload.reason}")]
+            return [DomeOpened(received.sent, unit=unit)]
+        return [Trouble(received.sent, f"{received.name.lower()}: {payload.reason}", unit=unit)]
 
-    def _of_the_observation(self, received: Received, payload: Any) -> list[TimelineStep]:
+    def _of_the_observation(self, received: Received, payload: Any, unit: str) -> list[TimelineStep]:
         at, it = received.sent, payload
+        step: TimelineStep | None = None
         match it:
             case messages.SlewStarted():
-                return [SlewCommanded(at, it.seconds)]
+                step = SlewCommanded(at, it.seconds, unit=unit)
             case messages.SlewFinished():
-                return [OnTarget(at, it.ra, it.dec, it.error)]
+                step = OnTarget(at, it.ra, it.dec, it.error, unit=unit)
             case messages.ExposureStarted():
-                return [ShutterOpened(at, it.number, it.of, it.filter, it.seconds)]
+                step = ShutterOpened(at, it.number, it.of, it.filter, it.seconds, unit=unit)
             case messages.ExposureFinished():
-                return [ImageOnDisk(at, it.number, it.filter, it.path)]
+                step = ImageOnDisk(at, it.number, it.filter, it.path, unit=unit)
+            case Observation():
+                step = TelescopeAsked(at, unit=unit)
+            case messages.Withdrawal() if unit:
+                step = TakenBack(at, it.reason, unit=unit)
+            case messages.Withdrawal():
+                return self._end(at, "withdrawn", it.reason)
+        if step is not None:
+            return [step]
         if received.name == messages.OBSERVATION_FINISHED:
-            return self._end(at, "finished", it.reason, it.images)
+            return self._end(at, "finished", it.reason, it.images, unit)
         if received.name == messages.OBSERVATION_FAILED:  # the next plan tells whether it will be tried again
-            self._reason, self._planned = it.reason, False
-        return [Trouble(at, f"{received.name.lower()}: {it.reason}")]
+            self._reasons[unit], self._planned[unit] = it.reason, False
+        return [Trouble(at, f"{received.name.lower()}: {it.reason}", unit=unit)]
 
 
 def _found(at: float, it: messages.SourceFound) -> SourceDetected:
@@ -249,3 +300,8 @@ _TELLING = {
     ("scheduler", messages.OBSERVATION_FAILED),
 }
 """(receiver, message): what tells how the alert fares. Some messages go to several agents, and count once."""
+_OF_SEVERAL = {
+    messages.OBSERVATION_REQUESTED, messages.OBSERVATION_REQUEST_WITHDRAWN, messages.OBSERVATION_FINISHED,
+    messages.OBSERVATION_FAILED,
+}  # fmt: skip
+"""The same of the scheduler of each of several telescopes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pyros.messages import Observation
@@ -12,9 +12,13 @@ How = Literal["finished", "refused", "failed", "withdrawn"]
 
 @dataclass(frozen=True, slots=True)
 class TimelineStep:
-    """Something that happened to the alert, ``at`` this Unix time of the observatory's clock."""
+    """Something that happened to the alert, ``at`` this Unix time of the observatory's clock.
+
+    Of several telescopes ``unit`` is the one at which it happened; '' for what is of all.
+    """
 
     at: float
+    unit: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,18 @@ class Decided(TimelineStep):
     observation: str
     ra: float | None
     dec: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TelescopeAsked(TimelineStep):
+    """The central scheduler has handed it to one of several telescopes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack(TimelineStep):
+    """The central scheduler has taken it back from one of several telescopes: it goes to another one."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

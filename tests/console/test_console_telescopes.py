@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from pyros import config as configuration
+from pyros import messages
 from pyros.agents.monitoring import MonitoringState
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import State
 from pyros.console.links import entry_link
 from pyros.console.roles import Role
-from pyros.messages import Telemetry
+from pyros.messages import Exposures, Observation, Telemetry
+from pyros.planning import night_log
+from pyros.planning.night_log import NightLine
 from pyros.rehearsal.folder import write_observatory
 from tests.conftest import free_port
 from tests.console.chromium import WIDTHS, Visit, chromium
 from tests.console.conftest import Running, running_console
 from tests.console.test_console_browser import unreadable, wide
-from tests.views.written import commit
+from tests.views.test_lists import write_fate, written_events
+from tests.views.written import commit, received
 
 UNITS = ("east", "andes one")
 
@@ -36,6 +41,15 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     for unit in UNITS:
         telemetry = {"dome": Telemetry("dome", "closed" if unit == "east" else "open", 1.0)}
         commit(config, f"monitoring {unit}", MonitoringState(safe=unit == "east", telemetry=telemetry))
+    written_events(config, 1)
+    line = NightLine(night="2026-03-20", observation="obs-1", fate="observed", images=4, began=104.0, ended=160.0)
+    asked = Observation("obs-1", "grb", (Exposures("r", 1.0),), ra=10.0, dec=20.0, reason="error 0.1 deg")
+    commit(
+        config,
+        "scheduler andes one",
+        also=[night_log.prepare, partial(write_fate, line=line)],
+        messages=[received(messages.OBSERVATION_REQUESTED, asked, taken=101.5)],
+    )
     with running_console(file) as running:
         yield running
 
@@ -58,6 +72,28 @@ def test_each_telescope_has_a_part_and_what_is_shared_is_there_once(console: Run
     assert "dome" not in shared.split("</div>")[0]
     assert "2 TELESCOPES" in page
     assert 'id="sky"' not in page
+
+
+def test_an_events_page_tells_what_each_telescope_did(console: Running) -> None:
+    browser = console.browser(Role.OPERATOR)
+    page = browser.get("/event?key=swift%3A1").body
+    rows = re.findall(r'<tr><th scope="row">(.*?)<td class="text">([^<]*)', page)
+    (east, why), (andes, _) = rows
+    assert east.startswith("east<td>")
+    assert "not asked" in east
+    assert why == ""
+    assert andes.startswith("andes one<td>")
+    assert "observed" in andes
+    assert '<td class="number">4' in andes
+    assert "Nights of andes one" in page
+    assert "Nights of east" not in page
+    steps = re.findall(r'<td class="time">[^<]*<td>([^<]*)<td><b>([^<]*)</b>', page)
+    assert steps == [("", "decided"), ("andes one", "asked"), ("andes one", "ended")]
+    told = browser.get("/event.json?key=swift%3A1").json
+    assert [(each["unit"], each["word"]) for each in told["telescopes"]] == [
+        ("east", "not asked"),
+        ("andes one", "observed"),
+    ]
 
 
 def test_stop_and_hold_say_that_they_are_for_all(console: Running) -> None:

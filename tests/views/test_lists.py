@@ -125,13 +125,13 @@ def test_events_are_paged_newest_first(config: Config, observed: Observed) -> No
 def test_what_became_of_an_event_is_its_word(config: Config, observed: Observed) -> None:
     written_events(config, 3)
     line = NightLine(night="2026-03-20", observation="obs-3", fate="observed", images=4, began=200.0, ended=300.0)
-    commit(config, "scheduler", also=[night_log.prepare, partial(_fate, line=line)])
+    commit(config, "scheduler", also=[night_log.prepare, partial(write_fate, line=line)])
     assert [(each.word, each.images, each.why) for each in events(observed).events] == [
         ("observed", 4, "4 images"), ("rejected", 0, "error 0.1 deg"), ("requested", 0, "error 0.1 deg"),
     ]  # fmt: skip
 
 
-def _fate(db: sqlite3.Connection, line: NightLine) -> None:
+def write_fate(db: sqlite3.Connection, line: NightLine) -> None:
     night_log.write(db, [line])
     night_log.write_fate(db, [line])
 
