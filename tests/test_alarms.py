@@ -33,7 +33,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     globalLogPublisher.removeObserver(observer)
 
 
-class Rig:
+class AlarmsRig:
     """Alarms of a dome on virtual time, and what was told."""
 
     def __init__(self, command: tuple[str, ...] = ()) -> None:
@@ -51,7 +51,7 @@ def written(file: Path, count: int) -> list[str]:
 
 
 def test_an_alarm_is_told_once_until_it_is_over(lines: list[dict[str, Any]]) -> None:
-    rig = Rig()
+    rig = AlarmsRig()
     for _ in range(3):
         rig.alarms.raise_alarm("does not close", "the dome does not close: press the red button")
     rig.alarms.end_alarm("does not close")
@@ -67,7 +67,7 @@ def test_an_alarm_is_told_once_until_it_is_over(lines: list[dict[str, Any]]) -> 
 
 
 def test_the_command_is_told_what_is_wrong_and_when_it_is_over(tmp_path: Path) -> None:
-    rig = Rig((sys.executable, "-c", WRITE, str(tmp_path / "told")))
+    rig = AlarmsRig((sys.executable, "-c", WRITE, str(tmp_path / "told")))
     rig.alarms.raise_alarm("key", "wet; $(rm -rf /)")
     assert written(tmp_path / "told", 1) == ["raised wet; $(rm -rf /)"]
     rig.alarms.end_alarm("key")
@@ -75,7 +75,7 @@ def test_the_command_is_told_what_is_wrong_and_when_it_is_over(tmp_path: Path) -
 
 
 def test_a_flapping_alarm_runs_the_command_when_it_may(tmp_path: Path) -> None:
-    rig = Rig((sys.executable, "-c", WRITE, str(tmp_path / "told")))
+    rig = AlarmsRig((sys.executable, "-c", WRITE, str(tmp_path / "told")))
     rig.alarms.raise_alarm("key", "1")
     written(tmp_path / "told", 1)
     rig.alarms.end_alarm("key")
@@ -92,7 +92,7 @@ def test_a_flapping_alarm_runs_the_command_when_it_may(tmp_path: Path) -> None:
 
 
 def test_alarms_that_are_closed_leave_no_timer(tmp_path: Path) -> None:
-    rig = Rig((sys.executable, "-c", WRITE, str(tmp_path / "told")))
+    rig = AlarmsRig((sys.executable, "-c", WRITE, str(tmp_path / "told")))
     for _ in range(2):
         rig.alarms.raise_alarm("key", "1")
         rig.alarms.end_alarm("key")
@@ -118,7 +118,7 @@ def test_a_command_that_cannot_start_is_only_logged(command: list[str], lines: l
 
 
 def test_alarms_have_a_bound() -> None:
-    rig = Rig()
+    rig = AlarmsRig()
     for number in range(2 * MAX_ALARMS):
         rig.alarms.raise_alarm(f"key {number}", "x" * 5000)
     assert len(rig.alarms.raised) == len(rig.told) == MAX_ALARMS

@@ -27,7 +27,7 @@ from pyros.journal import (
     limits,
 )
 from pyros.rehearsal.rehearsal import Rehearsal
-from tests.agents.conftest import Inline
+from tests.rig import AgentRig
 
 PATH = Path("journals") / "scheduler.sqlite"
 SCHEMA = "CREATE TABLE IF NOT EXISTS own (number INTEGER PRIMARY KEY)"
@@ -236,13 +236,13 @@ class CountingAgent(Agent):
 
 
 def test_what_was_committed_survives_a_kill_and_the_rest_does_not(journals: AnyJournals, tmp_path: Path) -> None:
-    rig = Inline(CountingAgent(), tmp_path, "other", journals=journals)
+    rig = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
     rig.turn("Count", ("Count", b'{"fail": true}'), "Count")
     rig.journal.limit_growth(0)
     with pytest.raises(JournalError):
         rig.turn(("Count", msgspec.json.encode({"data": "x" * 100_000})), first=4)
     rig.host.kill()
-    again = Inline(CountingAgent(), tmp_path, "other", journals=journals)
+    again = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
     assert again.agent.state == {"n": 2}
     assert again.journal.seen == {("other", "epoch"): 3}
     reader = again.journal.reader()

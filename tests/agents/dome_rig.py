@@ -17,13 +17,12 @@ from twisted.internet.protocol import Factory, Protocol
 
 from pyros import messages, simulators
 from pyros.agents.dome import DomeAgent
-from pyros.agents.runtime.batches import Batch
 from pyros.agents.runtime.host import Host
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, Config
 from pyros.errors import JournalError
 from pyros.rehearsal.reactor import MemoryReactor
-from pyros.wire import Entry
+from tests.rig import batch_of
 
 REPOSITORY = Path(__file__).parents[2]
 MIDNIGHT = datetime(2026, 3, 20, 23, 44, tzinfo=UTC)
@@ -174,10 +173,8 @@ class DomeRig:
         assert self.host is not None
         sender = sender or ("monitoring" if name.startswith("Weather") else "majordome")
         seq = self._seq[sender] = self._seq.get(sender, 0) + 1
-        said = None if age is None else self.now - age
-        json = msgspec.Raw(messages.encode_payload(name, payload))
-        entry = Entry(seq, f"{sender}-{seq}", name, self.clock.time() - (age or 0.0), json, said)
-        self.host.receive(Batch([entry], sender, (sender, "epoch"), proved=proved))
+        said = (name, messages.encode_payload(name, payload))
+        self.host.receive(batch_of(self.clock, sender, seq, said, age=age, proved=proved))
         self.run(0.01)
 
     def safe(self, age: float | None = 0.0) -> None:

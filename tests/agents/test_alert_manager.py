@@ -22,8 +22,8 @@ from pyros.messages import AlertReceived, encode_payload
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from tests.builders import voevent
+from tests.rig import SITE, AlertManagerRig
 
-SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
 RULES = """
 rules:
   - {name: known, when: {stream: known}, observe: nothing}
@@ -42,40 +42,14 @@ def packet(name: str, minute: int = 1, *, ra: float = 10, dec: float = 20, error
                    citations=citations)  # fmt: skip
 
 
-class Rig:
-    """An alert manager with rules of the test's own."""
-
-    def __init__(self, inline: Callable[..., Any], folder: Path, rules: str = RULES) -> None:
-        (folder / "rules.yaml").write_text(rules)
-        self.agent = AlertManagerAgent()
-        self.host = inline(self.agent, "scheduler", alert_rules=folder / "rules.yaml", site=SITE)
-
-    def take(self, *packets: bytes) -> list[tuple[str, Any]]:
-        """One turn of packets; what the scheduler is told."""
-        received = [
-            (messages.ALERT_RECEIVED, encode_payload(messages.ALERT_RECEIVED, AlertReceived(each, "test", 1.0)))
-            for each in packets
-        ]
-        outcome = self.host.turn(*received)
-        assert self.host.turns.failed == 0
-        return [
-            (each.name, messages.decode_payload(each.name, each.payload))
-            for each in outcome.outgoing
-            if each.agent == "scheduler"
-        ]
-
-    def events(self) -> list[events.StoredEvent]:
-        with closing(JournalReader(self.host.journal.path)) as reader:
-            return events.read(reader)
-
-    def decisions(self) -> list[decisions.DecisionRecord]:
-        with closing(JournalReader(self.host.journal.path)) as reader:
-            return decisions.read(reader)
+def manager(inline: Callable[..., Any], rules: str = RULES) -> AlertManagerRig:
+    rig: AlertManagerRig = inline(AlertManagerAgent(), "scheduler", rig=AlertManagerRig, rules=rules)
+    return rig
 
 
 @pytest.fixture
-def rig(inline: Callable[..., Any], tmp_path: Path) -> Rig:
-    return Rig(inline, tmp_path)
+def rig(inline: Callable[..., Any]) -> AlertManagerRig:
+    return manager(inline)
 
 
 INITIAL = packet("initial", 1)
@@ -83,7 +57,7 @@ REFINED = packet("refined", 5, ra=10.05, error=0.01, cites=(("initial", "followu
 RETRACTION = packet("retraction", 9, cites=(("initial", "retraction"),))
 
 
-def test_a_better_position_changes_the_observation(rig: Rig) -> None:
+def test_a_better_position_changes_the_observation(rig: AlertManagerRig) -> None:
     ((name, request),) = rig.take(INITIAL)
     assert (name, request.ra, request.id, request.event) == (
         REQUESTED,
@@ -95,14 +69,14 @@ def test_a_better_position_changes_the_observation(rig: Rig) -> None:
     assert (name, request.ra, request.id, request.alert) == (CHANGED, 10.05, "obs-ivo-a-b-initial", "ivo://a/b#refined")
 
 
-def test_an_initial_position_that_comes_late_changes_nothing(rig: Rig) -> None:
+def test_an_initial_position_that_comes_late_changes_nothing(rig: AlertManagerRig) -> None:
     ((name, request),) = rig.take(REFINED)
     assert (name, request.ra) == (REQUESTED, 10.05)
     assert rig.take(INITIAL) == []
     assert "the position of ivo://a/b#refined is better" in rig.decisions()[-1].reason
 
 
-def test_each_target_of_a_notice_is_an_event_of_its_own(rig: Rig) -> None:
+def test_each_target_of_a_notice_is_an_event_of_its_own(rig: AlertManagerRig) -> None:
     """BOOM's notices have a list of them."""
     targets = [{"event_name": name, "ra": ra, "dec": 20.0, "ra_dec_error": 0.1} for name, ra in (("a", 10), ("b", 30))]
     notice = {"$schema": "https://gcn.nasa.gov/schema/main/gcn/notices/boom/alert.schema.json",
@@ -114,13 +88,13 @@ def test_each_target_of_a_notice_is_an_event_of_its_own(rig: Rig) -> None:
     assert rig.take(json.dumps(notice).encode()) == []
 
 
-def test_a_packet_twice_is_handled_once(rig: Rig) -> None:
+def test_a_packet_twice_is_handled_once(rig: AlertManagerRig) -> None:
     assert len(rig.take(INITIAL, INITIAL)) == 1
     assert rig.take(INITIAL) == []
     assert [record.reason for record in rig.decisions()[1:]] == 2 * ["this packet was handled before"]
 
 
-def test_a_retraction_withdraws(rig: Rig) -> None:
+def test_a_retraction_withdraws(rig: AlertManagerRig) -> None:
     rig.take(INITIAL, REFINED)
     ((name, withdrawal),) = rig.take(packet("r", 9, cites=(("initial", "retraction"), ("refined", "retraction"))))
     assert (name, withdrawal.observation) == (WITHDRAWN, "obs-ivo-a-b-initial")
@@ -129,20 +103,20 @@ def test_a_retraction_withdraws(rig: Rig) -> None:
     )
 
 
-def test_a_retraction_that_comes_first(rig: Rig) -> None:
+def test_a_retraction_that_comes_first(rig: AlertManagerRig) -> None:
     assert rig.take(RETRACTION) == []
     assert rig.take(INITIAL) == []
     assert rig.decisions()[-1].reason == "its event was retracted before"
 
 
-def test_what_supersedes_the_retraction_is_observed_anew(rig: Rig) -> None:
+def test_what_supersedes_the_retraction_is_observed_anew(rig: AlertManagerRig) -> None:
     rig.take(INITIAL)
     assert rig.take(RETRACTION)[0][0] == WITHDRAWN
     ((name, request),) = rig.take(packet("again", 12, ra=11, cites=(("retraction", "supersedes"),)))
     assert (name, request.id, request.ra) == (REQUESTED, "obs-ivo-a-b-initial-2", 11.0)
 
 
-def test_a_retraction_counts_after_many_other_events(rig: Rig) -> None:
+def test_a_retraction_counts_after_many_other_events(rig: AlertManagerRig) -> None:
     rig.take(INITIAL)
     rig.take(*(packet(f"other {number}", ra=number / 10, error=5) for number in range(600)))
     ((name, withdrawal),) = rig.take(RETRACTION)
@@ -150,18 +124,18 @@ def test_a_retraction_counts_after_many_other_events(rig: Rig) -> None:
 
 
 def test_events_of_an_earlier_version_are_moved_from_its_state(inline: Callable[..., Any], tmp_path: Path) -> None:
-    rig = Rig(inline, tmp_path)
+    rig = manager(inline)
     ((_, request),) = rig.take(INITIAL)
     known = rig.events()[0]
     older = Effects()
     state = {"events": {known.name: known.followed}, "published": 7}
     older.state = msgspec.json.encode(state)
     older.also = [execute(f"DROP TABLE {table}") for table in ("alert_events", "alert_links")]
-    rig.host.stop()
+    rig.stop()
     journal = Journal(rig.host.journal.path)
     journal.commit(older)
     journal.close()
-    again = Rig(inline, tmp_path)
+    again = manager(inline)
     assert again.events() == [known]
     assert (again.agent.state.events, again.agent.state.published) == ({}, 7)
     ((name, withdrawal),) = again.take(RETRACTION)
@@ -192,13 +166,13 @@ EARLIER_TABLES = """
 
 
 def test_tables_of_an_earlier_version_go_on(inline: Callable[..., Any], tmp_path: Path) -> None:
-    rig = Rig(inline, tmp_path)
+    rig = manager(inline)
     rig.take(INITIAL)
     rig.take(packet("initial", role="test"))
-    rig.host.stop()
+    rig.stop()
     with closing(sqlite3.connect(rig.host.journal.path)) as db:
         db.executescript(EARLIER_TABLES)
-    again = Rig(inline, tmp_path)
+    again = manager(inline)
     ((name, _),) = again.take(REFINED)
     assert name == CHANGED
     with closing(JournalReader(again.host.journal.path)) as reader:
@@ -218,7 +192,7 @@ def test_tables_of_an_earlier_version_go_on(inline: Callable[..., Any], tmp_path
         assert (found[0], found[1].alert) == (about[0].decided, "ivo://a/b#refined")
 
 
-def test_decisions_are_found_by_packet_and_by_event(rig: Rig) -> None:
+def test_decisions_are_found_by_packet_and_by_event(rig: AlertManagerRig) -> None:
     """Two events that turn out to be one: each decision is found by the packet it is about, and under its name then."""
     rig.take(INITIAL)
     rig.take(packet("other", 2))
@@ -233,23 +207,23 @@ def test_decisions_are_found_by_packet_and_by_event(rig: Rig) -> None:
         assert decisions.read(reader, alerts=["ivo://a/b#none"]) == []
 
 
-def test_rules_are_read_again_and_a_broken_file_leaves_the_old_ones(rig: Rig, tmp_path: Path) -> None:
+def test_rules_are_read_again_and_a_broken_file_leaves_the_old_ones(rig: AlertManagerRig, tmp_path: Path) -> None:
     assert rig.take(packet("one", error=5)) == []
     (tmp_path / "rules.yaml").write_text("rules:\n  - {name: x, when: {max_eror_radius: 9}, observe: nothing}\n")
-    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES).answers
+    ((_, answer),) = rig.turn(messages.RELOAD_RULES).answers
     (refusal,) = answer.refused
     assert "the rules are as before" in refusal.reason
     assert "max_eror_radius" in refusal.reason
     assert [name for name, _ in rig.take(packet("two"))] == [REQUESTED]
     (tmp_path / "rules.yaml").write_text(RULES.replace("max_error_radius: 1", "max_error_radius: 9"))
-    ((_, answer),) = rig.host.turn(messages.RELOAD_RULES).answers
+    ((_, answer),) = rig.turn(messages.RELOAD_RULES).answers
     assert answer.refused == []
     assert [name for name, _ in rig.take(packet("three", error=5))] == [REQUESTED]
 
 
 def test_a_condition_on_the_event_sees_what_earlier_packets_said(inline: Callable[..., Any], tmp_path: Path) -> None:
     when = "{event: {max_error_radius: 0.2, min_importance: 0.5}, min_packets: 2}"
-    rig = Rig(inline, tmp_path, f"rules:\n  - {{name: it, when: {when}, observe: [{{filter: r, seconds: 1}}]}}\n")
+    rig = manager(inline, f"rules:\n  - {{name: it, when: {when}, observe: [{{filter: r, seconds: 1}}]}}\n")
     assert rig.take(INITIAL.replace(b"</voe:VOEvent>", b'<Why importance="0.9"/></voe:VOEvent>')) == []
     assert [name for name, _ in rig.take(REFINED)] == [REQUESTED]
 
@@ -261,13 +235,13 @@ def execute(query: str) -> Callable[[sqlite3.Connection], None]:
     return write
 
 
-def test_a_test_that_retracts_withdraws_nothing(rig: Rig) -> None:
+def test_a_test_that_retracts_withdraws_nothing(rig: AlertManagerRig) -> None:
     rig.take(INITIAL)
     assert rig.take(packet("t", 3, role="test", cites=(("initial", "retraction"),))) == []
     assert rig.decisions()[-1].event == "ivo://a/b#initial (test)", "tests are never one event with what is real"
 
 
-def test_a_real_event_keeps_its_name_where_a_test_had_taken_it(rig: Rig) -> None:
+def test_a_real_event_keeps_its_name_where_a_test_had_taken_it(rig: AlertManagerRig) -> None:
     assert rig.take(packet("t", 1, role="test", cites=(("initial", "followup"),))) == []
     ((name, request),) = rig.take(INITIAL)
     assert (name, request.id) == (REQUESTED, "obs-ivo-a-b-initial")
@@ -275,7 +249,7 @@ def test_a_real_event_keeps_its_name_where_a_test_had_taken_it(rig: Rig) -> None
     assert {each.name for each in rig.events()} == {"ivo://a/b#initial", "ivo://a/b#initial (test)"}
 
 
-def test_two_events_that_prove_to_be_one_keep_one_observation(rig: Rig) -> None:
+def test_two_events_that_prove_to_be_one_keep_one_observation(rig: AlertManagerRig) -> None:
     assert [name for name, _ in rig.take(packet("one"), packet("two", 2, ra=10.1))] == [REQUESTED, REQUESTED]
     both = packet("both", 3, error=0.01, cites=(("one", "followup"), ("two", "followup")))
     withdrawn, changed = rig.take(both)
@@ -298,7 +272,7 @@ def _burst_of_two_missions() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(("trigger", "search", "retraction"))))
 def test_what_another_mission_saw_is_observed_when_the_finer_position_is_taken_back(
-    rig: Rig, order: tuple[str, ...]
+    rig: AlertManagerRig, order: tuple[str, ...]
 ) -> None:
     packets = _burst_of_two_missions()
     for name in (*order, *order[::-1]):  # each comes twice
@@ -309,7 +283,7 @@ def test_what_another_mission_saw_is_observed_when_the_finer_position_is_taken_b
     assert (observed.ra, observed.dec, observed.alert) == (12.0, 20.0, "ivo://nasa.gsfc.gcn/Fermi#GBM_x")
 
 
-def test_what_the_rules_had_not_wanted_is_not_observed_instead(rig: Rig) -> None:
+def test_what_the_rules_had_not_wanted_is_not_observed_instead(rig: AlertManagerRig) -> None:
     packets = _burst_of_two_missions()
     coarse = packets["trigger"].replace(b">0.9<", b">9<")
     said = [name for each in (coarse, packets["search"], packets["retraction"]) for name, _ in rig.take(each)]
@@ -318,7 +292,9 @@ def test_what_the_rules_had_not_wanted_is_not_observed_instead(rig: Rig) -> None
 
 @pytest.mark.parametrize("retracted", [False, True])
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_every_order_ends_at_the_same_position_or_at_none(rig: Rig, order: tuple[int, ...], retracted: bool) -> None:
+def test_every_order_ends_at_the_same_position_or_at_none(
+    rig: AlertManagerRig, order: tuple[int, ...], retracted: bool
+) -> None:
     packets = [
         INITIAL,
         REFINED,
@@ -334,7 +310,7 @@ def test_every_order_ends_at_the_same_position_or_at_none(rig: Rig, order: tuple
         assert (wanted.ra, wanted.error_radius) == (10, 0.9), "its author's last word, though it is less precise"
 
 
-def test_every_decision_is_kept_with_rule_values_and_reason(rig: Rig) -> None:
+def test_every_decision_is_kept_with_rule_values_and_reason(rig: AlertManagerRig) -> None:
     rig.take(INITIAL, packet("vague", error=5), RETRACTION)
     first, vague, withdrawn = rig.decisions()
     assert (first.alert, first.accepted, first.rule, first.outcome) == ("ivo://a/b#initial", True, "all", "requested")
@@ -348,7 +324,7 @@ def test_every_decision_is_kept_with_rule_values_and_reason(rig: Rig) -> None:
     assert (withdrawn.outcome, withdrawn.observation) == ("withdrawn", "obs-ivo-a-b-initial")
 
 
-def test_a_turn_that_is_not_committed_keeps_no_decision(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_that_is_not_committed_keeps_no_decision(rig: AlertManagerRig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.take(INITIAL)
 
     def breaks(*_: Any) -> None:
@@ -356,14 +332,14 @@ def test_a_turn_that_is_not_committed_keeps_no_decision(rig: Rig, monkeypatch: p
 
     monkeypatch.setattr(rig.agent.rules, "decide", breaks)
     received = encode_payload(messages.ALERT_RECEIVED, AlertReceived(REFINED, "test", 1.0))
-    rig.host.turn((messages.ALERT_RECEIVED, received))
+    rig.turn((messages.ALERT_RECEIVED, received))
     assert rig.host.turns.failed == 1
     assert len(rig.decisions()) == 1
     followed = rig.events()[0].followed
     assert not followed.event.has("ivo://a/b#refined"), "it can be handled again"
 
 
-def test_a_decision_tells_what_every_rule_found_and_where_the_source_stood(rig: Rig) -> None:
+def test_a_decision_tells_what_every_rule_found_and_where_the_source_stood(rig: AlertManagerRig) -> None:
     rig.take(INITIAL)
     (record,) = rig.decisions()
     assert [(each.rule, each.applies) for each in record.considered] == [("known", False), ("all", True)]
@@ -381,15 +357,15 @@ rules:
 
 
 def test_the_site_is_asked_whether_it_is_up(inline: Callable[..., Any], tmp_path: Path) -> None:
-    rig = Rig(inline, tmp_path, ASKING)
-    when, site = rig.host.clock.now(), Site.load(SITE)
+    rig = manager(inline, ASKING)
+    when, site = rig.clock.now(), Site.load(SITE)
     up, down = (place_overhead(site, when, altitude) for altitude in (65, 5))
     assert rig.take(packet("down", ra=down[0], dec=down[1])) == []
     assert "altitude 5 < 30 deg" in rig.decisions()[-1].reason
     ((name, request),) = rig.take(packet("up", ra=up[0], dec=up[1]))
     assert name == REQUESTED
     assert request.repeat == (when.timestamp() + 3600, when.timestamp() + 86_400)
-    rig.host.reactor.advance(1800)
+    rig.reactor.advance(1800)
     ((name, changed),) = rig.take(packet("better", 5, ra=up[0], dec=up[1], error=0.01, cites=(("up", "followup"),)))
     assert name == CHANGED
     assert changed.repeat == request.repeat, "they count from the first request"
@@ -401,12 +377,12 @@ def test_decisions_of_an_older_journal_are_read_and_more_are_written(
     def drop_column(db: sqlite3.Connection) -> None:
         db.execute("ALTER TABLE decisions DROP COLUMN considered")
 
-    rig = Rig(inline, tmp_path)
+    rig = manager(inline)
     rig.take(INITIAL)
     older = Effects()
     older.also.append(drop_column)
     rig.host.journal.commit(older)
     assert [each.considered for each in rig.decisions()] == [()]
-    again = Rig(inline, tmp_path)
+    again = manager(inline)
     again.take(REFINED)
     assert [len(each.considered) for each in again.decisions()] == [0, 2]

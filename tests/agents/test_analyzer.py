@@ -11,9 +11,9 @@ import pytest
 from twisted.logger import formatEvent, globalLogPublisher
 
 from pyros.agents.analyzer import AnalyzerAgent
-from tests.agents.conftest import Inline, make_config
+from tests.rig import AgentRig, make_config
 
-Makes = Callable[..., Inline]
+Makes = Callable[..., AgentRig]
 
 
 def agent_with(inline: Makes, folder: Path, **options: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from pyros.agents.central_scheduler import CentralSchedulerAgent
 from pyros.messages import Exposures, FieldRequests, Observation, ObservationReport, WeatherState, Withdrawal
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.agents.conftest import Inline
+from tests.rig import AgentRig
 
 SITES = {"ohp": (43.93, 5.71), "hess": (-23.27, 16.5)}
 UNITS = ("ohp one", "ohp two", "hess one")
 HERE, GONE = "Observation requested", "Observation request withdrawn"
 
 
-class Rig:
-    def __init__(self, inline: Callable[..., Inline], folder: Path) -> None:
+class CentralSchedulerRig(AgentRig):
+    """A central scheduler of three telescopes at two sites."""
+
+    def __init__(self, folder: Path) -> None:
         text = ""
         for name, (latitude, longitude) in SITES.items():
             (folder / f"{name}.yaml").write_text(
@@ -39,16 +41,14 @@ class Rig:
         file = folder / "units.ini"
         file.write_text(text)
         loaded = config.load(file)
-        changes = {"agents": loaded.agents, "units": loaded.units, "site": loaded.site}
-        self.host = inline(CentralSchedulerAgent(), **changes)
-        self.agent: Any = self.host.agent
+        super().__init__(CentralSchedulerAgent(), folder, agents=loaded.agents, units=loaded.units, site=loaded.site)
         self.site = Site.load(folder / "ohp.yaml")
         for unit in UNITS:
             self.weather(unit)
 
     def say(self, peer: str, name: str, payload: Any) -> list[tuple[str, str, str]]:
         """Have an agent say something; returns to which unit what is sent for which observation or event."""
-        outcome = self.host.turn((name, msgspec.json.encode(payload)), peer=peer)
+        outcome = self.turn((name, msgspec.json.encode(payload)), peer=peer)
         self.refused = [refusal.reason for _, answer in outcome.answers for refusal in answer.refused]
         sent = []
         for out in outcome.outgoing:
@@ -68,7 +68,7 @@ class Rig:
 
     def everywhere(self) -> tuple[float, float]:
         """Return a place that all sites see."""
-        return place_overhead(self.site, self.host.clock.now(), 80, 180)[0], 10.0
+        return place_overhead(self.site, self.clock.now(), 80, 180)[0], 10.0
 
     def weather(self, unit: str, safe: bool = True) -> list[tuple[str, str, str]]:
         name = messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE
@@ -79,43 +79,43 @@ class Rig:
 
 
 @pytest.fixture
-def rig(inline: Callable[..., Inline], tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(inline, tmp_path)
+def rig(tmp_path: Path) -> Iterator[CentralSchedulerRig]:
+    rig = CentralSchedulerRig(tmp_path)
     yield rig
     assert rig.host.turns.failed == 0
 
 
-def test_requests_are_shared_out_among_the_free(rig: Rig) -> None:
+def test_requests_are_shared_out_among_the_free(rig: CentralSchedulerRig) -> None:
     assert [rig.ask(id_)[0][0] for id_ in "abc"] == ["ohp one", "ohp two", "hess one"]
 
 
-def test_an_alert_goes_to_the_busy_telescope_with_the_least_priority(rig: Rig) -> None:
+def test_an_alert_goes_to_the_busy_telescope_with_the_least_priority(rig: CentralSchedulerRig) -> None:
     for id_, unit, priority in (("a", "ohp one", 5), ("b", "ohp two", 2), ("c", "hess one", 3)):
         assert rig.ask(id_, priority=priority) == [(unit, HERE, id_)]
         rig.report(unit, messages.OBSERVATION_STARTED, id_)
     assert rig.ask("alert", priority=50) == [("ohp two", HERE, "alert")]
 
 
-def test_a_request_names_its_telescope_or_site(rig: Rig) -> None:
+def test_a_request_names_its_telescope_or_site(rig: CentralSchedulerRig) -> None:
     assert rig.ask("a", telescope="two") == [("ohp two", HERE, "a")]
     assert rig.ask("b", telescope="hess") == [("hess one", HERE, "b")]
     assert rig.ask("c", telescope="ohp") == [("ohp one", HERE, "c")]
     assert rig.ask("a", telescope="hess one") == [("ohp two", GONE, "a"), ("hess one", HERE, "a")]
 
 
-def test_a_telescope_that_is_not_there_is_refused(rig: Rig) -> None:
+def test_a_telescope_that_is_not_there_is_refused(rig: CentralSchedulerRig) -> None:
     assert rig.ask("a", telescope="three") == []
     assert rig.refused == ["telescope: 'three' is none of ohp one, ohp two, hess one"]
     assert "a" not in rig.agent.state.requests
 
 
-def test_what_only_one_site_sees_goes_there_whatever_the_weather(rig: Rig) -> None:
+def test_what_only_one_site_sees_goes_there_whatever_the_weather(rig: CentralSchedulerRig) -> None:
     rig.weather("hess one", safe=False)
     assert rig.ask("south", (rig.everywhere()[0], -65.0)) == [("hess one", HERE, "south")]
     assert rig.ask("north", (rig.everywhere()[0], 80.0)) == [("ohp one", HERE, "north")]
 
 
-def test_weather_that_turns_moves_what_has_not_begun(rig: Rig) -> None:
+def test_weather_that_turns_moves_what_has_not_begun(rig: CentralSchedulerRig) -> None:
     rig.ask("a")
     assert rig.weather("ohp one", safe=False) == [("ohp one", GONE, "a"), ("ohp two", HERE, "a")]
     rig.report("ohp two", messages.OBSERVATION_STARTED, "a")
@@ -126,14 +126,14 @@ def test_weather_that_turns_moves_what_has_not_begun(rig: Rig) -> None:
     ]  # fmt: skip
 
 
-def test_a_silent_site_gets_nothing(rig: Rig) -> None:
-    rig.host.reactor.advance(100)
+def test_a_silent_site_gets_nothing(rig: CentralSchedulerRig) -> None:
+    rig.reactor.advance(100)
     rig.weather("hess one")
-    rig.host.reactor.advance(100)
+    rig.reactor.advance(100)
     assert rig.ask("a") == [("hess one", HERE, "a")]
 
 
-def test_what_fails_is_tried_elsewhere_and_given_up_at_last(rig: Rig) -> None:
+def test_what_fails_is_tried_elsewhere_and_given_up_at_last(rig: CentralSchedulerRig) -> None:
     rig.ask("a")
     ways = [rig.report(unit, messages.OBSERVATION_FAILED, "a", reason="the mount") for unit in UNITS]
     assert ways == [
@@ -144,7 +144,7 @@ def test_what_fails_is_tried_elsewhere_and_given_up_at_last(rig: Rig) -> None:
     assert rig.agent.state.requests == {}
 
 
-def test_a_change_and_a_withdrawal_go_where_the_request_is(rig: Rig) -> None:
+def test_a_change_and_a_withdrawal_go_where_the_request_is(rig: CentralSchedulerRig) -> None:
     rig.ask("a", telescope="two")
     changed = rig.request("a", telescope="two", priority=7)
     assert rig.say("other", "Observation request changed", changed) == [("ohp two", "Observation request changed", "a")]
@@ -154,8 +154,8 @@ def test_a_change_and_a_withdrawal_go_where_the_request_is(rig: Rig) -> None:
     assert rig.say("other", GONE, Withdrawal(observation="a", reason="test")) == [("ohp two", GONE, "a")]
 
 
-def test_repeats_stay_with_their_telescope(rig: Rig) -> None:
-    now = rig.host.clock.time()
+def test_repeats_stay_with_their_telescope(rig: CentralSchedulerRig) -> None:
+    now = rig.clock.time()
     rig.ask("a", repeat=(now + 600,), requested=now)
     rig.report("ohp one", messages.OBSERVATION_FINISHED, "a")
     assert "a" in rig.agent.state.requests
@@ -164,7 +164,7 @@ def test_repeats_stay_with_their_telescope(rig: Rig) -> None:
     assert rig.agent.state.observing == {"ohp one": "a"}
 
 
-def test_fields_are_shared_out_and_follow_the_weather(rig: Rig) -> None:
+def test_fields_are_shared_out_and_follow_the_weather(rig: CentralSchedulerRig) -> None:
     fields = tuple(rig.request(id_, probability=0.1, event="S1") for id_ in "abcd")
     wanted = FieldRequests(event="S1", requests=fields)
     name = messages.FIELDS_REQUESTED
@@ -176,8 +176,8 @@ def test_fields_are_shared_out_and_follow_the_weather(rig: Rig) -> None:
     assert rig.say("other", name, FieldRequests(event="S1")) == [(unit, name, "") for unit in UNITS]
 
 
-def test_what_has_expired_is_forgotten(rig: Rig) -> None:
-    now = rig.host.clock.time()
+def test_what_has_expired_is_forgotten(rig: CentralSchedulerRig) -> None:
+    now = rig.clock.time()
     rig.ask("a", requested=now, expires=now + 100)
-    rig.host.reactor.advance(130)
+    rig.reactor.advance(130)
     assert rig.agent.state.requests == {}

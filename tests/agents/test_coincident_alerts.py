@@ -16,9 +16,9 @@ from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.alerts import events, identity, parse
 from pyros.alerts.rules import decisions
 from pyros.journal import AnyJournals, MemoryJournals
-from tests.agents.conftest import Inline
-from tests.agents.test_alert_manager import CHANGED, REQUESTED, SITE, WITHDRAWN, Rig
+from tests.agents.test_alert_manager import CHANGED, REQUESTED, WITHDRAWN
 from tests.builders import voevent
+from tests.rig import AlertManagerRig
 
 RULES = """
 rules:
@@ -94,14 +94,9 @@ class Night:
     """An alert manager, and what the scheduler has of it."""
 
     def __init__(self, folder: Path, journals: AnyJournals | None = None) -> None:
-        (folder / "rules.yaml").write_text(RULES)
-        rig = Rig.__new__(Rig)
-        rig.agent = AlertManagerAgent()
-        rules = folder / "rules.yaml"
-        rig.host = Inline(
-            rig.agent, folder, "scheduler", journals=journals or MemoryJournals(), alert_rules=rules, site=SITE
+        self.rig = AlertManagerRig(
+            AlertManagerAgent(), folder, "scheduler", rules=RULES, journals=journals or MemoryJournals()
         )
-        self.rig = rig
         self.waiting: dict[str, Any] = {}
         self.used: set[str] = set()
 
@@ -123,7 +118,7 @@ class Night:
         return sorted((each.ra, each.error_radius, each.exposures[0].filter) for each in self.waiting.values())
 
     def stop(self) -> None:
-        self.rig.host.stop()
+        self.rig.stop()
 
 
 @pytest.fixture
@@ -194,10 +189,10 @@ def test_without_what_coincided_another_rule_may_want_it(tmp_path: Path, monkeyp
 def test_the_decision_keeps_what_coincides_and_the_chance_of_it(night: Night) -> None:
     night.take("gbm")
     night.take("bat")
-    last = decisions.read(night.rig.host.journal.reader())[-1]
+    last = decisions.read(night.rig.journal.reader())[-1]
     (agrees,) = last.looked_at["coincides_with"]
     assert agrees == "fermi:700000001 3 s before, 3.29 deg apart, by chance 9.2e-06"
-    (seen,) = events.coinciding(night.rig.host.journal.reader(), "fermi:700000001")
+    (seen,) = events.coinciding(night.rig.journal.reader(), "fermi:700000001")
     assert (seen.name, seen.seconds) == ("swift:1300001", 3.0), "also from the side of what came first"
 
 

@@ -23,8 +23,8 @@ from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.alerts import Alert, parse
 from pyros.errors import AlertError
 from pyros.journal import Effects
-from pyros.messages import AlertReceived
 from tests.builders import voevent
+from tests.rig import AlertManagerRig
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT.parent / "shared" / "corpus"
@@ -89,33 +89,23 @@ def _empty(table: str, db: sqlite3.Connection) -> None:
     db.execute(f"DELETE FROM {table}")
 
 
-class Manager:
-    """An alert manager that has everything observed, and what it tells the scheduler."""
-
-    def __init__(self, inline: Callable[..., Any], folder: Path) -> None:
-        rules = folder / "rules.yaml"
-        rules.write_text(ANYTHING)
-        site = ROOT / "observatory" / "site.yaml"
-        self.host = inline(AlertManagerAgent(), "scheduler", alert_rules=rules, site=site)
-
-    def take(self, packet: bytes) -> list[tuple[str, Any]]:
-        outcome = self.host.say(messages.ALERT_RECEIVED, AlertReceived(packet, "corpus", 1.0))
-        assert self.host.turns.failed == 0
-        return [(each.name, messages.decode_payload(each.name, each.payload)) for each in outcome.outgoing]
+class ForgettingRig(AlertManagerRig):
+    """An alert manager that has everything observed."""
 
     def forget(self) -> None:
         effects = Effects()
         for table in ("alert_events", "alert_links"):
             effects.also.append(partial(_empty, table))
-        self.host.journal.commit(effects)
+        self.journal.commit(effects)
 
 
 @pytest.fixture
-def manager(inline: Callable[..., Any], tmp_path: Path) -> Manager:
-    return Manager(inline, tmp_path)
+def manager(inline: Callable[..., Any]) -> ForgettingRig:
+    rig: ForgettingRig = inline(AlertManagerAgent(), "scheduler", rig=ForgettingRig, rules=ANYTHING)
+    return rig
 
 
-def withdrawn_after(manager: Manager, first: bytes, retraction: bytes) -> str:
+def withdrawn_after(manager: ForgettingRig, first: bytes, retraction: bytes) -> str:
     """Tell what becomes of the first packet's observation when the other comes; '' where there is none."""
     asked = manager.take(first)
     if not asked:
@@ -131,7 +121,7 @@ def withdrawn_after(manager: Manager, first: bytes, retraction: bytes) -> str:
 
 
 @needs_corpus
-def test_every_retraction_withdraws_what_its_events_first_alert_had_caused(manager: Manager) -> None:
+def test_every_retraction_withdraws_what_its_events_first_alert_had_caused(manager: ForgettingRig) -> None:
     known = list(packets())
     by_event: dict[str, list[tuple[str, bytes, Alert]]] = {}
     for each in known:
@@ -162,7 +152,7 @@ def test_every_retraction_withdraws_what_its_events_first_alert_had_caused(manag
 
 
 @needs_corpus
-def test_no_test_and_no_utility_packet_ever_causes_one(manager: Manager) -> None:
+def test_no_test_and_no_utility_packet_ever_causes_one(manager: ForgettingRig) -> None:
     """All packets one after the other, as they stand in the manifest: whatever events they are joined to."""
     with (CORPUS / "MANIFEST.tsv").open(encoding="utf-8") as manifest:
         said = {row["file"]: row["role"] for row in csv.DictReader(manifest, delimiter="\t", quoting=csv.QUOTE_NONE)}
@@ -182,7 +172,7 @@ def test_no_test_and_no_utility_packet_ever_causes_one(manager: Manager) -> None
 
 
 @pytest.mark.parametrize("role", ["utility", "observation", "test"])
-def test_a_retraction_sent_as_utility_counts_and_one_sent_as_a_test_does_not(manager: Manager, role: str) -> None:
+def test_a_retraction_sent_as_utility_counts_and_one_sent_as_a_test_does_not(manager: ForgettingRig, role: str) -> None:
     """CHIME's are utilities."""
     ivorn = "ivo://ca.chimenet.frb/FRB-DETECTION-#2026-01-01-00:00:00.000000UTC+0000_e"
     number = '<Group name="event parameters"><Param name="event_no" value="427325191"/></Group>'

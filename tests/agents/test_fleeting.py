@@ -18,7 +18,7 @@ from pyros.errors import JournalError
 from pyros.journal import Effects, StoredTimer
 from pyros.messages import FLEETING, GUARDED, guard, register
 from pyros.wire import Entry
-from tests.agents.conftest import Inline
+from tests.rig import AgentRig
 
 GLANCE = guard("Glance", fleeting=True)
 
@@ -318,7 +318,7 @@ def folders() -> Iterator[Callable[[], Path]]:
 @given(STEPS)
 def test_a_kill_loses_an_end_of_fleeting_turns_only(folders: Callable[[], Path], steps: Any) -> None:
     """The journal is always that of some instant between two turns, and nothing with an effect came after it."""
-    rig = Inline(WatchingAgent(), folders(), "other")
+    rig = AgentRig(WatchingAgent(), folders(), "other")
     seq = 0
     glances: list[int] = []  # the truth of the life that runs
     needed = 0  # so many of them a restart must know
@@ -328,7 +328,7 @@ def test_a_kill_loses_an_end_of_fleeting_turns_only(folders: Callable[[], Path],
             match kind:
                 case "kill":
                     rig.host.kill()
-                    rig = Inline(WatchingAgent(), rig.host.config.data, "other")
+                    rig = AgentRig(WatchingAgent(), rig.host.config.data, "other")
                     life = rig.agent.state.glances
                     assert life == glances[: len(life)]
                     assert len(life) >= needed

@@ -19,9 +19,9 @@ from pyros.config import JobConfig, schedule
 from pyros.jobs.ledger import JobEnd, JobRun
 from pyros.jobs.reading import JobProgress
 from pyros.messages import JobFinished, JobRequest, JobRevoked, Message
-from tests.agents.conftest import Inline
+from tests.rig import AgentRig
 
-Inlines = Callable[..., Inline]
+Inlines = Callable[..., AgentRig]
 DONE = JobEnd(code=0)
 FAILED = JobEnd(code=1)
 CRASHED = JobEnd(crashed=True)
@@ -52,7 +52,7 @@ class Scripted:
         return succeed(None)
 
 
-class Rig:
+class JobsRig:
     """A queue on virtual time."""
 
     def __init__(self, inline: Inlines, *others: str, **changes: Any) -> None:
@@ -90,11 +90,11 @@ class Rig:
 
 
 @pytest.fixture
-def rig(inline: Inlines) -> Callable[..., Rig]:
-    return lambda *others, **changes: Rig(inline, *others, **changes)
+def rig(inline: Inlines) -> Callable[..., JobsRig]:
+    return lambda *others, **changes: JobsRig(inline, *others, **changes)
 
 
-def test_a_countdown_is_of_the_observatorys_clock(rig: Callable[..., Rig]) -> None:
+def test_a_countdown_is_of_the_observatorys_clock(rig: Callable[..., JobsRig]) -> None:
     jobs = rig()
     jobs.ask("a", countdown=100.0)
     jobs.advance(99)
@@ -103,7 +103,7 @@ def test_a_countdown_is_of_the_observatorys_clock(rig: Callable[..., Rig]) -> No
     assert jobs.begun() == [("a", 1)]
 
 
-def test_a_clock_that_is_set_is_noticed(rig: Callable[..., Rig]) -> None:
+def test_a_clock_that_is_set_is_noticed(rig: Callable[..., JobsRig]) -> None:
     jobs = rig()
     jobs.ask("a", due=jobs.life.clock.time() + 3600)
     jobs.life.clock.step(3600)
@@ -111,7 +111,7 @@ def test_a_clock_that_is_set_is_noticed(rig: Callable[..., Rig]) -> None:
     assert jobs.begun() == [("a", 1)]
 
 
-def test_the_pause_between_retries_doubles(rig: Callable[..., Rig]) -> None:
+def test_the_pause_between_retries_doubles(rig: Callable[..., JobsRig]) -> None:
     jobs = rig()
     jobs.ask("a", retries=2, retry_seconds=60.0)
     jobs.end("a", 1, FAILED)
@@ -126,7 +126,7 @@ def test_the_pause_between_retries_doubles(rig: Callable[..., Rig]) -> None:
     assert (jobs.begun()[-1], jobs.state("a")) == (("a", 3), "failed")
 
 
-def test_an_end_that_is_told_twice_or_too_late_changes_nothing(rig: Callable[..., Rig]) -> None:
+def test_an_end_that_is_told_twice_or_too_late_changes_nothing(rig: Callable[..., JobsRig]) -> None:
     jobs = rig()
     jobs.ask("a", retries=1, retry_seconds=0.0)
     jobs.end("a", 1, FAILED)
@@ -138,7 +138,7 @@ def test_an_end_that_is_told_twice_or_too_late_changes_nothing(rig: Callable[...
     assert jobs.state("a") == "succeeded"
 
 
-def test_a_job_that_crashes_each_time_is_told_in_the_end(rig: Callable[..., Rig]) -> None:
+def test_a_job_that_crashes_each_time_is_told_in_the_end(rig: Callable[..., JobsRig]) -> None:
     jobs = rig()
     jobs.ask("a", on_crash="rerun")
     for attempt in range(1, 6):
@@ -147,7 +147,7 @@ def test_a_job_that_crashes_each_time_is_told_in_the_end(rig: Callable[..., Rig]
     assert jobs.state("a") == "crashed"
 
 
-def test_a_running_job_is_terminated_or_only_not_run_again(rig: Callable[..., Rig]) -> None:
+def test_a_running_job_is_terminated_or_only_not_run_again(rig: Callable[..., JobsRig]) -> None:
     jobs = rig()
     jobs.ask("a", retries=5, retry_seconds=0.0)
     jobs.say(messages.JOB_REVOKED, JobRevoked(id="a"))
@@ -161,7 +161,7 @@ def test_a_running_job_is_terminated_or_only_not_run_again(rig: Callable[..., Ri
     assert (jobs.state("a"), jobs.state("b")) == ("failed", "terminated")
 
 
-def test_the_end_is_told_once_also_when_the_agent_dies(rig: Callable[..., Rig]) -> None:
+def test_the_end_is_told_once_also_when_the_agent_dies(rig: Callable[..., JobsRig]) -> None:
     jobs = rig("asker")
     jobs.ask("a", tell="asker", owner="ada")
     jobs.ask("b", tell="asker", countdown=1e6)
@@ -177,7 +177,7 @@ def test_the_end_is_told_once_also_when_the_agent_dies(rig: Callable[..., Rig]) 
 
 @pytest.mark.parametrize(("others", "percents"), [(("notifier",), [25, 70, 30]), ((), [])])
 def test_the_notifier_hears_of_each_quarter_once(
-    rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], percents: list[float]
+    rig: Callable[..., JobsRig], monkeypatch: pytest.MonkeyPatch, others: tuple[str, ...], percents: list[float]
 ) -> None:
     jobs = rig(*others)
     told: list[tuple[str, float, str]] = []
@@ -199,7 +199,7 @@ def test_the_notifier_hears_of_each_quarter_once(
     assert told == [("notifier", percent, "ada") for percent in percents]
 
 
-def test_old_ends_are_forgotten_and_others_are_not(rig: Callable[..., Rig]) -> None:
+def test_old_ends_are_forgotten_and_others_are_not(rig: Callable[..., JobsRig]) -> None:
     jobs = rig()
     jobs.ask("old")
     jobs.end("old")
@@ -252,15 +252,15 @@ def test_no_job_is_lost_or_under_way_twice(steps: list[Any]) -> None:
     from pathlib import Path
 
     with tempfile.TemporaryDirectory() as folder:
-        lives: list[Inline] = []
+        lives: list[AgentRig] = []
 
-        def inline(agent: Agent, *others: str, **changes: Any) -> Inline:
+        def inline(agent: Agent, *others: str, **changes: Any) -> AgentRig:
             for each in lives:
                 each.stop()
-            lives.append(Inline(agent, Path(folder), *others, **changes))
+            lives.append(AgentRig(agent, Path(folder), *others, **changes))
             return lives[-1]
 
-        jobs = Rig(inline)
+        jobs = JobsRig(inline)
         begun: set[tuple[str, int]] = set()
         current: list[tuple[str, int]] = []
         asked: set[str] = set()
@@ -307,7 +307,7 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-def test_a_schedule_is_kept_through_restarts(rig: Callable[..., Rig]) -> None:
+def test_a_schedule_is_kept_through_restarts(rig: Callable[..., JobsRig]) -> None:
     """It is 23:30; what is missed while the agent is down is one job, or none."""
     once = JobConfig("once", schedule("6 h"), command=("/bin/true",))
     skip = JobConfig("skip", schedule("6 h"), command=("/bin/true",), missed="skip")
@@ -328,7 +328,7 @@ def test_a_schedule_is_kept_through_restarts(rig: Callable[..., Rig]) -> None:
     assert [run[0] for run in jobs.begun()[1:]] == ["once-20260322T060000"]
 
 
-def test_a_scheduled_job_that_hasnt_ended_isnt_asked_for_again(rig: Callable[..., Rig]) -> None:
+def test_a_scheduled_job_that_hasnt_ended_isnt_asked_for_again(rig: Callable[..., JobsRig]) -> None:
     jobs = rig(jobs=(JobConfig("often", schedule("10 min"), command=("/bin/true",)),))
     jobs.advance(3600)
     jobs.advance(3600)
@@ -338,7 +338,7 @@ def test_a_scheduled_job_that_hasnt_ended_isnt_asked_for_again(rig: Callable[...
     assert len(jobs.begun()) == 2
 
 
-def test_an_instant_that_comes_again_is_one_job(rig: Callable[..., Rig]) -> None:
+def test_an_instant_that_comes_again_is_one_job(rig: Callable[..., JobsRig]) -> None:
     jobs = rig(jobs=(JobConfig("daily", schedule("1 d"), command=("/bin/true",)),))
     jobs.advance(1800)
     jobs.end("daily-20260321T000000")

@@ -21,7 +21,6 @@ from pyros import messages
 from pyros.agents.majordome import ATTEMPTS, LEASE, PAUSES, MajordomeAgent
 from pyros.agents.night_reporting import NightReporting
 from pyros.agents.night_table import OPEN_STATES, State
-from pyros.config import AgentConfig
 from pyros.hold import Holds
 from pyros.journal import JournalReader
 from pyros.messages import (
@@ -42,8 +41,8 @@ from pyros.messages import (
 from pyros.nights import diary
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.agents.conftest import Inline
 from tests.builders import polar_site
+from tests.rig import AgentRig, make_config
 
 SITE_FILE = Path(__file__).resolve().parents[2] / "observatory" / "site.yaml"
 SITE = Site.load(SITE_FILE)
@@ -65,39 +64,25 @@ class Watched(MajordomeAgent):
         super().send_to(agent, name, payload, durable=durable)
 
 
-class Rig:
+class MajordomeRig(AgentRig):
     """A majordome, and what the others say to it."""
+
+    agent: Watched
 
     def __init__(
         self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE,
         make: type[Watched] = Watched, **options: Any,
     ) -> None:  # fmt: skip
-        self.folder, self.roof, self.site, self.options, self.make = folder, roof, site, options, make
-        self._shift = (start - MIDNIGHT).total_seconds()
-        self.start()
-
-    def start(self) -> None:
-        """Begin anew on the same journal; the time goes on."""
-        agents = {
-            name: AgentConfig(
-                name,
-                "127.0.0.1",
-                5001 + number,
-                "x",
-                roof=self.roof and name == "dome",
-                options=self.options if name == "majordome" else {},
-            )
-            for number, name in enumerate(("majordome", *OTHERS))
-        }
-        self.agent = self.make()
-        self.host = _Host(self.agent, self.folder, self._shift, agents=agents, site=self.site)
-        self.clock = self.host.clock
-        self.holds = Holds(self.folder, self.clock)
+        self.make = make
+        agents = dict(make_config(folder, "majordome", *OTHERS).agents)
+        agents["dome"] = msgspec.structs.replace(agents["dome"], roof=roof)
+        agents["majordome"] = msgspec.structs.replace(agents["majordome"], options=options)
+        super().__init__(make(), folder, begin=start, agents=agents, site=site)
+        self.holds = Holds(folder, self.clock)
 
     def restart(self) -> None:
-        self._shift += self.host.reactor.seconds()
-        self.host.stop()
-        self.start()
+        self.stop()
+        self.start(self.make())
 
     @property
     def state(self) -> str:
@@ -105,7 +90,7 @@ class Rig:
 
     def say(self, sender: str, name: str, payload: Any = None, *, age: float = 0.0) -> list[tuple[str, str]]:
         """Have another agent say something; returns the orders that it leads to."""
-        return self.orders(lambda: self.host.say(name, payload, peer=sender, waited=age))
+        return self.orders(lambda: self.hear(name, payload, peer=sender, waited=age))
 
     def orders(self, do: Callable[[], object]) -> list[tuple[str, str]]:
         before = len(self.agent.orders)
@@ -117,7 +102,7 @@ class Rig:
         before = len(self.agent.orders)
         while seconds > 0:
             step = min(seconds, 10.0)
-            self.host.reactor.advance(step)
+            self.reactor.advance(step)
             seconds -= step
             if safe:
                 self.say("monitoring", messages.WEATHER_SAFE, WeatherState("fine"))
@@ -155,32 +140,18 @@ class Rig:
         """Dome and mount say that they are closed and parked."""
         return self.say("dome", messages.DOME_CLOSED, Reason()) + self.say("telescope", messages.PARK_FINISHED)
 
-    def close(self) -> None:
-        self.host.stop()
-
-
-class _Host(Inline):
-    """The agent's host, whose time goes on after a restart."""
-
-    def __init__(self, agent: MajordomeAgent, folder: Path, shift: float, **changes: Any) -> None:
-        self._shift = shift
-        super().__init__(agent, folder, **changes)
-
-    def begin(self) -> datetime:
-        return datetime.fromtimestamp(MIDNIGHT.timestamp() + self._shift, UTC)
-
 
 @contextmanager
-def _rig(start: datetime = MIDNIGHT, **keys: Any) -> Iterator[Rig]:
+def _rig(start: datetime = MIDNIGHT, **keys: Any) -> Iterator[MajordomeRig]:
     with tempfile.TemporaryDirectory() as folder:
-        rig = Rig(Path(folder), start, **keys)
+        rig = MajordomeRig(Path(folder), start, **keys)
         yield rig
         assert rig.host.turns.failed == 0
-        rig.close()
+        rig.stop()
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
+def rig() -> Iterator[MajordomeRig]:
     with _rig() as made:
         yield made
 
@@ -189,7 +160,7 @@ OPEN_NOW = [("observation_manager", messages.OBSERVE), ("dome", messages.OPEN), 
 SHUT_NOW = [("dome", messages.CLOSE), ("telescope", messages.PARK)]
 
 
-def hours(rig: Rig, count: float) -> None:
+def hours(rig: MajordomeRig, count: float) -> None:
     """Let hours pass by the wall clock, and a minute by every clock."""
     rig.clock.step(count * 3600)
     rig.pass_(60)
@@ -264,7 +235,7 @@ def test_after_a_day_of_minutes_the_second_dark_time_has_its_evening_and_its_rep
     site = tmp_path / "site.yaml"
     site.write_text(yaml.safe_dump(keys))
 
-    def dark(rig: Rig) -> None:
+    def dark(rig: MajordomeRig) -> None:
         ra, dec = place_overhead(Site(**keys), rig.clock.now(), 80.0, 0.0)
         rig.plan("survey", ra=ra, dec=dec)
         rig.say("dome", messages.DOME_OPENED, Reason())
@@ -327,7 +298,7 @@ def test_what_is_released_in_the_dark_is_prepared_then(reported: list[str]) -> N
         assert reported == ["2026-03-20"]
 
 
-def test_an_alert_is_observed_in_the_turn_of_its_plan(rig: Rig) -> None:
+def test_an_alert_is_observed_in_the_turn_of_its_plan(rig: MajordomeRig) -> None:
     rig.safe()
     assert rig.plan(alert="ivo://x") == OPEN_NOW
     assert rig.state == State.OPENING
@@ -346,13 +317,13 @@ def test_a_roof_opens_over_a_parked_mount_and_before_the_slew() -> None:
     "changes",
     [{"min_altitude": 80.0}, {"expires": 1.0}, {"not_before": 1e10}, {"windows": (messages.Window(1.0, 2.0),)}],
 )
-def test_what_the_sky_forbids_by_now_is_not_slewed_to(rig: Rig, changes: dict[str, Any]) -> None:
+def test_what_the_sky_forbids_by_now_is_not_slewed_to(rig: MajordomeRig, changes: dict[str, Any]) -> None:
     rig.safe()
     assert rig.plan(**changes) == []
     assert rig.state == State.READY
 
 
-def test_unsafe_closes_from_an_open_state_and_a_closed_one(rig: Rig) -> None:
+def test_unsafe_closes_from_an_open_state_and_a_closed_one(rig: MajordomeRig) -> None:
     rig.safe()
     assert rig.unsafe() == SHUT_NOW
     assert rig.state == State.READY
@@ -364,7 +335,7 @@ def test_unsafe_closes_from_an_open_state_and_a_closed_one(rig: Rig) -> None:
     assert rig.state == State.READY
 
 
-def test_it_is_ready_only_when_both_have_said_that_they_are_shut(rig: Rig) -> None:
+def test_it_is_ready_only_when_both_have_said_that_they_are_shut(rig: MajordomeRig) -> None:
     rig.open()
     rig.unsafe()
     rig.say("telescope", messages.PARK_FINISHED)
@@ -373,12 +344,12 @@ def test_it_is_ready_only_when_both_have_said_that_they_are_shut(rig: Rig) -> No
     assert rig.state == State.READY
 
 
-def test_what_does_not_close_is_a_fault_with_an_alarm_each_minute(rig: Rig) -> None:
+def test_what_does_not_close_is_a_fault_with_an_alarm_each_minute(rig: MajordomeRig) -> None:
     rig.open()
     rig.unsafe()
     rig.pass_(310, safe=False)
     assert rig.state == State.FAULT
-    assert "the night has stopped" in rig.host.host.alarms.raised
+    assert "the night has stopped" in rig.host.alarms.raised
     assert rig.pass_(120, safe=False).count(("dome", messages.CLOSE)) == 2
     rig.shut()
     assert rig.state == State.CLOSING
@@ -386,7 +357,7 @@ def test_what_does_not_close_is_a_fault_with_an_alarm_each_minute(rig: Rig) -> N
     assert rig.state == State.READY
 
 
-def test_a_dome_that_does_not_open_is_tried_ever_more_rarely(rig: Rig) -> None:
+def test_a_dome_that_does_not_open_is_tried_ever_more_rarely(rig: MajordomeRig) -> None:
     tries = []
     rig.safe()
     end = rig.clock.monotonic() + 4500
@@ -402,7 +373,7 @@ def test_a_dome_that_does_not_open_is_tried_ever_more_rarely(rig: Rig) -> None:
     pauses = [later - earlier for earlier, later in pairwise(tries)]
     assert pauses[:4] == [pytest.approx(pause, abs=15) for pause in PAUSES]
     assert pauses[4:] == [pytest.approx(PAUSES[-1], abs=15)] * len(pauses[4:])
-    assert list(rig.host.host.alarms.raised) == ["the night has stopped"]
+    assert list(rig.host.alarms.raised) == ["the night has stopped"]
     rig.pass_(1800)
     rig.shut()
     rig.shut()
@@ -410,14 +381,16 @@ def test_a_dome_that_does_not_open_is_tried_ever_more_rarely(rig: Rig) -> None:
     rig.say("dome", messages.DOME_OPENED, Reason())
     assert rig.state == State.OBSERVING
     rig.pass_(1)
-    assert list(rig.host.host.alarms.raised) == []
+    assert list(rig.host.alarms.raised) == []
 
 
 @pytest.mark.parametrize(
     ("state", "reason", "after"),
     [("open", "", State.OBSERVING), ("open", "monitoring is silent", State.CLOSING), ("closed", "", State.CLOSING)],
 )
-def test_after_a_restart_the_dome_says_whether_it_goes_on(rig: Rig, state: str, reason: str, after: State) -> None:
+def test_after_a_restart_the_dome_says_whether_it_goes_on(
+    rig: MajordomeRig, state: str, reason: str, after: State
+) -> None:
     rig.open()
     rig.restart()
     asked = [agent for agent, name in rig.agent.orders if name == messages.TELL_STATE]
@@ -428,14 +401,14 @@ def test_after_a_restart_the_dome_says_whether_it_goes_on(rig: Rig, state: str, 
 
 
 @pytest.mark.parametrize(("device", "doing"), [("dome", "open"), ("telescope", "tracking")])
-def test_what_is_found_open_or_moving_when_closed_is_shut(rig: Rig, device: str, doing: str) -> None:
+def test_what_is_found_open_or_moving_when_closed_is_shut(rig: MajordomeRig, device: str, doing: str) -> None:
     rig.restart()
     orders = rig.say(device, messages.DEVICE_STATE, DeviceState(instrument=device, state=doing, reason="no lease"))
     assert orders == SHUT_NOW
     assert rig.state == State.CLOSING
 
 
-def test_a_close_from_before_the_order_to_open_ends_nothing(rig: Rig) -> None:
+def test_a_close_from_before_the_order_to_open_ends_nothing(rig: MajordomeRig) -> None:
     rig.open()
     rig.unsafe()
     assert ("dome", messages.OPEN) in rig.safe()
@@ -445,7 +418,7 @@ def test_a_close_from_before_the_order_to_open_ends_nothing(rig: Rig) -> None:
     assert rig.state == State.CLOSING, "this one was by itself"
 
 
-def test_a_hold_closes_and_its_release_goes_on(rig: Rig) -> None:
+def test_a_hold_closes_and_its_release_goes_on(rig: MajordomeRig) -> None:
     rig.open()
     hold = rig.holds.set("anna@dome", "a visitor")
     rig.agent.holds.set("anna@dome", "a visitor")
@@ -462,7 +435,7 @@ def test_a_hold_closes_and_its_release_goes_on(rig: Rig) -> None:
     assert ("dome", messages.OPEN) in rig.plan("three")
 
 
-def test_the_diary_has_what_a_night_was_made_of(rig: Rig) -> None:
+def test_the_diary_has_what_a_night_was_made_of(rig: MajordomeRig) -> None:
     rig.open()
     rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
     rig.unsafe()
@@ -477,7 +450,7 @@ def test_the_diary_has_what_a_night_was_made_of(rig: Rig) -> None:
     ]  # fmt: skip
 
 
-def ended(rig: Rig, kind: Any, name: str = messages.CALIBRATION_FINISHED) -> list[tuple[str, str]]:
+def ended(rig: MajordomeRig, kind: Any, name: str = messages.CALIBRATION_FINISHED) -> list[tuple[str, str]]:
     """Have the observation manager end the calibration that was ordered last."""
     return rig.say("observation_manager", name, CalibrationReport(calibration=rig.agent.state.calibration, kind=kind))
 
@@ -624,7 +597,7 @@ def test_stars_that_have_become_wider_are_a_reason_to_focus_before_the_next_work
         assert CALIBRATE not in rig.plan("three"), "the seeing was it"
 
 
-def _focuses(rig: Rig, name: str) -> bool:
+def _focuses(rig: MajordomeRig, name: str) -> bool:
     """Whether the focus is looked for before the next work; if so it is found then."""
     if rig.agent.state.running is not None:
         running = rig.agent.state.running.id
@@ -670,7 +643,7 @@ def test_offsets_of_filters_are_learnt_once_and_those_that_failed_again() -> Non
                 ordered.append(payload.filters)
             super().send_to(agent, name, payload, durable=durable)
 
-    def focus(rig: Rig, name: str, **found: bool) -> None:
+    def focus(rig: MajordomeRig, name: str, **found: bool) -> None:
         rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation=name))
         rig.plan(f"{name}+")
         if rig.state == State.OPENING:
@@ -707,7 +680,7 @@ class Nights(RuleBasedStateMachine):
         options: dict[str, Any] = {}
         if calibrating:
             options = {"flats": "r", "focus": "1", "cool": "-10", "biases": "3", "darks": "2"}
-        self.rig = Rig(Path(self._folder.name), start, roof=roof, **options)
+        self.rig = MajordomeRig(Path(self._folder.name), start, roof=roof, **options)
         self.safe_until, self.number, self.seen = -1.0, 0, 0
         self.safe_now = False
 
@@ -786,7 +759,7 @@ class Nights(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((1.0, 19.0, 61.0, 310.0, 4 * 3600.0)))
     def time_passes(self, seconds: float) -> None:
-        self.rig.host.reactor.pump([20.0] * int(seconds // 20) + [seconds % 20])
+        self.rig.reactor.pump([20.0] * int(seconds // 20) + [seconds % 20])
 
     @rule()
     def it_dies_and_begins_anew(self) -> None:
@@ -813,7 +786,7 @@ class Nights(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "rig"):
-            self.rig.close()
+            self.rig.stop()
             self._folder.cleanup()
 
 

@@ -33,14 +33,14 @@ def test_it_keeps_which_sources_of_alerts_are_silent(inline: Callable[..., Any])
     agent = MonitoringAgent()
     host = inline(agent)
 
-    host.say(messages.ALERTS_SILENT, AlertSource("kafka gcn", "nothing heard for 60 s"))
-    host.say(messages.ALERTS_HEARD, AlertSource("kafka scimma", "heard"))
+    host.hear(messages.ALERTS_SILENT, AlertSource("kafka gcn", "nothing heard for 60 s"))
+    host.hear(messages.ALERTS_HEARD, AlertSource("kafka scimma", "heard"))
     found = {source: (link.connected, link.text) for source, link in agent.state.alert_sources.items()}
     assert found == {"kafka gcn": (False, "nothing heard for 60 s"), "kafka scimma": (True, "heard")}
-    host.say(messages.ALERTS_HEARD, AlertSource("kafka gcn", "heard again"))
+    host.hear(messages.ALERTS_HEARD, AlertSource("kafka gcn", "heard again"))
     assert agent.state.alert_sources["kafka gcn"].connected
     for number in range(200):
-        host.say(messages.ALERTS_SILENT, AlertSource(f"kafka {number}", "x"))
+        host.hear(messages.ALERTS_SILENT, AlertSource(f"kafka {number}", "x"))
     assert len(agent.state.alert_sources) == 100
     assert host.turns.failed == 0
 
@@ -81,7 +81,7 @@ def test_what_is_bad_is_said_at_once_though_the_other_has_said_nothing(
 def read(host: Any, *, waited: float = 0.0, **changed: Any) -> list[tuple[str, WeatherState]]:
     """One reading that waited so long on its way; what monitoring says to the dome."""
     reading = msgspec.structs.replace(WeatherReading(8.0, 60.0, 2.0, False, 0.1), **changed)
-    told = host.say(messages.WEATHER_READING, reading, peer="weather", waited=waited).outgoing
+    told = host.hear(messages.WEATHER_READING, reading, peer="weather", waited=waited).outgoing
     return [(each.name, decode_payload(each.name, each.payload)) for each in told if each.agent == "dome"]
 
 
@@ -198,7 +198,7 @@ def test_six_closings_in_a_night_stay_until_released(inline: Callable[..., Any])
     assert pass_(host, 10) == messages.WEATHER_UNSAFE
     host.reactor.advance(0)
     assert list(host.host.alarms.raised) == ["flapping"]
-    host.say(messages.RELEASE, peer="program:person")
+    host.hear(messages.RELEASE, peer="program:person")
     assert pass_(host, 0.5) == messages.WEATHER_SAFE
 
 
@@ -206,17 +206,17 @@ def test_six_closings_in_a_night_stay_until_released(inline: Callable[..., Any])
 def test_a_required_device_that_is_away_is_unsafe(inline: Callable[..., Any], device: str) -> None:
     host = inline(MonitoringAgent(), "weather", "majordome", "dome", "telescope")
     pass_(host, 1)
-    host.say(messages.INSTRUMENT_DISCONNECTED, InstrumentConnection(device, "gone"), peer=device)
+    host.hear(messages.INSTRUMENT_DISCONNECTED, InstrumentConnection(device, "gone"), peer=device)
     assert pass_(host, 0.8) == messages.WEATHER_SAFE
     assert pass_(host, 0.4) == messages.WEATHER_UNSAFE
-    host.say(messages.INSTRUMENT_CONNECTED, InstrumentConnection(device, "back"), peer=device)
+    host.hear(messages.INSTRUMENT_CONNECTED, InstrumentConnection(device, "back"), peer=device)
     assert pass_(host, 14.5) == messages.WEATHER_UNSAFE
     assert pass_(host, 1) == messages.WEATHER_SAFE
 
 
 def test_a_minute_on_battery_is_unsafe_and_so_is_a_silent_ups(host: Any) -> None:
     def power(*, on_mains: bool) -> None:
-        host.say(messages.POWER_READING, PowerReading(on_mains=on_mains, charge=90.0), peer="ups")
+        host.hear(messages.POWER_READING, PowerReading(on_mains=on_mains, charge=90.0), peer="ups")
 
     power(on_mains=False)
     assert pass_(host, 0.8) == messages.WEATHER_SAFE
@@ -292,7 +292,7 @@ def test_a_restart_in_the_rain_does_not_shorten_the_quiet_time(inline: Callable[
 
 
 def _clock(host: Any, offset: float | None) -> None:
-    host.say(CLOCK_ASKED, ClockWord(offset, "chrony"), peer="clock")
+    host.hear(CLOCK_ASKED, ClockWord(offset, "chrony"), peer="clock")
 
 
 def test_a_clock_that_is_off_is_unsafe_until_it_was_right_for_ten_minutes(host: Any) -> None:

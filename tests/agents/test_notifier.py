@@ -35,9 +35,9 @@ from pyros.messages import (
 )
 from pyros.notices.reading import read_book
 from pyros.sender import Sender
-from tests.agents.conftest import Inline, make_config
 from tests.conftest import PATIENCE, wait_until
 from tests.mail_sink import MailSink, mail_sink
+from tests.rig import AgentRig, make_config
 
 RULES = """
 mail: {{server: "127.0.0.1:{port}", from: pyros@example.org, security: none}}
@@ -53,14 +53,16 @@ def said(name: str, payload: Any) -> tuple[str, bytes]:
     return name, encode_payload(name, payload)
 
 
-def rehearsed(inline: Callable[..., Inline], folder: Path, *others: str) -> Inline:
+def rehearsed(inline: Callable[..., AgentRig], folder: Path, *others: str) -> AgentRig:
     (folder / "notices.yaml").write_text(RULES.format(port=25))
     agents = dict(make_config(folder, "notifier", *others).agents)
     agents["notifier"] = msgspec.structs.replace(agents["notifier"], options={"rules": "notices.yaml"})
     return inline(NotifierAgent(), agents=agents)
 
 
-def test_what_agents_say_is_told_and_a_rehearsal_only_records_it(inline: Callable[..., Inline], tmp_path: Path) -> None:
+def test_what_agents_say_is_told_and_a_rehearsal_only_records_it(
+    inline: Callable[..., AgentRig], tmp_path: Path
+) -> None:
     rig = rehearsed(inline, tmp_path)
     link, source = InstrumentConnection("camera", "no answer"), AlertSource("kafka gcn", "no heartbeat for 60 s")
     failed = ObservationReport(observation="obs-1", reason="the shutter is stuck")
@@ -106,7 +108,7 @@ def test_what_agents_say_is_told_and_a_rehearsal_only_records_it(inline: Callabl
     assert rig.agent.state.waiting == []
 
 
-def test_another_process_of_a_program_speaks_of_the_same_thing(inline: Callable[..., Inline], tmp_path: Path) -> None:
+def test_another_process_of_a_program_speaks_of_the_same_thing(inline: Callable[..., AgentRig], tmp_path: Path) -> None:
     rig = rehearsed(inline, tmp_path)
     note = said(messages.NOTE, NoteRaised(key="water", text="the water is low"))
     for number in (1, 2):
@@ -116,14 +118,14 @@ def test_another_process_of_a_program_speaks_of_the_same_thing(inline: Callable[
     assert (cause.notice.source, cause.count, cause.over is not None) == ("check_water.py", 2, True)
 
 
-def test_a_file_that_is_wrong_stops_the_notifier_at_its_start(inline: Callable[..., Inline], tmp_path: Path) -> None:
+def test_a_file_that_is_wrong_stops_the_notifier_at_its_start(inline: Callable[..., AgentRig], tmp_path: Path) -> None:
     (tmp_path / "notices.yaml").write_text("rules: all\n")
     agents = dict(make_config(tmp_path, "notifier").agents)
     agents["notifier"] = msgspec.structs.replace(agents["notifier"], options={"rules": "notices.yaml"})
     assert inline(NotifierAgent(), agents=agents).host.stopped.called
 
 
-def test_monitoring_tells_of_safety_and_passes_the_guardians_alarms_on(inline: Callable[..., Inline]) -> None:
+def test_monitoring_tells_of_safety_and_passes_the_guardians_alarms_on(inline: Callable[..., AgentRig]) -> None:
     rig = inline(MonitoringAgent(), "notifier", "dome")
     rig.turn(
         said(messages.ALARM, AlarmRaised(source="guardian", key="k", text="the dome's agent is silent")),

@@ -12,7 +12,7 @@ from pyros.agents import Agent
 from pyros.agents.focuser import offsets
 from pyros.errors import AgentError
 from pyros.quantities import positive, yes_or_no
-from tests.agents.conftest import make_config
+from tests.rig import make_config
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Wire(MemoryLine):
             self.producer.pauseProducing()
 
 
-class Rig:
+class PortRig:
     def __init__(self) -> None:
         self.reactor = InlineReactor()
         self.mailbox: list[Batch] = []
@@ -73,8 +73,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig() -> Rig:
-    return Rig()
+def rig() -> PortRig:
+    return PortRig()
 
 
 def messages(first: int, count: int = 1, payload: bytes = b"{}") -> bytes:
@@ -87,7 +87,7 @@ def frames(transport: Any) -> list[Any]:
     return Decoder(frames=True).feed(transport.value())
 
 
-def proved(rig: Rig, sender: str = "majordome", epoch: str = "e") -> tuple[Any, Any, SenderHandshake]:
+def proved(rig: PortRig, sender: str = "majordome", epoch: str = "e") -> tuple[Any, Any, SenderHandshake]:
     """Open a connection of an agent that has proved the key."""
     handshake = SenderHandshake(sender, "scheduler", epoch, KEY)
     connection, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
@@ -102,12 +102,12 @@ def error(transport: Any) -> str:
     return text
 
 
-def test_a_hello_is_welcomed_with_the_last_number(rig: Rig) -> None:
+def test_a_hello_is_welcomed_with_the_last_number(rig: PortRig) -> None:
     _, transport = rig.connect(HELLO)
     assert frames(transport)[0].welcome == wire.Welcome(7, fleeting=True, lanes=True)
 
 
-def test_who_has_proved_the_key_is_welcome_and_its_messages_say_so(rig: Rig) -> None:
+def test_who_has_proved_the_key_is_welcome_and_its_messages_say_so(rig: PortRig) -> None:
     connection, transport, handshake = proved(rig)
     handshake.check(frames(transport)[1].welcome)
     connection.dataReceived(messages(8))
@@ -120,7 +120,7 @@ def test_who_has_proved_the_key_is_welcome_and_its_messages_say_so(rig: Rig) -> 
     assert frames(transport)[2].ack == 8
 
 
-def test_an_agents_name_without_a_proof_is_refused(rig: Rig) -> None:
+def test_an_agents_name_without_a_proof_is_refused(rig: PortRig) -> None:
     hello = encode_frame(Frame(hello=Hello(protocol=1, sender="majordome", to="scheduler", epoch="e")))
     _, transport = rig.connect(hello, messages(8))
     assert "must prove its key" in error(transport)
@@ -128,21 +128,21 @@ def test_an_agents_name_without_a_proof_is_refused(rig: Rig) -> None:
     assert rig.port.connections == {}
 
 
-def test_messages_before_the_proof_are_refused(rig: Rig) -> None:
+def test_messages_before_the_proof_are_refused(rig: PortRig) -> None:
     handshake = SenderHandshake("majordome", "scheduler", "e", KEY)
     _, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)), messages(8))
     assert "say hello first" in error(transport)
     assert rig.mailbox == []
 
 
-def test_a_proof_that_never_comes_is_not_waited_for(rig: Rig) -> None:
+def test_a_proof_that_never_comes_is_not_waited_for(rig: PortRig) -> None:
     handshake = SenderHandshake("majordome", "scheduler", "e", KEY)
     _, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
     rig.reactor.advance(agent_port.AFTER_ANSWER_TIMEOUT)
     assert transport.aborting
 
 
-def test_a_wrong_proof_ends_the_connection(rig: Rig) -> None:
+def test_a_wrong_proof_ends_the_connection(rig: PortRig) -> None:
     handshake = SenderHandshake("majordome", "scheduler", "e", b"x" * 32)
     connection, transport = rig.connect(encode_frame(Frame(hello=handshake.hello)))
     connection.dataReceived(encode_frame(handshake.prove(frames(transport)[0].challenge, 0.0)))
@@ -150,7 +150,7 @@ def test_a_wrong_proof_ends_the_connection(rig: Rig) -> None:
     assert rig.port.connections == {}
 
 
-def test_a_restarted_agent_is_not_locked_out_by_its_old_connection(rig: Rig) -> None:
+def test_a_restarted_agent_is_not_locked_out_by_its_old_connection(rig: PortRig) -> None:
     old, old_transport, _ = proved(rig)
     new, transport, handshake = proved(rig)
     assert len(frames(transport)) == 1
@@ -163,7 +163,7 @@ def test_a_restarted_agent_is_not_locked_out_by_its_old_connection(rig: Rig) -> 
     assert list(rig.port.connections) == [new]
 
 
-def test_a_second_process_of_an_agents_name_is_refused(rig: Rig) -> None:
+def test_a_second_process_of_an_agents_name_is_refused(rig: PortRig) -> None:
     first, first_transport, handshake = proved(rig, epoch="a")
     _, transport, _ = proved(rig, epoch="b")
     first.dataReceived(encode_frame(handshake.prove(frames(first_transport)[-1].challenge, 0.0)))
@@ -173,7 +173,7 @@ def test_a_second_process_of_an_agents_name_is_refused(rig: Rig) -> None:
     assert list(rig.port.connections) == [first]
 
 
-def test_messages_are_acknowledged_only_when_they_are_committed(rig: Rig) -> None:
+def test_messages_are_acknowledged_only_when_they_are_committed(rig: PortRig) -> None:
     _, transport = rig.connect(HELLO, messages(8, 3))
     assert len(frames(transport)) == 1
     rig.take()
@@ -198,14 +198,14 @@ def test_messages_are_acknowledged_only_when_they_are_committed(rig: Rig) -> Non
         ([HELLO, b'\x00\x00\x00\x0a{"ack": 1.5'], "bad frame"),
     ],
 )
-def test_a_bad_frame_is_answered_with_its_reason_and_the_end(rig: Rig, data: list[bytes], told: str) -> None:
+def test_a_bad_frame_is_answered_with_its_reason_and_the_end(rig: PortRig, data: list[bytes], told: str) -> None:
     _, transport = rig.connect(*data)
     assert told in error(transport)
     assert rig.mailbox == []
     assert rig.port.connections == {}
 
 
-def test_2_gib_as_the_first_frame_is_taken_for_text_and_refused_after_64_kib(rig: Rig) -> None:
+def test_2_gib_as_the_first_frame_is_taken_for_text_and_refused_after_64_kib(rig: PortRig) -> None:
     connection, transport = rig.connect((2**31).to_bytes(4, "big"))
     kibibytes = 0
     while not transport.disconnecting:
@@ -215,7 +215,7 @@ def test_2_gib_as_the_first_frame_is_taken_for_text_and_refused_after_64_kib(rig
     assert kibibytes * 1024 <= wire.MAX_LINE + 1024
 
 
-def test_the_bytes_after_a_refusal_are_not_looked_at(rig: Rig) -> None:
+def test_the_bytes_after_a_refusal_are_not_looked_at(rig: PortRig) -> None:
     connection, transport = rig.connect(HELLO, messages(1)[:4] + b"x" * 200)
     said = transport.value()
     connection.dataReceived(messages(1))
@@ -231,7 +231,7 @@ def test_the_bytes_after_a_refusal_are_not_looked_at(rig: Rig) -> None:
         (b"a\x07\n", "ERR a message's name has 1 to 200 printable characters"),
     ],
 )
-def test_a_bad_line_is_answered_and_the_next_one_is_served(rig: Rig, line: bytes, told: str) -> None:
+def test_a_bad_line_is_answered_and_the_next_one_is_served(rig: PortRig, line: bytes, told: str) -> None:
     connection, transport = rig.connect(line)
     assert transport.value().decode().startswith(told)
     assert transport.value().count(b"\n") == 1
@@ -242,7 +242,7 @@ def test_a_bad_line_is_answered_and_the_next_one_is_served(rig: Rig, line: bytes
     assert not transport.disconnecting
 
 
-def test_a_line_without_its_end_is_served_when_the_client_has_closed_its_side(rig: Rig) -> None:
+def test_a_line_without_its_end_is_served_when_the_client_has_closed_its_side(rig: PortRig) -> None:
     connection, transport = rig.connect(b"Open\nClose")
     connection.readConnectionLost()
     assert not transport.disconnecting
@@ -262,7 +262,7 @@ def test_a_line_without_its_end_is_served_when_the_client_has_closed_its_side(ri
         ([b"\n"], agent_port.AFTER_ANSWER_TIMEOUT),
     ],
 )
-def test_silence_is_borne_for_so_long(rig: Rig, data: list[bytes], seconds: float) -> None:
+def test_silence_is_borne_for_so_long(rig: PortRig, data: list[bytes], seconds: float) -> None:
     _, transport = rig.connect(*data)
     rig.reactor.advance(seconds - 0.1)
     assert not transport.disconnecting
@@ -271,7 +271,7 @@ def test_silence_is_borne_for_so_long(rig: Rig, data: list[bytes], seconds: floa
 
 
 @pytest.mark.parametrize("first", [b"", HELLO])
-def test_a_byte_now_and_then_keeps_nobody_who_is_unknown(rig: Rig, first: bytes) -> None:
+def test_a_byte_now_and_then_keeps_nobody_who_is_unknown(rig: PortRig, first: bytes) -> None:
     connection, transport = rig.connect(first + messages(8)[:2] if first else b"Op")
     for byte in messages(8)[2:30] if first else b"e" * 28:
         rig.reactor.advance(1.0)
@@ -281,7 +281,7 @@ def test_a_byte_now_and_then_keeps_nobody_who_is_unknown(rig: Rig, first: bytes)
     assert transport.aborting
 
 
-def test_a_long_message_that_comes_slowly_is_taken(rig: Rig) -> None:
+def test_a_long_message_that_comes_slowly_is_taken(rig: PortRig) -> None:
     connection, transport = rig.connect(HELLO)
     long = messages(8, payload=b'"' + b"x" * 500_000 + b'"')
     for begin in range(0, len(long), 4000):  # at 32 kbit/s
@@ -296,7 +296,7 @@ def test_a_long_message_that_comes_slowly_is_taken(rig: Rig) -> None:
     assert not transport.aborting, "an agent has proved the key"
 
 
-def test_an_agent_may_be_silent_for_hours(rig: Rig) -> None:
+def test_an_agent_may_be_silent_for_hours(rig: PortRig) -> None:
     connection, transport = rig.connect(HELLO, messages(8))
     rig.reactor.advance(3600)  # the handlers take their time
     rig.take()
@@ -306,14 +306,14 @@ def test_an_agent_may_be_silent_for_hours(rig: Rig) -> None:
     assert rig.reactor.getDelayedCalls() == []
 
 
-def test_a_refused_client_that_does_not_close_is_cut_off(rig: Rig) -> None:
+def test_a_refused_client_that_does_not_close_is_cut_off(rig: PortRig) -> None:
     _, transport = rig.connect(HELLO, HELLO)
     assert not transport.aborting
     rig.reactor.advance(6)
     assert transport.aborting
 
 
-def test_a_client_served_to_its_end_that_does_not_take_its_answers_is_cut_off(rig: Rig) -> None:
+def test_a_client_served_to_its_end_that_does_not_take_its_answers_is_cut_off(rig: PortRig) -> None:
     connection, transport = rig.connect(b"Open")
     connection.readConnectionLost()
     rig.take()
@@ -322,7 +322,7 @@ def test_a_client_served_to_its_end_that_does_not_take_its_answers_is_cut_off(ri
     assert transport.aborting
 
 
-def test_another_network_is_told_and_closed(rig: Rig) -> None:
+def test_another_network_is_told_and_closed(rig: PortRig) -> None:
     _, transport = rig.connect(host="10.0.0.1")
     assert transport.value() == b"ERR connections from 10.0.0.1 are not allowed here\n"
     assert transport.disconnecting
@@ -331,7 +331,7 @@ def test_another_network_is_told_and_closed(rig: Rig) -> None:
     assert not transport.disconnecting
 
 
-def test_of_many_unknown_connections_the_oldest_goes(rig: Rig) -> None:
+def test_of_many_unknown_connections_the_oldest_goes(rig: PortRig) -> None:
     _, known = rig.connect(HELLO)
     transports = [rig.connect()[1] for _ in range(agent_port.MAX_ANONYMOUS + 100)]
     closed = [transport.disconnecting for transport in transports]
@@ -341,7 +341,7 @@ def test_of_many_unknown_connections_the_oldest_goes(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("frame_messages", [1, 512])
-def test_a_full_mailbox_stops_the_reading_and_an_emptied_one_starts_it_again(rig: Rig, frame_messages: int) -> None:
+def test_a_full_mailbox_stops_the_reading_and_an_emptied_one_starts_it_again(rig: PortRig, frame_messages: int) -> None:
     connection, transport = rig.connect(HELLO)
     seq = 8
     while transport.producerState == "producing":
@@ -358,7 +358,7 @@ def test_a_full_mailbox_stops_the_reading_and_an_emptied_one_starts_it_again(rig
     assert frames(transport)[-1].ack == seq - 1
 
 
-def test_a_mailbox_is_full_of_bytes_too(rig: Rig) -> None:
+def test_a_mailbox_is_full_of_bytes_too(rig: PortRig) -> None:
     connection, transport = rig.connect(HELLO)
     large = b'{"a":"' + b"x" * 10_000_000 + b'"}'
     for seq in range(8, 12):
@@ -370,7 +370,7 @@ def test_a_mailbox_is_full_of_bytes_too(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("start", [[HELLO], []], ids=["frames", "text"])
-def test_a_client_that_does_not_read_its_answers_is_not_read_and_then_cut_off(rig: Rig, start: list[bytes]) -> None:
+def test_a_client_that_does_not_read_its_answers_is_not_read_and_then_cut_off(rig: PortRig, start: list[bytes]) -> None:
     connection, transport = rig.connect(*start)
     transport.unread = True
     for seq in range(8, 12):
@@ -384,7 +384,7 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_and_then_cut_off(ri
     assert transport.aborting
 
 
-def test_a_client_that_reads_late_is_served_on(rig: Rig) -> None:
+def test_a_client_that_reads_late_is_served_on(rig: PortRig) -> None:
     connection, transport = rig.connect(HELLO)
     transport.unread = True
     for seq in range(8, 12):
@@ -401,7 +401,7 @@ def test_a_client_that_reads_late_is_served_on(rig: Rig) -> None:
     assert frames(transport)[-1].ack == 12
 
 
-def test_what_is_refused_is_told_in_the_clients_own_words(rig: Rig) -> None:
+def test_what_is_refused_is_told_in_the_clients_own_words(rig: PortRig) -> None:
     _, text = rig.connect(b"Dance\n")
     _, framed = rig.connect(HELLO, messages(8, 2))
     for batch in rig.mailbox:
@@ -412,7 +412,7 @@ def test_what_is_refused_is_told_in_the_clients_own_words(rig: Rig) -> None:
     assert frames(framed)[-1] == Frame(ack=9, refused=[wire.Refusal(8, "no\nsuch thing")])
 
 
-def test_a_gap_is_told_and_the_connection_closed(rig: Rig) -> None:
+def test_a_gap_is_told_and_the_connection_closed(rig: PortRig) -> None:
     _, transport = rig.connect(HELLO, messages(8))
     (batch,) = rig.mailbox
     assert batch.origin is not None
@@ -420,7 +420,7 @@ def test_a_gap_is_told_and_the_connection_closed(rig: Rig) -> None:
     assert error(transport) == "message 4 is missing before the ones that came"
 
 
-def test_a_text_client_is_told_when_nothing_can_be_stored(rig: Rig) -> None:
+def test_a_text_client_is_told_when_nothing_can_be_stored(rig: PortRig) -> None:
     _, transport = rig.connect(b"Open\n")
     (batch,) = rig.mailbox
     assert batch.origin is not None
@@ -429,7 +429,7 @@ def test_a_text_client_is_told_when_nothing_can_be_stored(rig: Rig) -> None:
     assert rig.port.waiting == 0
 
 
-def test_answers_for_a_client_that_has_gone_are_dropped(rig: Rig) -> None:
+def test_answers_for_a_client_that_has_gone_are_dropped(rig: PortRig) -> None:
     connection, transport = rig.connect(HELLO, messages(8))
     connection.connectionLost()
     transport.clear()
@@ -439,7 +439,7 @@ def test_answers_for_a_client_that_has_gone_are_dropped(rig: Rig) -> None:
     assert rig.reactor.getDelayedCalls() == []
 
 
-def test_the_status_needs_no_hello(rig: Rig) -> None:
+def test_the_status_needs_no_hello(rig: PortRig) -> None:
     _, transport = rig.connect(encode_frame(Frame(query="status")))
     assert frames(transport)[0].status == {"agent": "scheduler"}
 
@@ -448,7 +448,7 @@ def hello(name: str, epoch: str = "e") -> bytes:
     return encode_frame(Frame(hello=Hello(protocol=1, sender=name, to="scheduler", epoch=epoch)))
 
 
-def test_strangers_with_names_leave_files_for_the_others(rig: Rig) -> None:
+def test_strangers_with_names_leave_files_for_the_others(rig: PortRig) -> None:
     rig.port.crowd.limit = 12
     _, majordomes, _ = proved(rig)
     busy, busy_line = rig.connect(hello("program"), messages(8))
@@ -469,7 +469,7 @@ def test_strangers_with_names_leave_files_for_the_others(rig: Rig) -> None:
     del busy
 
 
-def test_where_only_agents_are_connected_a_further_one_is_refused(rig: Rig) -> None:
+def test_where_only_agents_are_connected_a_further_one_is_refused(rig: PortRig) -> None:
     rig.port.crowd.limit = 2
     proved(rig)
     proved(rig, "camera")
@@ -482,6 +482,6 @@ def test_connections_take_a_quarter_of_the_files_allowed(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("name", "epoch"), [("a\nb", "e"), ("\x1b[2J", "e"), ("a", "\u202e")])
-def test_a_name_that_is_not_printable_is_refused(rig: Rig, name: str, epoch: str) -> None:
+def test_a_name_that_is_not_printable_is_refused(rig: PortRig, name: str, epoch: str) -> None:
     _, transport = rig.connect(hello(name, epoch))
     assert error(transport) == "a hello's name and epoch are printable"

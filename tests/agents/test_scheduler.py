@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,9 +18,8 @@ from pyros.messages import Cadence, Exposures, Observation, ObservationReport, P
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
 from pyros.planning.visibility import place_overhead
-from tests.agents.conftest import Inline
+from tests.rig import SITE, AgentRig, sent
 
-SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
 NOW = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)
 HOUR = 3600.0
 
@@ -38,34 +36,34 @@ def request(name: str, minutes: float = 5.0, where: dict[str, float] | None = No
     return Observation(id=name, target=name.upper(), exposures=exposures, **keys)
 
 
-class Rig:
+class SchedulerRig(AgentRig):
     """A scheduler, and what it tells the majordome."""
-
-    def __init__(self, inline: Callable[..., Inline]) -> None:
-        self.host = inline(SchedulerAgent(), "majordome", site=SITE)
-        self.state = self.host.agent.state
 
     def say(self, name: str, payload: Any = None, peer: str = "other") -> Plan:
         """Give it one message; return the plan that it tells last."""
-        outcome = self.host.say(name, payload, peer=peer)
-        told = [each for each in outcome.outgoing if each.name == messages.PLAN_UPDATED]
-        return messages.decode_payload(told[-1].name, told[-1].payload) if told else Plan(observations=())
+        told = [each for sent_name, each in sent(self.hear(name, payload, peer=peer), "majordome")
+                if sent_name == messages.PLAN_UPDATED]  # fmt: skip
+        return told[-1] if told else Plan(observations=())
+
+    @property
+    def state(self) -> Any:
+        return self.agent.state
 
     def ask(self, *requests: Observation) -> Plan:
         return [self.say(messages.OBSERVATION_REQUESTED, each) for each in requests][-1]
 
-    def start(self, id_: str) -> None:
+    def begin(self, id_: str) -> None:
         self.say(messages.OBSERVATION_STARTED, ObservationReport(observation=id_))
 
     def finish(self, id_: str, images: int = 1) -> Plan:
         return self.say(messages.OBSERVATION_FINISHED, ObservationReport(observation=id_, images=("x.fits",) * images))
 
     def wait(self, seconds: float) -> Plan:
-        self.host.reactor.advance(seconds)
+        self.reactor.advance(seconds)
         return self.say(messages.PLAN_AGAIN)
 
     def log(self) -> dict[str, NightLine]:
-        reader = JournalReader(self.host.journal.path)
+        reader = JournalReader(self.journal.path)
         try:
             return {line.observation: line for line in night_log.read(reader, "2026-03-20")}
         finally:
@@ -73,8 +71,8 @@ class Rig:
 
 
 @pytest.fixture
-def rig(inline: Callable[..., Inline], request: pytest.FixtureRequest) -> Iterator[Rig]:
-    rig = Rig(inline)
+def rig(inline: Callable[..., Any], request: pytest.FixtureRequest) -> Iterator[SchedulerRig]:
+    rig = inline(SchedulerAgent(), "majordome", rig=SchedulerRig, site=SITE)
     yield rig
     assert rig.host.turns.failed == ("refused" in request.node.name)
 
@@ -83,7 +81,7 @@ def ids(plan: Plan) -> list[str]:
     return [line.observation.id for line in plan.observations]
 
 
-def test_peoples_requests_follow_each_other_through_the_night(rig: Rig) -> None:
+def test_peoples_requests_follow_each_other_through_the_night(rig: SchedulerRig) -> None:
     plan = rig.ask(request("a", priority=3), request("b"), request("c", where=place(60, 90, 3)))
     assert plan.start_now == "a"
     times = [(line.start, line.end) for line in plan.observations]
@@ -91,18 +89,18 @@ def test_peoples_requests_follow_each_other_through_the_night(rig: Rig) -> None:
     assert all(one[1] <= other[0] for one, other in itertools.pairwise(times) if one[1] and other[0])
 
 
-def test_what_is_next_begins_when_the_one_before_has_ended(rig: Rig) -> None:
+def test_what_is_next_begins_when_the_one_before_has_ended(rig: SchedulerRig) -> None:
     first = rig.ask(request("a", priority=3), request("b")).start_now
     assert first == "a"
-    rig.start("a")
+    rig.begin("a")
     assert rig.wait(200).start_now == "a"
     assert rig.finish("a").start_now == "b"
     assert "a" not in rig.state.requests
 
 
-def test_an_alert_supersedes_what_runs_with_a_lower_priority(rig: Rig) -> None:
+def test_an_alert_supersedes_what_runs_with_a_lower_priority(rig: SchedulerRig) -> None:
     rig.ask(request("person", minutes=60, priority=20))
-    rig.start("person")
+    rig.begin("person")
     assert rig.ask(request("low", alert="ivo://low", priority=20)).start_now == "person"
     plan = rig.ask(request("burst", alert="ivo://burst", priority=21))
     assert plan.start_now == "burst"
@@ -110,28 +108,28 @@ def test_an_alert_supersedes_what_runs_with_a_lower_priority(rig: Rig) -> None:
     assert plan.observations[0].reason.startswith("up ")
 
 
-def test_the_night_is_planned_also_when_the_wish_for_it_is_lost(rig: Rig) -> None:
+def test_the_night_is_planned_also_when_the_wish_for_it_is_lost(rig: SchedulerRig) -> None:
     """What is in memory goes with a turn that is undone; the timer of the state stays."""
     plan = rig.ask(request("burst", alert="ivo://burst", priority=21))
     assert (plan.start_now, plan.end) == ("burst", None), "the night is not planned yet"
     assert rig.state.timer is not None
-    rig.start("burst")
-    rig.host.reactor.advance(70)
+    rig.begin("burst")
+    rig.reactor.advance(70)
     assert rig.say(PLAN_IN_TIME, peer="scheduler").end is not None
 
 
-def test_an_alert_that_cannot_begin_yet_stays_what_is_to_start(rig: Rig) -> None:
+def test_an_alert_that_cannot_begin_yet_stays_what_is_to_start(rig: SchedulerRig) -> None:
     rig.ask(request("person", minutes=60), request("burst", alert="ivo://burst", priority=10))
     assert {rig.wait(60).start_now for _ in range(30)} == {"burst"}, "clouds, perhaps"
 
 
-def test_an_alert_does_not_supersede_what_must_not_be_interrupted(rig: Rig) -> None:
+def test_an_alert_does_not_supersede_what_must_not_be_interrupted(rig: SchedulerRig) -> None:
     rig.ask(request("person", minutes=60, interruptible=False))
-    rig.start("person")
+    rig.begin("person")
     assert rig.ask(request("burst", alert="ivo://burst", priority=90)).start_now == "person"
 
 
-def test_what_an_alert_waits_for_is_told(rig: Rig) -> None:
+def test_what_an_alert_waits_for_is_told(rig: SchedulerRig) -> None:
     plan = rig.ask(request("burst", alert="ivo://burst", where=place(20, 90, 3), min_altitude=15))
     (line,) = plan.observations
     assert plan.start_now is None
@@ -139,19 +137,19 @@ def test_what_an_alert_waits_for_is_told(rig: Rig) -> None:
     assert "; planned from " in line.reason
 
 
-def test_a_running_observation_that_has_set_is_told_with_its_reason(rig: Rig) -> None:
+def test_a_running_observation_that_has_set_is_told_with_its_reason(rig: SchedulerRig) -> None:
     rig.ask(request("a", minutes=5, where=place(12, 270)))
-    rig.start("a")
+    rig.begin("a")
     plan = rig.wait(2 * HOUR)
     assert plan.start_now is None
     assert [(line.observation.id, line.start) for line in plan.observations] == [("a", None)]
     assert plan.observations[0].reason.startswith("not up: altitude -")
 
 
-def test_each_time_of_a_cadence_is_an_observation_of_its_own(rig: Rig) -> None:
+def test_each_time_of_a_cadence_is_an_observation_of_its_own(rig: SchedulerRig) -> None:
     cadence = Cadence(period=HOUR, tolerance=600, start=NOW.timestamp(), count=2)
     assert rig.ask(request("v", cadence=cadence)).start_now == "v-due0"
-    rig.start("v-due0")
+    rig.begin("v-due0")
     assert rig.finish("v-due0").start_now is None
     assert list(rig.state.requests) == ["v"]
     plan = rig.wait(HOUR - 601)
@@ -159,25 +157,25 @@ def test_each_time_of_a_cadence_is_an_observation_of_its_own(rig: Rig) -> None:
     (line,) = plan.observations
     assert line.observation.id == "v-due1"
     assert line.start == pytest.approx(NOW.timestamp() + HOUR - 600, abs=600)
-    assert rig.wait((line.start or 0) - rig.host.clock.time() + 1).start_now == "v-due1"
-    rig.start("v-due1")
+    assert rig.wait((line.start or 0) - rig.clock.time() + 1).start_now == "v-due1"
+    rig.begin("v-due1")
     rig.finish("v-due1")
     rig.wait(60)
     assert rig.state.requests == {}
 
 
-def test_withdrawing_a_cadence_stops_the_one_that_runs(rig: Rig) -> None:
+def test_withdrawing_a_cadence_stops_the_one_that_runs(rig: SchedulerRig) -> None:
     rig.ask(request("v", cadence=Cadence(period=HOUR, tolerance=600, start=NOW.timestamp())))
-    rig.start("v-due0")
+    rig.begin("v-due0")
     plan = rig.say(messages.OBSERVATION_REQUEST_WITHDRAWN, Withdrawal(observation="v", reason="done"))
     assert plan.withdrawn == ("v", "v-due0")
     assert rig.log()["v-due0"].fate == "withdrawn"
 
 
-def test_an_interrupted_observation_takes_only_what_is_left(rig: Rig) -> None:
+def test_an_interrupted_observation_takes_only_what_is_left(rig: SchedulerRig) -> None:
     whole = request("a", exposures=(Exposures("r", 600.0, 4),))
     long = rig.ask(whole).observations[0]
-    rig.start("a")
+    rig.begin("a")
     plan = rig.say(
         messages.OBSERVATION_FAILED,
         ObservationReport(observation="a", images=("1", "2", "3"), reason="rain", again=True),
@@ -190,29 +188,29 @@ def test_an_interrupted_observation_takes_only_what_is_left(rig: Rig) -> None:
     assert (line.fate, line.fate_reason, line.images) == ("interrupted", "rain", 3)
 
 
-def test_what_is_too_long_for_the_night_is_begun_all_the_same(rig: Rig) -> None:
+def test_what_is_too_long_for_the_night_is_begun_all_the_same(rig: SchedulerRig) -> None:
     plan = rig.ask(request("long", exposures=(Exposures("r", 300.0, 400),), where=place(70, 90)))
     assert plan.start_now == "long"
     assert plan.observations[0].observation.exposures == (Exposures("r", 300.0, 400),)
     assert 2 * HOUR < (plan.observations[0].end or 0) - NOW.timestamp() < 8 * HOUR
 
 
-def test_a_better_plan_is_followed_unless_it_is_outdated(rig: Rig) -> None:
+def test_a_better_plan_is_followed_unless_it_is_outdated(rig: SchedulerRig) -> None:
     plan = rig.ask(request("a", priority=3), request("b"))
     assert plan.start_now == "a"
     lines = plan.observations
     swapped = zip(reversed(lines), lines, strict=True)
     moved = tuple(msgspec.structs.replace(line, start=old.start, end=old.end) for line, old in swapped)
     other = msgspec.structs.replace(plan, start_now="b", observations=moved)
-    old = PlanImproved(number=rig.host.agent.state.number - 1, plan=other)
+    old = PlanImproved(number=rig.agent.state.number - 1, plan=other)
     assert rig.say(PLAN_IMPROVED, old, "scheduler") == Plan(observations=())
-    new = PlanImproved(number=rig.host.agent.state.number, plan=other)
+    new = PlanImproved(number=rig.agent.state.number, plan=other)
     assert rig.say(PLAN_IMPROVED, new, "other") == Plan(observations=()), "nobody else makes plans"
     assert rig.say(PLAN_IMPROVED, new, "scheduler").start_now == "b"
     assert rig.wait(60).start_now == "b"
 
 
-def test_what_can_never_be_made_any_more_is_forgotten(rig: Rig) -> None:
+def test_what_can_never_be_made_any_more_is_forgotten(rig: SchedulerRig) -> None:
     now = NOW.timestamp()
     rig.ask(
         request("expired", expires=now + 100, where=place(-40, 90)),
@@ -227,10 +225,10 @@ def test_what_can_never_be_made_any_more_is_forgotten(rig: Rig) -> None:
     assert log["stays"].start is None
 
 
-def test_the_log_of_the_night_answers_why(rig: Rig) -> None:
+def test_the_log_of_the_night_answers_why(rig: SchedulerRig) -> None:
     rig.ask(request("a", owner="anna"), request("south", where={"ra": 0.0, "dec": -80.0}))
-    rig.start("a")
-    rig.host.reactor.advance(300)
+    rig.begin("a")
+    rig.reactor.advance(300)
     rig.finish("a", 3)
     log = rig.log()
     assert (log["a"].fate, log["a"].owner, log["a"].images) == ("observed", "anna", 3)
@@ -238,24 +236,24 @@ def test_the_log_of_the_night_answers_why(rig: Rig) -> None:
     assert "it is never up" in log["south"].reason
 
 
-def test_more_requests_than_it_keeps_are_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_requests_than_it_keeps_are_refused(rig: SchedulerRig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyros.agents.scheduler.MAX_REQUESTS", 1)
     rig.ask(request("a"))
     rig.ask(request("b"))
-    assert list(rig.host.agent.state.requests) == ["a"]
+    assert list(rig.agent.state.requests) == ["a"]
 
 
-def test_a_sequence_longer_than_the_night_goes_on_after_an_alert(rig: Rig) -> None:
+def test_a_sequence_longer_than_the_night_goes_on_after_an_alert(rig: SchedulerRig) -> None:
     """What is left of the night when the alert's observation ends counts, not what is left when that begins."""
     survey = request("survey", where=place(75, 90), min_altitude=0.0, exposures=(Exposures("r", 300.0, 100),))
     assert rig.ask(survey).start_now == "survey"
-    rig.start("survey")
+    rig.begin("survey")
     burst = request("burst", alert="ivo://x/burst#1", priority=90, exposures=(Exposures("g", 300.0, 4),))
     assert rig.ask(burst).start_now == "burst"
     interrupted = ObservationReport(observation="survey", images=("1.fits",), reason="gave way to burst", again=True)
     rig.say(messages.OBSERVATION_FAILED, interrupted)
-    rig.start("burst")
-    rig.host.reactor.advance(7)
+    rig.begin("burst")
+    rig.reactor.advance(7)
     rig.say(PLAN_AROUND)
     rig.say(messages.OBSERVATION_FINISHED, ObservationReport(observation="burst", images=("1.fits", "2.fits")))
     plan = rig.say(messages.PLAN_AGAIN)

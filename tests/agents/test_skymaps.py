@@ -31,11 +31,10 @@ from pyros.messages import AlertReceived, FieldRequests, FollowUp, Observation
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from pyros.workers import Worker
-from tests.agents.conftest import Inline, make_config
 from tests.builders import InlineReactor, voevent
 from tests.maps import drawn_map, gw_alert
+from tests.rig import SITE, AgentRig, make_config
 
-SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"
 GW_CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus" / "gcn-json" / "igwn.gwalert"
 RULES = """
 rules:
@@ -50,7 +49,7 @@ rules:
 """
 
 
-class Maps(Inline):
+class Maps(AgentRig):
     """An alert manager whose worker is a function call."""
 
     make_reactor = InlineReactor
@@ -74,7 +73,7 @@ class Maps(Inline):
         return self.sent()[before:]
 
     def tell(self, name: str, payload: Any, settle: bool = True) -> None:
-        outcome = self.say(name, payload)
+        outcome = self.hear(name, payload)
         for function, arguments in outcome.calls:
             function(*arguments)
         if settle:
@@ -124,7 +123,7 @@ def rig(make: Callable[..., Maps]) -> Maps:
     return make()
 
 
-def overhead(rig: Inline) -> tuple[float, float]:
+def overhead(rig: AgentRig) -> tuple[float, float]:
     return place_overhead(Site.load(SITE), rig.clock.now())
 
 
@@ -278,7 +277,7 @@ def test_a_restart_while_a_map_is_read_reads_it(make: Callable[..., Maps], monke
     first = make()
     packet = gw_alert("INITIAL", 5, drawn_map(*overhead(first)))
     payload = AlertReceived(packet, "t", 1.0, 7)
-    first.say(messages.ALERT_RECEIVED, payload)
+    first.hear(messages.ALERT_RECEIVED, payload)
     assert first.sent() == [], "it was killed before the map was read"
     monkeypatch.setattr(AlertManagerAgent, "packet_of", lambda *_: packet)
     second = make()
@@ -467,7 +466,7 @@ def test_a_mistake_in_the_options_is_told(tmp_path: Path, options: dict[str, str
         Maps(tmp_path, options)
 
 
-def test_the_scheduler_replaces_an_events_fields_in_one_plan(inline: Callable[..., Inline]) -> None:
+def test_the_scheduler_replaces_an_events_fields_in_one_plan(inline: Callable[..., AgentRig]) -> None:
     host = inline(SchedulerAgent(), "majordome", site=SITE)
     state: Any = host.agent.state
     ra, dec = overhead(host)
@@ -479,17 +478,17 @@ def test_the_scheduler_replaces_an_events_fields_in_one_plan(inline: Callable[..
         )  # fmt: skip
 
     def ask(**keys: Any) -> list[Any]:
-        outcome = host.say(messages.FIELDS_REQUESTED, FieldRequests(event="S1", **keys))
+        outcome = host.hear(messages.FIELDS_REQUESTED, FieldRequests(event="S1", **keys))
         return [messages.decode_payload(each.name, each.payload) for each in outcome.outgoing]
 
-    host.say(messages.OBSERVATION_REQUESTED, msgspec.structs.replace(field("point", 0.1), probability=None))
+    host.hear(messages.OBSERVATION_REQUESTED, msgspec.structs.replace(field("point", 0.1), probability=None))
     later = (host.clock.time() + 3600,)
     plans = ask(requests=(field("a", 0.5, repeat=later), field("b", 0.3), field("c", 0.1)))
     assert len(plans) == 1
     assert set(state.requests) == {"obs-point", "obs-a", "obs-a-again1", "obs-b", "obs-c"}
     report = messages.ObservationReport(observation="obs-a")
     for name in (messages.OBSERVATION_STARTED, messages.OBSERVATION_FINISHED):
-        host.say(name, report)
+        host.hear(name, report)
     ask(requests=(field("a", 0.5), field("b", 0.4)))
     assert set(state.requests) == {"obs-point", "obs-a-again1", "obs-b"}, "it was observed, whoever knows it yet"
     (plan,) = ask(observed=("obs-a",), requests=(field("b", 0.4),))

@@ -10,7 +10,7 @@ import pytest
 
 from pyros.health import HealthCheck, observatory
 from tests.conftest import PATIENCE
-from tests.health.rig import Rig
+from tests.health.rig import HealthRig
 
 SITE_CHECKS = '''
 from pyros.health import HealthCheck, warning
@@ -48,8 +48,8 @@ def rig_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def rig(rig_folder: Path) -> Iterator[Rig]:
-    made = Rig(rig_folder)
+def rig(rig_folder: Path) -> Iterator[HealthRig]:
+    made = HealthRig(rig_folder)
     yield made
     made.close()
 

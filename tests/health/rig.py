@@ -79,7 +79,7 @@ class Ports:
         self._selector.close()
 
 
-class Rig:
+class HealthRig:
     """The observatory, and what a test does to it. Close it.
 
     With ``unit`` and ``other`` it has two telescopes; what is called by its kind here is that of ``unit``.

@@ -37,55 +37,55 @@ from pyros.time_server import ClockOffset
 from tests.cli.conftest import run
 from tests.conftest import free_port, wait_until
 from tests.health.conftest import make_old
-from tests.health.rig import SITE, Rig
+from tests.health.rig import SITE, HealthRig
 from tests.views.written import write
 
-Fault = Callable[[Rig], Any]
+Fault = Callable[[HealthRig], Any]
 DAY = 86400.0
 
 
-def _monitoring(rig: Rig, **values: Any) -> None:
+def _monitoring(rig: HealthRig, **values: Any) -> None:
     rig.monitoring = msgspec.structs.replace(rig.monitoring, **values)
     rig.save()
 
 
-def _telemetry(rig: Rig, name: str, **values: Any) -> None:
+def _telemetry(rig: HealthRig, name: str, **values: Any) -> None:
     rig.monitoring.telemetry[name] = msgspec.structs.replace(rig.monitoring.telemetry[name], **values)
     rig.save()
 
 
-def _majordome(rig: Rig, **values: Any) -> None:
+def _majordome(rig: HealthRig, **values: Any) -> None:
     rig.majordome = msgspec.structs.replace(rig.majordome, **values)
     rig.save()
 
 
-def _says(rig: Rig, name: str, **values: Any) -> None:
+def _says(rig: HealthRig, name: str, **values: Any) -> None:
     said = rig.guardian if name == "guardian" else rig.said[name]
     said |= values
     rig.answer()
 
 
-def _image(rig: Rig, **values: Any) -> None:
+def _image(rig: HealthRig, **values: Any) -> None:
     assert rig.monitoring.last_image is not None
     _monitoring(rig, last_image=msgspec.structs.replace(rig.monitoring.last_image, **values))
 
 
-def _disconnected(rig: Rig) -> None:
+def _disconnected(rig: HealthRig) -> None:
     rig.monitoring.links["dome"] = Link(False, "no answer", rig.now)
     rig.save()
     write(rig.journals["dome"], {"connected": False})
 
 
-def _frozen(rig: Rig) -> None:
+def _frozen(rig: HealthRig) -> None:
     _monitoring(rig, broken={"frozen": Broken("the sensor for wind has said 2 for 9999 s")}, safe=False)
 
 
-def _old_backup(rig: Rig) -> None:
+def _old_backup(rig: HealthRig) -> None:
     folder, _ = backup.back_up(rig.config, rig.config.data / backup.FOLDER, rig.now - 3 * DAY)
     make_old(folder / backup.MANIFEST, 3)
 
 
-def _hold(rig: Rig) -> None:
+def _hold(rig: HealthRig) -> None:
     class Earlier:
         def time(self) -> float:
             return rig.now - 5 * 3600
@@ -96,26 +96,26 @@ def _hold(rig: Rig) -> None:
     Holds(rig.config.data, Earlier()).set("Anna", "wasps")  # type: ignore[arg-type]
 
 
-def _ini(rig: Rig, old: str, new: str) -> None:
+def _ini(rig: HealthRig, old: str, new: str) -> None:
     text = rig.file.read_text()
     assert old in text
     rig.file.write_text(text.replace(old, new))
 
 
-def _lines(rig: Rig, old: str, new: str = "") -> None:
+def _lines(rig: HealthRig, old: str, new: str = "") -> None:
     """Replace what a regular expression finds in the configuration."""
     text, count = re.subn(old, new, rig.file.read_text())
     assert count == 1
     rig.file.write_text(text)
 
 
-def _deaf_broker(rig: Rig) -> None:
+def _deaf_broker(rig: HealthRig) -> None:
     """Let the broker say nothing, and have no port for authors."""
     rig.ports.says.pop(rig.port["broker"])
     _lines(rig, r"receiver_port = \d+", f"receiver_port = {free_port()}")
 
 
-def _send(rig: Rig, count: int, refused: str = "") -> None:
+def _send(rig: HealthRig, count: int, refused: str = "") -> None:
     """Let the scheduler have so many messages for the majordome, which wait, or are refused for a reason."""
     effects = Effects()
     effects.outgoing = [Outgoing("majordome", n + 1, f"m{n}", "A message", rig.now, b"{}") for n in range(count)]
@@ -126,7 +126,7 @@ def _send(rig: Rig, count: int, refused: str = "") -> None:
         rig.journals["scheduler"].commit(effects)
 
 
-def _full_night(rig: Rig) -> None:
+def _full_night(rig: HealthRig) -> None:
     """Give one night's images a file that is larger than any disk has free, all of it a hole."""
     night = rig.config.data / "images" / "2026-03-20"
     night.mkdir(parents=True)
@@ -134,19 +134,19 @@ def _full_night(rig: Rig) -> None:
         file.truncate(8 * 10**12)
 
 
-def _failed_job(rig: Rig) -> None:
+def _failed_job(rig: HealthRig) -> None:
     rig.add_job(rig.now - 60)
     write(rig.journals["jobs"], also=[lambda db: ledger.look(db, rig.now, 1)])
     write(rig.journals["jobs"], also=[lambda db: ledger.end(db, "j1", 1, JobEnd(code=3), rig.now)])
 
 
-def _low(rig: Rig) -> None:
+def _low(rig: HealthRig) -> None:
     """Let the telescope track what is below the horizon: the site's is at -5 degrees all around."""
     ra, dec = place_overhead(Site.load(rig.site), datetime.fromtimestamp(rig.now, UTC), -6.0, 90.0)
     _telemetry(rig, "telescope", state="tracking", values={"ra": ra, "dec": dec})
 
 
-def _certificate(rig: Rig, days: float) -> None:
+def _certificate(rig: HealthRig, days: float) -> None:
     ends = datetime.now(UTC) + timedelta(days=days)
     issued = trustme.CA().issue_cert("127.0.0.1", not_before=ends - timedelta(days=90), not_after=ends)
     issued.cert_chain_pems[0].write_to_path(rig.folder / "console.pem")
@@ -260,7 +260,7 @@ def by_nagios(text: str) -> dict[str, str]:
     return named({line[1]: words[line[0]] for line in lines})
 
 
-def by_pytest(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+def by_pytest(rig: HealthRig, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Run the checks as tests, in this process."""
     monkeypatch.setenv(configuration.ENVIRONMENT, str(rig.file))
     outcomes = Outcomes()
@@ -275,7 +275,7 @@ def all_checks_file() -> str:
     return str(Path(health.__file__).with_name("all_checks.py"))
 
 
-def report_of(rig: Rig) -> Report:
+def report_of(rig: HealthRig) -> Report:
     observed = views.observed(rig.file)
     try:
         return look(observed)
@@ -283,14 +283,14 @@ def report_of(rig: Rig) -> Report:
         observed.close()
 
 
-def test_a_well_observatory_has_no_fault(rig: Rig) -> None:
+def test_a_well_observatory_has_no_fault(rig: HealthRig) -> None:
     report = report_of(rig)
     assert by_json(health_json(report)) == {}
     assert len(report.checks) >= 50
 
 
 @pytest.mark.parametrize("check", FAULTS)
-def test_a_fault_is_named_by_exactly_its_check(rig: Rig, check: str) -> None:
+def test_a_fault_is_named_by_exactly_its_check(rig: HealthRig, check: str) -> None:
     verdict, fault = FAULTS[check]
     fault(rig)
     report = report_of(rig)
@@ -300,13 +300,13 @@ def test_a_fault_is_named_by_exactly_its_check(rig: Rig, check: str) -> None:
 
 
 @pytest.fixture
-def two(rig_folder: Path) -> Iterator[Rig]:
-    made = Rig(rig_folder, "west", "east")
+def two(rig_folder: Path) -> Iterator[HealthRig]:
+    made = HealthRig(rig_folder, "west", "east")
     yield made
     made.close()
 
 
-def test_two_telescopes_are_well(two: Rig) -> None:
+def test_two_telescopes_are_well(two: HealthRig) -> None:
     report = report_of(two)
     assert by_json(health_json(report)) == {}
     names = {check.name for check in report.checks}
@@ -315,7 +315,7 @@ def test_two_telescopes_are_well(two: Rig) -> None:
 
 
 @pytest.mark.parametrize("check", OF_ONE)
-def test_a_fault_of_one_of_two_telescopes_is_named_by_exactly_its_check(two: Rig, check: str) -> None:
+def test_a_fault_of_one_of_two_telescopes_is_named_by_exactly_its_check(two: HealthRig, check: str) -> None:
     verdict, fault = FAULTS[check]
     fault(two)
     group, _, test = check.partition(".")
@@ -328,7 +328,7 @@ def test_a_fault_of_one_of_two_telescopes_is_named_by_exactly_its_check(two: Rig
 
 
 @pytest.mark.parametrize("check", list(FAULTS)[::3])
-def test_pytest_and_command_say_the_same(rig: Rig, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pytest_and_command_say_the_same(rig: HealthRig, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
     verdict, fault = FAULTS[check]
     fault(rig)
     assert by_pytest(rig, monkeypatch) == {check}
@@ -361,7 +361,11 @@ def _no_table(patch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_fault_of_the_computer_is_named_by_exactly_its_check(
-    rig: Rig, check: str, verdict: str, fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    rig: HealthRig,
+    check: str,
+    verdict: str,
+    fault: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fault(monkeypatch)
     found = {each.name: each.verdict for each in report_of(rig).checks if each.verdict not in ("pass", "skip")}
@@ -369,7 +373,7 @@ def test_a_fault_of_the_computer_is_named_by_exactly_its_check(
     assert found == {check: verdict, "clock.synchronised": "warn"}
 
 
-def test_every_check_has_a_fault_that_it_names(rig: Rig) -> None:
+def test_every_check_has_a_fault_that_it_names(rig: HealthRig) -> None:
     """Nobody adds a check of which it isn't known whether it can fail."""
     names = {each.name for each in report_of(rig).checks}
     assert names - set(FAULTS) == {
@@ -393,7 +397,7 @@ class Quick(HealthCheck):
 """
 
 
-def test_a_check_that_hangs_holds_no_other(rig: Rig) -> None:
+def test_a_check_that_hangs_holds_no_other(rig: HealthRig) -> None:
     pipe = rig.folder / "pipe"
     os.mkfifo(pipe)
     (rig.folder / "site_health.py").write_text(HANGS.replace("PIPE", repr(str(pipe))))
@@ -421,7 +425,7 @@ def test_a_check_that_hangs_holds_no_other(rig: Rig) -> None:
         ("from pyros.health import HealthCheck\nclass A(HealthCheck):\n    timeout = -1", "timeout"),
     ],
 )
-def test_a_mistake_in_a_file_is_told(rig: Rig, text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_in_a_file_is_told(rig: HealthRig, text: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (rig.folder / "site_health.py").write_text(text)
     report = report_of(rig)
     [bad] = [check for check in report.bad if check.name != "clock.synchronised"]
@@ -433,7 +437,7 @@ def test_a_mistake_in_a_file_is_told(rig: Rig, text: str, words: str, monkeypatc
         assert by_pytest(rig, monkeypatch) == {"loading.files"}
 
 
-def test_assertions_tell_what_they_found(rig: Rig) -> None:
+def test_assertions_tell_what_they_found(rig: HealthRig) -> None:
     class Own(HealthCheck):
         def test_all(self) -> None: ...
 

@@ -17,7 +17,7 @@ from pyros.alerts.rules.decisions import DecisionRecord
 from pyros.health.figures import Figures
 from pyros.health.metrics import metrics_text
 from pyros.health.running import look
-from tests.health.rig import Rig
+from tests.health.rig import HealthRig
 from tests.views.written import received, write
 
 pytest.importorskip("prometheus_client", reason="needs the extra [console]")
@@ -29,7 +29,7 @@ def samples(text: bytes) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines}
 
 
-def _decide(rig: Rig, count: int, *, observation: str = "", stream: str = "") -> None:
+def _decide(rig: HealthRig, count: int, *, observation: str = "", stream: str = "") -> None:
     def store(db: sqlite3.Connection) -> None:
         decisions.prepare(db)
         for number in range(count):
@@ -43,7 +43,7 @@ def _decide(rig: Rig, count: int, *, observation: str = "", stream: str = "") ->
     write(rig.journals["alert_manager"], also=[store])
 
 
-def test_promtool_is_content_and_the_figures_are_right(rig: Rig) -> None:
+def test_promtool_is_content_and_the_figures_are_right(rig: HealthRig) -> None:
     observed = views.observed(rig.file)
     rig.add_event(rig.now - 0.5)
     figures = Figures(observed)
@@ -73,7 +73,7 @@ def test_promtool_is_content_and_the_figures_are_right(rig: Rig) -> None:
         assert (said.returncode, said.stdout, said.stderr) == (0, b"", b"")
 
 
-def test_an_observatory_that_never_ran_has_figures(rig: Rig, tmp_path: Path) -> None:
+def test_an_observatory_that_never_ran_has_figures(rig: HealthRig, tmp_path: Path) -> None:
     file = tmp_path / "empty.ini"
     file.write_text(rig.file.read_text().replace("data = var", "data = elsewhere"))
     observed = views.observed(file)
@@ -83,7 +83,7 @@ def test_an_observatory_that_never_ran_has_figures(rig: Rig, tmp_path: Path) -> 
     assert "pyros_safe" not in found
 
 
-def test_the_dashboard_shows_what_there_is(rig: Rig) -> None:
+def test_the_dashboard_shows_what_there_is(rig: HealthRig) -> None:
     observed = views.observed(rig.file)
     text = metrics_text(observed, look(observed), Figures(observed)).decode()
     observed.close()

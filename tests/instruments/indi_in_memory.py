@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.io import fits
 
-from tests.instruments.indi_script import Members, Rig, vector
+from tests.instruments.indi_script import IndiRig, Members, vector
 
 SECONDS = 3.0
 """How long a movement takes."""
@@ -20,7 +20,7 @@ SECONDS = 3.0
 class Device:
     """What all of them share: movements, and what is told of them."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         self.rig, self.server, self.world = rig, rig.server, rig.world
         self.timers: dict[str, Any] = {}
 
@@ -60,7 +60,7 @@ class Mount(Device):
         "TELESCOPE_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok"),
     }
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers |= {
             "EQUATORIAL_COORD": self.go, "TELESCOPE_ABORT_MOTION": self.abort, "TELESCOPE_PARK": self.park,
@@ -107,7 +107,7 @@ class Shutter(Device):
     }
     slow = True
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers |= {
             "DOME_SHUTTER": self.move, "ABS_DOME_POSITION": self.turn, "DOME_ABORT_MOTION": self.abort,
@@ -153,7 +153,7 @@ class Motor(Device):
         "FOCUS_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
     }
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers |= {"ABS_FOCUS_POSITION": self.move, "FOCUS_ABORT_MOTION": self.abort}
 
@@ -180,7 +180,7 @@ class Wheel(Device):
         "FILTER_NAME": ("Text", {"FILTER_1": "g", "FILTER_2": "r", "FILTER_3": "i"}, "Ok"),
     }
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers["FILTER_SLOT"] = self.turn
 
@@ -208,7 +208,7 @@ class Camera(Device):
         "UPLOAD_MODE": ("Switch", {"UPLOAD_CLIENT": False, "UPLOAD_LOCAL": True}, "Idle"),
     }
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers |= {"CCD_EXPOSURE": self.expose, "CCD_ABORT_EXPOSURE": self.abort}
 
@@ -241,7 +241,7 @@ class Box(Device):
 
     VECTORS: ClassVar[dict[str, Any]] = {"POWER": ("Switch", {"ONE": False, "TWO": False, "THREE": False}, "Ok")}
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers["POWER"] = lambda told: self.server.set(
             "POWER", **{name: value == "On" for name, value in told.items()}
@@ -261,7 +261,7 @@ class Cap(Device):
         "FLAT_LIGHT_INTENSITY": ("Number", {"FLAT_LIGHT_INTENSITY_VALUE": (0.0, 0, 255)}, "Idle"),
     }
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers |= {"CAP_PARK": self.move, "CAP_ABORT": self.abort, "FLAT_LIGHT_INTENSITY": self.dim}
 
@@ -302,7 +302,7 @@ class Turner(Device):
         "ROTATOR_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
     }
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: IndiRig) -> None:
         super().__init__(rig)
         self.server.answers |= {"ABS_ROTATOR_ANGLE": self.move, "ROTATOR_ABORT_MOTION": self.abort}
 

@@ -128,7 +128,7 @@ class _Line(Protocol):
             self.transport.write(self.server.answer(element).encode())
 
 
-class Rig(DriverRig):
+class IndiRig(DriverRig):
     """A driver and the scripted server."""
 
     def __init__(

@@ -10,7 +10,7 @@ import pytest
 from pyros.clock import VirtualClock
 from pyros.errors import DeviceFailed, DeviceRefused
 from tests.instruments.conftest import World
-from tests.instruments.indi_script import Rig
+from tests.instruments.indi_script import IndiRig
 
 CAP: dict[str, Any] = {"CAP_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok")}
 LAMP: dict[str, Any] = {
@@ -22,15 +22,15 @@ ROTATOR: dict[str, Any] = {
     "SYNC_ROTATOR_ANGLE": ("Number", {"ANGLE": (0.0, 0, 360)}, "Ok"),
     "ROTATOR_REVERSE": ("Switch", {"INDI_ENABLED": False, "INDI_DISABLED": True}, "Ok"),
 }
-Make = Callable[..., Rig]
+Make = Callable[..., IndiRig]
 
 
 @pytest.fixture
 def make(world: World, clock: VirtualClock) -> Iterator[Make]:
-    rigs: list[Rig] = []
+    rigs: list[IndiRig] = []
 
-    def begin(kind: str, vectors: dict[str, Any]) -> Rig:
-        rigs.append(Rig(world, clock, kind, dict(vectors)))
+    def begin(kind: str, vectors: dict[str, Any]) -> IndiRig:
+        rigs.append(IndiRig(world, clock, kind, dict(vectors)))
         return rigs[-1]
 
     yield begin
@@ -38,7 +38,7 @@ def make(world: World, clock: VirtualClock) -> Iterator[Make]:
         world.result(rig.device.disconnect())
 
 
-def result(rig: Rig, command: Any, seconds: float = 30.0) -> Any:
+def result(rig: IndiRig, command: Any, seconds: float = 30.0) -> Any:
     return rig.world.result(command, seconds)
 
 

@@ -35,17 +35,17 @@ from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth
 from tests.instruments.conftest import World
 from tests.instruments.indi_in_memory import Camera
-from tests.instruments.indi_script import ADDRESS, Members, Rig, vector
+from tests.instruments.indi_script import ADDRESS, IndiRig, Members, vector
 
-Make = Callable[..., Rig]
+Make = Callable[..., IndiRig]
 
 
 @pytest.fixture
 def rig(world: World, clock: VirtualClock) -> Iterator[Make]:
-    made: list[Rig] = []
+    made: list[IndiRig] = []
 
-    def make(kind: str, vectors: dict[str, Any], **named: Any) -> Rig:
-        made.append(Rig(world, clock, kind, vectors, **named))
+    def make(kind: str, vectors: dict[str, Any], **named: Any) -> IndiRig:
+        made.append(IndiRig(world, clock, kind, vectors, **named))
         return made[-1]
 
     yield make
@@ -68,11 +68,11 @@ COORD = "EQUATORIAL_EOD_COORD"
 
 
 @pytest.fixture
-def mount(rig: Make) -> Rig:
+def mount(rig: Make) -> IndiRig:
     return rig("telescope", MOUNT)
 
 
-def jnow(rig: Rig, ra: float, dec: float) -> Members:
+def jnow(rig: IndiRig, ra: float, dec: float) -> Members:
     apparent = apparent_of_icrs(ra, dec, rig.clock.time())
     return {"RA": apparent[0] / 15, "DEC": apparent[1]}
 
@@ -105,7 +105,7 @@ def test_a_mount_that_knows_its_place_is_not_told_again(rig: Make) -> None:
     assert rig("telescope", knows, site=Site("x", 43.9, -5.7, 650.0)).server.changes("GEOGRAPHIC_COORD") == []
 
 
-def test_a_device_that_cannot_reach_its_hardware_says_why(mount: Rig, world: World) -> None:
+def test_a_device_that_cannot_reach_its_hardware_says_why(mount: IndiRig, world: World) -> None:
     server = mount.server
     server.answers["CONNECTION"] = lambda _: (
         '<message device="Dev" message="[ERROR] no such port /dev/ttyUSB0"/>'
@@ -121,7 +121,7 @@ def test_a_device_that_cannot_reach_its_hardware_says_why(mount: Rig, world: Wor
     assert mount.told[-1][0] is True
 
 
-def test_a_driver_that_dies_and_returns(mount: Rig, world: World) -> None:
+def test_a_driver_that_dies_and_returns(mount: IndiRig, world: World) -> None:
     server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Busy")
     slew = mount.begin(mount.device.slew(30.0, 40.0))
@@ -139,7 +139,7 @@ def test_a_driver_that_dies_and_returns(mount: Rig, world: World) -> None:
     assert world.result(mount.device.state()) == "idle"
 
 
-def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: Rig, world: World) -> None:
+def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: IndiRig, world: World) -> None:
     mount.server.say("</nonsense>")
     for _ in range(20):  # whatever one client asks for, the driver tells all
         world.run(0.1)
@@ -148,7 +148,7 @@ def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: Rig, world: 
     assert mount.device.connected
 
 
-def test_garbage_ends_the_connection_and_it_is_made_again(mount: Rig, world: World) -> None:
+def test_garbage_ends_the_connection_and_it_is_made_again(mount: IndiRig, world: World) -> None:
     mount.server.say("</nonsense>")
     assert [up for up, _ in mount.told] == [True, False]
     assert "an end tag without its beginning" in mount.told[-1][1] or "bad XML" in mount.told[-1][1]
@@ -156,7 +156,7 @@ def test_garbage_ends_the_connection_and_it_is_made_again(mount: Rig, world: Wor
     assert mount.device.connected
 
 
-def test_a_ping_is_answered_and_complaints_are_events(mount: Rig) -> None:
+def test_a_ping_is_answered_and_complaints_are_events(mount: IndiRig) -> None:
     mount.server.say('<pingRequest uid="42"/>', '<message device="Dev" message="[WARNING] meridian is near"/>')
     assert mount.server.asked[-1].tag == "pingReply"
     assert mount.events == ["meridian is near"]
@@ -181,7 +181,7 @@ def test_a_switch_names_its_vectors() -> None:
 # The telescope -----------------------------------------------------------------------------------------------------
 
 
-def test_a_mount_that_says_ok_far_off_is_sent_there_again(mount: Rig, world: World) -> None:
+def test_a_mount_that_says_ok_far_off_is_sent_there_again(mount: IndiRig, world: World) -> None:
     server = mount.server
     off = iter([170.0, 5.0, 1.0])
 
@@ -199,7 +199,7 @@ def test_a_mount_that_says_ok_far_off_is_sent_there_again(mount: Rig, world: Wor
     assert mount.started == [60.0]
 
 
-def test_a_mount_that_never_gets_there_has_failed(mount: Rig, world: World) -> None:
+def test_a_mount_that_never_gets_there_has_failed(mount: IndiRig, world: World) -> None:
     mount.server.answers[COORD] = lambda told: mount.server.set(
         COORD, "Ok", RA=told["RA"], DEC=float(told["DEC"]) + 0.1
     )
@@ -214,14 +214,14 @@ def test_a_mount_that_never_gets_there_has_failed(mount: Rig, world: World) -> N
     assert "360 arcsec from the target after two slews" in str(outcome[0])
 
 
-def test_a_refusal_that_is_only_a_message(mount: Rig, world: World) -> None:
+def test_a_refusal_that_is_only_a_message(mount: IndiRig, world: World) -> None:
     mount.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
     with pytest.raises(DeviceRefused, match="LIMIT: Dev: slew grb: target is below the altitude limit"):
         world.result(mount.device.slew(30.0, 40.0, "grb"), 5)
     assert mount.device.connected
 
 
-def test_a_mount_that_answers_nothing(mount: Rig, world: World) -> None:
+def test_a_mount_that_answers_nothing(mount: IndiRig, world: World) -> None:
     mount.server.answers[COORD] = ""
     world.fails(NoAnswer, "Dev: slew grb: no answer within 10 s", mount.device.slew(30.0, 40.0, "grb"), 11)
     assert [up for up, _ in mount.told] == [True, False]  # the connection is mount anew
@@ -261,20 +261,20 @@ def test_below_the_horizon_is_refused_before_the_mount_is_asked(rig: Make, world
     assert made.server.changes(COORD) == []
 
 
-def test_what_is_no_position_is_not_sent(mount: Rig, world: World) -> None:
+def test_what_is_no_position_is_not_sent(mount: IndiRig, world: World) -> None:
     for command in (mount.device.slew(math.nan, 0.0), mount.device.sync(10.0, 91.0)):
         world.fails(DeviceRefused, r"VALUE: .* is no position", command)
     assert mount.server.changes(COORD) == []
 
 
-def test_a_slew_that_somebody_else_stops(mount: Rig, world: World) -> None:
+def test_a_slew_that_somebody_else_stops(mount: IndiRig, world: World) -> None:
     mount.server.answers[COORD] = lambda told: mount.server.set(COORD, "Busy")
     slew = mount.begin(mount.device.slew(30.0, 40.0))
     mount.server.say(mount.server.set(COORD, "Idle"))
     assert isinstance(slew[0], CommandAborted)
 
 
-def test_a_stop_that_is_refused_leaves_the_slew(mount: Rig, world: World) -> None:
+def test_a_stop_that_is_refused_leaves_the_slew(mount: IndiRig, world: World) -> None:
     server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Busy")
     server.answers["TELESCOPE_ABORT_MOTION"] = lambda _: server.set("TELESCOPE_ABORT_MOTION", "Alert")
@@ -286,13 +286,13 @@ def test_a_stop_that_is_refused_leaves_the_slew(mount: Rig, world: World) -> Non
     assert slew[0].error_arcsec < 1
 
 
-def test_a_sync_that_the_mount_does_not_take(mount: Rig, world: World) -> None:
+def test_a_sync_that_the_mount_does_not_take(mount: IndiRig, world: World) -> None:
     mount.server.answers[COORD] = lambda told: mount.server.set(COORD, "Ok")
     world.fails(DeviceFailed, "arcsec from there", mount.device.sync(30.0, 40.0))
     assert mount.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
 
 
-def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(mount: Rig, world: World) -> None:
+def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(mount: IndiRig, world: World) -> None:
 
     def answer(told: Any) -> str:
         taken = jnow(mount, 30.0, 40.0) if len(mount.server.changes(COORD)) > 1 else {}
@@ -307,7 +307,7 @@ def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(mount: Rig, worl
 CANNOT = '<message device="Dev" message="[ERROR] Cannot slew while moving. Please stop moving first"/>'
 
 
-def moving_mount(rig: Make, refuses: bool = True, **named: Any) -> Rig:
+def moving_mount(rig: Make, refuses: bool = True, **named: Any) -> IndiRig:
     """Make a mount that slews without an end, takes no other slew meanwhile, and stands still when it is aborted."""
     made = rig("telescope", MOUNT, **named)
     server = made.server
@@ -325,11 +325,11 @@ def moving_mount(rig: Make, refuses: bool = True, **named: Any) -> Rig:
 
 
 @pytest.fixture
-def moving(rig: Make) -> Rig:
+def moving(rig: Make) -> IndiRig:
     return moving_mount(rig)
 
 
-def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(moving: Rig, world: World) -> None:
+def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(moving: IndiRig, world: World) -> None:
     first = moving.begin(moving.device.slew(100.0, 45.0), 2)
     second = moving.begin(moving.device.slew(30.0, 40.0), 2)
     assert isinstance(first[0], CommandAborted)
@@ -351,7 +351,7 @@ def test_a_refusal_is_seen_among_the_positions_of_an_older_slew(rig: Make, world
     assert second[0].error_arcsec < 1
 
 
-def test_a_mount_that_takes_no_slew_is_left_standing(moving: Rig, world: World) -> None:
+def test_a_mount_that_takes_no_slew_is_left_standing(moving: IndiRig, world: World) -> None:
     moving.begin(moving.device.slew(100.0, 45.0), 2)
     moving.server.answers[COORD] = lambda _: CANNOT + moving.server.set(COORD, "Alert")
     second = moving.begin(moving.device.slew(30.0, 40.0), 20)
@@ -369,7 +369,7 @@ def test_a_slew_that_is_given_up_is_stopped(rig: Make, world: World) -> None:
     assert world.result(made.device.state()) == "idle"
 
 
-def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(mount: Rig, world: World) -> None:
+def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(mount: IndiRig, world: World) -> None:
     mount.server.answers[COORD] = ""
     slew = mount.begin(mount.device.slew(30.0, 40.0), 30)
     assert isinstance(slew[0], NoAnswer)
@@ -377,13 +377,13 @@ def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(mount: Rig, 
     assert mount.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
 
 
-def test_a_refused_slew_leaves_a_mount_that_stands(mount: Rig, world: World) -> None:
+def test_a_refused_slew_leaves_a_mount_that_stands(mount: IndiRig, world: World) -> None:
     mount.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
     world.fails(DeviceRefused, "", mount.device.slew(30.0, 40.0, "grb"), 5)
     assert mount.server.changes("TELESCOPE_ABORT_MOTION") == []
 
 
-def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(moving: Rig, world: World) -> None:
+def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(moving: IndiRig, world: World) -> None:
     slew = moving.begin(moving.device.slew(30.0, 40.0))
     for second in range(12):
         moving.server.say(moving.server.set(COORD, "Busy", **jnow(moving, 30.0, 40.0)))
@@ -405,7 +405,7 @@ def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(moving: Rig, 
     ],
 )
 def test_a_mount_on_its_target_that_does_not_track_has_failed(
-    mount: Rig, world: World, answer: str, problem: str
+    mount: IndiRig, world: World, answer: str, problem: str
 ) -> None:
     server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Ok", **told)
@@ -413,7 +413,7 @@ def test_a_mount_on_its_target_that_does_not_track_has_failed(
     world.fails(DeviceFailed, problem, mount.device.slew(30.0, 40.0), 10)
 
 
-def test_a_mount_that_stands_idle_on_its_target_is_told_to_track(moving: Rig, world: World) -> None:
+def test_a_mount_that_stands_idle_on_its_target_is_told_to_track(moving: IndiRig, world: World) -> None:
     slew = moving.begin(moving.device.slew(30.0, 40.0))
     moving.server.say(moving.server.set(COORD, "Idle", **jnow(moving, 30.0, 40.0)))
     assert slew[0].error_arcsec < 1
@@ -429,7 +429,7 @@ def test_a_mount_that_cannot_be_told_to_track_and_is_idle_has_failed(rig: Make, 
     assert str(slew[0]) == "Dev: slew: it is on its target, and does not track"
 
 
-def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(moving: Rig, world: World) -> None:
+def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(moving: IndiRig, world: World) -> None:
     server = moving.server
     server.answers["TELESCOPE_PARK"] = lambda _: (
         CANNOT + server.set("TELESCOPE_PARK", "Alert")
@@ -454,7 +454,7 @@ def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(moving: Rig,
     ],
 )
 def test_a_mount_tracks_while_all_of_it_says_so(
-    mount: Rig, world: World, tracking: tuple[str, bool], coordinates: str, state: str
+    mount: IndiRig, world: World, tracking: tuple[str, bool], coordinates: str, state: str
 ) -> None:
     on = tracking[1]
     mount.server.say(
@@ -466,7 +466,7 @@ def test_a_mount_tracks_while_all_of_it_says_so(
 
 @pytest.mark.parametrize(("arcsec_a_second", "state"), [(15.04, "idle"), (0.5, "tracking")])
 def test_a_mount_that_goes_on_against_the_sky_does_not_track(
-    mount: Rig, world: World, arcsec_a_second: float, state: str
+    mount: IndiRig, world: World, arcsec_a_second: float, state: str
 ) -> None:
     mount.server.say(mount.server.set("TELESCOPE_TRACK_STATE", "Busy", TRACK_ON=True, TRACK_OFF=False))
     for seconds in range(15):
@@ -517,7 +517,7 @@ def image_of(pixels: Any, form: str = ".fits", **header: Any) -> str:
 PIXELS = np.array([[1, 2, 3], [4, 5, 65535]], dtype=np.uint16)
 
 
-def busy(made: Rig) -> None:
+def busy(made: IndiRig) -> None:
     """Let a camera begin its exposures, and end none."""
     made.server.answers["CCD_EXPOSURE"] = lambda told: made.server.set(
         "CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=(told["CCD_EXPOSURE_VALUE"], 0.01, 3600)
@@ -525,17 +525,17 @@ def busy(made: Rig) -> None:
 
 
 @pytest.fixture
-def camera(rig: Make) -> Rig:
+def camera(rig: Make) -> IndiRig:
     made = rig("camera", CAMERA)
     busy(made)
     return made
 
 
-def tag_of(rig: Rig) -> str:
+def tag_of(rig: IndiRig) -> str:
     return str(rig.server.vectors["FITS_HEADER"][1]["FITS_OBJECT"])
 
 
-def test_an_image_is_unpacked_and_turned_right_side_up(camera: Rig, world: World) -> None:
+def test_an_image_is_unpacked_and_turned_right_side_up(camera: IndiRig, world: World) -> None:
     outcome = camera.begin(camera.device.expose(10.0, "", "grb 1", camera.started.append), 9.9)
     assert [element.attrib["name"] for element in camera.server.asked if element.tag == "enableBLOB"] == ["CCD1"]
     assert camera.server.changes("UPLOAD_MODE") == [{"UPLOAD_CLIENT": "On"}]
@@ -551,7 +551,7 @@ def test_an_image_is_unpacked_and_turned_right_side_up(camera: Rig, world: World
     assert world.result(camera.device.state()) == "idle"
 
 
-def aborted(camera: Rig, world: World, seconds: float, after: float) -> None:
+def aborted(camera: IndiRig, world: World, seconds: float, after: float) -> None:
     """Abort an exposure so long after its beginning."""
     first = camera.begin(camera.device.expose(seconds, "", "a"), after)
     camera.server.answers["CCD_ABORT_EXPOSURE"] = lambda _: (
@@ -561,7 +561,7 @@ def aborted(camera: Rig, world: World, seconds: float, after: float) -> None:
     assert isinstance(first[0], CommandAborted)
 
 
-def test_a_late_image_of_an_aborted_exposure_is_passed_over(camera: Rig, world: World) -> None:
+def test_a_late_image_of_an_aborted_exposure_is_passed_over(camera: IndiRig, world: World) -> None:
     aborted(camera, world, 10.0, 9.0)
     old = tag_of(camera)
     second = camera.begin(camera.device.expose(10.0, "", "b"), 1.0)
@@ -591,7 +591,7 @@ def test_without_a_tag_the_length_tells_a_late_image(rig: Make, world: World) ->
     [({"EXPTIME": 0.3333}, 0.3333), ({"EXPTIME": 25.0}, 25.0), ({"EXPTIME": "0.5"}, 0.5), ({}, 30.0),
      ({"EXPOSURE": 29.0}, 29.0), ({"EXPTIME": -1.0}, 30.0), ({"EXPTIME": 31.0, "OBJECT": "M 31"}, 31.0)],
 )  # fmt: skip
-def test_the_header_tells_how_long_was_exposed(camera: Rig, header: dict[str, Any], seconds: float) -> None:
+def test_the_header_tells_how_long_was_exposed(camera: IndiRig, header: dict[str, Any], seconds: float) -> None:
     outcome = camera.begin(camera.device.expose(30.0), 30.0)
     camera.server.say(image_of(PIXELS, **header))
     assert outcome[0].seconds == seconds
@@ -616,7 +616,7 @@ def test_a_dark_is_no_bias(rig: Make) -> None:
     assert camera.server.changes("CCD_FRAME_TYPE") == [{"FRAME_DARK": "On"}]
 
 
-def test_a_time_shorter_than_the_shortest_is_refused(camera: Rig, world: World) -> None:
+def test_a_time_shorter_than_the_shortest_is_refused(camera: IndiRig, world: World) -> None:
     with pytest.raises(DeviceRefused, match=r"VALUE: Dev: exposure: 0.001 s: the shortest exposure is 0.01 s"):
         world.result(camera.device.expose(0.001))
 
@@ -774,7 +774,7 @@ def test_a_tag_can_be_a_card_of_the_header(rig: Make) -> None:
     assert outcome[0].pixels.tolist() == PIXELS.tolist()
 
 
-def test_an_exposure_that_says_idle_before_its_image_is_not_aborted(camera: Rig) -> None:
+def test_an_exposure_that_says_idle_before_its_image_is_not_aborted(camera: IndiRig) -> None:
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say(camera.server.set("CCD_EXPOSURE", "Idle", CCD_EXPOSURE_VALUE=0))
     assert outcome == []
@@ -782,14 +782,14 @@ def test_an_exposure_that_says_idle_before_its_image_is_not_aborted(camera: Rig)
     assert outcome[0].pixels.tolist() == PIXELS.tolist()
 
 
-def test_a_camera_without_an_image_is_told_to_stop(camera: Rig, world: World) -> None:
+def test_a_camera_without_an_image_is_told_to_stop(camera: IndiRig, world: World) -> None:
     outcome = camera.begin(camera.device.expose(10.0), 76.0)
     assert isinstance(outcome[0], NoAnswer)
     world.run()
     assert camera.server.changes("CCD_ABORT_EXPOSURE") == [{"ABORT": "On"}]
 
 
-def test_an_image_that_never_comes(camera: Rig, world: World) -> None:
+def test_an_image_that_never_comes(camera: IndiRig, world: World) -> None:
     outcome = camera.begin(camera.device.expose(10.0), 11.0)
     camera.server.say(camera.server.set("CCD_EXPOSURE", "Ok", CCD_EXPOSURE_VALUE=0))
     assert world.result(camera.device.state()) == "reading"
@@ -812,7 +812,7 @@ def test_an_image_that_never_comes(camera: Rig, world: World) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*truncated")
-def test_images_that_are_of_no_use(camera: Rig, blob: str, problem: str) -> None:
+def test_images_that_are_of_no_use(camera: IndiRig, blob: str, problem: str) -> None:
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say(blob)
     assert isinstance(outcome[0], DeviceFailed)
@@ -821,7 +821,7 @@ def test_images_that_are_of_no_use(camera: Rig, blob: str, problem: str) -> None
 
 
 @pytest.mark.parametrize("size", ["0", "1", "-5", "99999999999999999999", "large"])
-def test_what_a_blob_says_of_its_size_is_not_believed(camera: Rig, size: str) -> None:
+def test_what_a_blob_says_of_its_size_is_not_believed(camera: IndiRig, size: str) -> None:
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say(blob_of(fits_of(PIXELS), size=size))
     assert outcome[0].pixels.tolist() == PIXELS.tolist()
@@ -841,7 +841,7 @@ def test_any_wrong_bytes_in_an_image(changes: list[tuple[int, int]], length: int
     assert frame.pixels.ndim == 2
 
 
-def test_a_stream_that_ends_anywhere_in_an_image(camera: Rig, world: World) -> None:
+def test_a_stream_that_ends_anywhere_in_an_image(camera: IndiRig, world: World) -> None:
     blob = image_of(PIXELS)
     for cut in (1, 20, 60, blob.index(">") + 1, len(blob) // 2, len(blob) - 30, len(blob) - 1):
         outcome = camera.begin(camera.device.expose(1.0), 1.0)
@@ -857,7 +857,7 @@ def test_a_stream_that_ends_anywhere_in_an_image(camera: Rig, world: World) -> N
     assert outcome[0].pixels.tolist() == PIXELS.tolist()
 
 
-def test_a_slow_image_is_waited_for_and_a_byte_now_and_then_is_not(camera: Rig, world: World) -> None:
+def test_a_slow_image_is_waited_for_and_a_byte_now_and_then_is_not(camera: IndiRig, world: World) -> None:
     begin = '<setBLOBVector device="Dev" name="CCD1"><oneBLOB name="CCD1" size="1" format=".fits">'
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say(begin)
@@ -878,7 +878,7 @@ def test_a_slow_image_is_waited_for_and_a_byte_now_and_then_is_not(camera: Rig, 
     assert isinstance(outcome[0], NoAnswer)
 
 
-def test_an_element_without_end_costs_the_connection_and_little_else(camera: Rig, world: World) -> None:
+def test_an_element_without_end_costs_the_connection_and_little_else(camera: IndiRig, world: World) -> None:
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say('<setTextVector device="Dev" name="A"><oneText name="B">' + "x" * 100_000)
     world.run(3)
@@ -887,7 +887,7 @@ def test_an_element_without_end_costs_the_connection_and_little_else(camera: Rig
     assert camera.device.connected
 
 
-def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: Rig, world: World) -> None:
+def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: IndiRig, world: World) -> None:
     for command, code in (
         (lambda: camera.device.expose(1.0, dark=True), "UNSUPPORTED"),
         (lambda: camera.device.expose(1.0, "r"), "VALUE"),
@@ -928,7 +928,7 @@ def test_a_mount_that_never_tells_its_focal_length_is_not_waited_for_without_end
     world.fails(DeviceRefused, "STATE: Dev: exposure: no focal length is set", made.device.expose(1.0), 15.0)
 
 
-def test_an_exposure_from_before_is_not_disturbed(camera: Rig, world: World) -> None:
+def test_an_exposure_from_before_is_not_disturbed(camera: IndiRig, world: World) -> None:
     camera.server.say(camera.server.set("CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=5.0))
     assert world.result(camera.device.state()) == "exposing"
     world.fails(DeviceRefused, "BUSY", camera.device.expose(1.0))
@@ -1203,7 +1203,7 @@ STATION = {
 LABELS = {"WEATHER_WIND_SPEED": "Wind (kph)", "WEATHER_WIND_GUST": "Gust (kph)", "WEATHER_CLOUDS": "Clouds (%)"}
 
 
-def test_readings_are_in_our_units_and_old_ones_are_none(station: Rig, world: World) -> None:
+def test_readings_are_in_our_units_and_old_ones_are_none(station: IndiRig, world: World) -> None:
     with pytest.raises(DeviceFailed, match="no new readings since it was connected"):  # a definition is from whenever
         world.result(station.device.read())
     station.server.say(station.server.set("WEATHER_PARAMETERS"))
@@ -1227,7 +1227,7 @@ def test_the_address_tells_how_old_a_reading_may_be(rig: Make, world: World) -> 
     world.fails(DeviceFailed, "more than 20 s", station.device.read())
 
 
-def test_a_station_that_only_becomes_busy_has_measured_nothing(station: Rig, world: World) -> None:
+def test_a_station_that_only_becomes_busy_has_measured_nothing(station: IndiRig, world: World) -> None:
     station.server.say(station.server.set("WEATHER_PARAMETERS"))
     for _ in range(7):
         world.run(30)
@@ -1236,7 +1236,7 @@ def test_a_station_that_only_becomes_busy_has_measured_nothing(station: Rig, wor
 
 
 @pytest.fixture
-def station(rig: Make) -> Rig:
+def station(rig: Make) -> IndiRig:
     return rig("weather", STATION, labels=LABELS)
 
 
@@ -1285,7 +1285,7 @@ def test_a_timestamp_makes_readings_older(
         assert world.result(station.device.read()).age == pytest.approx(age, abs=1.5)
 
 
-def test_a_reading_that_is_sent_again_does_not_get_younger(station: Rig, world: World) -> None:
+def test_a_reading_that_is_sent_again_does_not_get_younger(station: IndiRig, world: World) -> None:
     station.server.stamp = "2026-03-20T20:00:00"
     for _ in range(5):
         station.server.say(station.server.set("WEATHER_PARAMETERS"))
@@ -1293,7 +1293,7 @@ def test_a_reading_that_is_sent_again_does_not_get_younger(station: Rig, world: 
     world.fails(DeviceFailed, "no new readings for 300 s, by its timestamps", station.device.read())
 
 
-def test_a_server_whose_clock_steps_back_is_believed_again(station: Rig, world: World, clock: VirtualClock) -> None:
+def test_a_server_whose_clock_steps_back_is_believed_again(station: IndiRig, world: World, clock: VirtualClock) -> None:
     for step in (0.0, 3600.0):
         for _ in range(70):
             stamp = datetime.fromtimestamp(clock.time() - step, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -1304,7 +1304,7 @@ def test_a_server_whose_clock_steps_back_is_believed_again(station: Rig, world: 
 
 
 @pytest.mark.parametrize(("state", "value"), [("Alert", 5), ("Ok", "nan"), ("Ok", "broken"), ("Ok", -127)])
-def test_readings_that_are_of_no_use(station: Rig, world: World, state: str, value: Any) -> None:
+def test_readings_that_are_of_no_use(station: IndiRig, world: World, state: str, value: Any) -> None:
     station.server.say(station.server.set("WEATHER_PARAMETERS", state, WEATHER_TEMPERATURE=value))
     world.fails(DeviceFailed, "", station.device.read())
 
@@ -1357,7 +1357,7 @@ def test_the_verdict_of_a_weather_device(rig: Make, world: World, state: str, sa
     assert world.result(monitor.device.read()) == instruments.Safety(safe, reason)
 
 
-def test_every_failure_has_one_line(mount: Rig, world: World) -> None:
+def test_every_failure_has_one_line(mount: IndiRig, world: World) -> None:
     mount.server.answers["TELESCOPE_PARK"] = '<message device="Dev" message="[ERROR] two\nlines"/>'
     with pytest.raises(InstrumentError) as failed:
         world.result(mount.device.park(), 5)

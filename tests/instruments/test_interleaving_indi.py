@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from pyros.clock import VirtualClock
 from tests.instruments.conftest import MIDNIGHT, World
 from tests.instruments.indi_in_memory import KINDS
-from tests.instruments.indi_script import ADDRESS, Rig
+from tests.instruments.indi_script import ADDRESS, IndiRig
 from tests.instruments.interleaving import (
     HOWS,
     Backend,
@@ -37,7 +37,7 @@ def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
     world = World()
     made: Any = KINDS[kind]
     address = ADDRESS + ("?POWER" if kind == "switch" else "")
-    rig = Rig(world, VirtualClock(world, MIDNIGHT), kind, dict(made.VECTORS), address)
+    rig = IndiRig(world, VirtualClock(world, MIDNIGHT), kind, dict(made.VECTORS), address)
     simulated = made(rig)
     for name, value in changed.items():
         setattr(simulated, name, value)

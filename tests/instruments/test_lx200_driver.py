@@ -193,7 +193,7 @@ class _MountLine(Protocol):
         self.transport.write(text.encode("latin-1"))
 
 
-class Rig(DriverRig):
+class Lx200Rig(DriverRig):
     def __init__(self, world: World, clock: VirtualClock, options: str = "") -> None:
         self.mount = Mount(world)
         self.answers = self.mount.answers
@@ -204,8 +204,8 @@ class Rig(DriverRig):
 
 
 @pytest.fixture
-def rig(world: World, clock: VirtualClock) -> Iterator[Rig]:
-    made = Rig(world, clock)
+def rig(world: World, clock: VirtualClock) -> Iterator[Lx200Rig]:
+    made = Lx200Rig(world, clock)
     yield made
     closed = made.device.disconnect()
     world.run()
@@ -213,14 +213,14 @@ def rig(world: World, clock: VirtualClock) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def up(rig: Rig) -> Rig:
+def up(rig: Lx200Rig) -> Lx200Rig:
     """Connect to a mount of which it was found out that it is a simple one."""
     rig.world.run(2.1)
     assert rig.device.connected
     return rig
 
 
-def test_a_simple_mount_is_known_after_two_seconds_of_silence(rig: Rig) -> None:
+def test_a_simple_mount_is_known_after_two_seconds_of_silence(rig: Lx200Rig) -> None:
     rig.world.run(1.9)
     assert not rig.device.connected
     rig.world.run(0.2)
@@ -232,7 +232,7 @@ def test_a_simple_mount_is_known_after_two_seconds_of_silence(rig: Rig) -> None:
     assert rig.mount.asked[4:] == ["GR", "GVP"]
 
 
-def test_a_mount_in_low_precision_is_switched(rig: Rig) -> None:
+def test_a_mount_in_low_precision_is_switched(rig: Lx200Rig) -> None:
     answers = iter(["10:03.1#", "10:03:06#"])
     rig.answers["GR"] = lambda _: next(answers)
     rig.world.run(2.1)
@@ -240,7 +240,7 @@ def test_a_mount_in_low_precision_is_switched(rig: Rig) -> None:
     assert rig.device.connected
 
 
-def test_a_mount_that_stays_in_low_precision_can_be_used(rig: Rig) -> None:
+def test_a_mount_that_stays_in_low_precision_can_be_used(rig: Lx200Rig) -> None:
     mount = rig.mount
     rig.answers |= {
         "GR": lambda _: ra_command(mount.place[0], False)[2:] + "#",
@@ -253,7 +253,7 @@ def test_a_mount_that_stays_in_low_precision_can_be_used(rig: Rig) -> None:
     assert "." in next(command for command in mount.asked if command.startswith("Sr"))
 
 
-def test_a_slew_ends_when_the_mount_stands_still_at_its_target(up: Rig) -> None:
+def test_a_slew_ends_when_the_mount_stands_still_at_its_target(up: Lx200Rig) -> None:
     up.answers["MS"] = "0"
     slew = up.begin(up.device.slew(RA + 9, DEC, "", up.started.append))
     assert up.started == [pytest.approx(5, abs=0.01)]
@@ -269,7 +269,7 @@ def test_a_slew_ends_when_the_mount_stands_still_at_its_target(up: Rig) -> None:
     assert up.begin(up.device.position()).result.ra == pytest.approx(RA + 9, abs=0.005)
 
 
-def test_the_targets_are_of_date(up: Rig) -> None:
+def test_the_targets_are_of_date(up: Lx200Rig) -> None:
     up.begin(up.device.slew(RA, DEC))
     up.world.run(5)
     ra, dec = up.mount.target
@@ -278,7 +278,7 @@ def test_the_targets_are_of_date(up: Rig) -> None:
     assert abs(ra - RA) > 0.2
 
 
-def test_a_slew_that_ends_beside_its_target_is_sent_again_once(up: Rig) -> None:
+def test_a_slew_that_ends_beside_its_target_is_sent_again_once(up: Lx200Rig) -> None:
     misses = iter([0.1, 0.0])
 
     def go(_: str) -> str:
@@ -307,7 +307,7 @@ def test_a_slew_that_ends_beside_its_target_is_sent_again_once(up: Rig) -> None:
         ("9", "STATE", "STATE: it answered 9"),
     ],
 )
-def test_refusals_are_told_with_the_mounts_text_or_without(up: Rig, answer: str, code: str, text: str) -> None:
+def test_refusals_are_told_with_the_mounts_text_or_without(up: Lx200Rig, answer: str, code: str, text: str) -> None:
     up.answers["MS"] = answer
     slew = up.begin(up.device.slew(RA, DEC))
     up.world.run(2)
@@ -317,7 +317,7 @@ def test_refusals_are_told_with_the_mounts_text_or_without(up: Rig, answer: str,
     assert up.count("hW") == (1 if code == "STATE" else 0)
 
 
-def test_a_target_that_is_not_taken_is_refused(up: Rig) -> None:
+def test_a_target_that_is_not_taken_is_refused(up: Lx200Rig) -> None:
     up.answers["Sd"] = "0"
     slew = up.begin(up.device.slew(RA, DEC))
     assert isinstance(slew.result, DeviceRefused)
@@ -325,7 +325,7 @@ def test_a_target_that_is_not_taken_is_refused(up: Rig) -> None:
     assert up.count("MS") == 0
 
 
-def test_a_new_slew_takes_the_place_of_the_old_one_and_stops_it_first(up: Rig) -> None:
+def test_a_new_slew_takes_the_place_of_the_old_one_and_stops_it_first(up: Lx200Rig) -> None:
     up.answers["MS"] = "0"
     old = up.begin(up.device.slew(RA + 50, DEC))
     up.answers["MS"] = up.mount.go
@@ -337,7 +337,7 @@ def test_a_new_slew_takes_the_place_of_the_old_one_and_stops_it_first(up: Rig) -
     assert up.count("Q") == 1
 
 
-def test_stop_ends_a_slew_before_its_last_command_is_out(up: Rig) -> None:
+def test_stop_ends_a_slew_before_its_last_command_is_out(up: Lx200Rig) -> None:
     silent = up.answers["Sr"]
     up.answers["Sr"] = None
     slew = up.begin(up.device.slew(RA + 50, DEC))
@@ -352,7 +352,7 @@ def test_stop_ends_a_slew_before_its_last_command_is_out(up: Rig) -> None:
     up.answers["Sr"] = silent
 
 
-def test_a_slew_without_end_is_no_answer(up: Rig) -> None:
+def test_a_slew_without_end_is_no_answer(up: Lx200Rig) -> None:
     def wander(_: str) -> str:
         up.mount.place[0] = (up.mount.place[0] + 1) % 360
         return ra_command(up.mount.place[0], True)[2:] + "#"
@@ -368,7 +368,7 @@ def test_a_slew_without_end_is_no_answer(up: Rig) -> None:
 
 
 def test_a_mount_whose_bars_never_empty_is_believed_on_its_target(world: World, clock: VirtualClock) -> None:
-    rig = Rig(world, clock, "?settle_seconds=4")
+    rig = Lx200Rig(world, clock, "?settle_seconds=4")
     rig.answers["D"] = "\x7f\x7f#"
     world.run(2.1)
     slew = rig.begin(rig.device.slew(RA, DEC))
@@ -380,7 +380,7 @@ def test_a_mount_whose_bars_never_empty_is_believed_on_its_target(world: World, 
     world.result(rig.device.disconnect())
 
 
-def test_a_mount_on_its_target_that_does_not_track_has_failed(up: Rig) -> None:
+def test_a_mount_on_its_target_that_does_not_track_has_failed(up: Lx200Rig) -> None:
     sidereal, began = 360 / 86164.0905, up.world.seconds()
     up.answers["GR"] = lambda _: ra_command(up.mount.place[0] + sidereal * (up.world.seconds() - began), True)[2:] + "#"
     slew = up.begin(up.device.slew(RA, DEC))
@@ -394,7 +394,7 @@ def test_a_mount_on_its_target_that_does_not_track_has_failed(up: Rig) -> None:
 def test_a_mount_that_tells_its_status_tracks_again_or_has_failed(
     tracks: bool, world: World, clock: VirtualClock
 ) -> None:
-    rig = Rig(world, clock)
+    rig = Lx200Rig(world, clock)
     rig.answers["GW"] = "PN1#"
     if tracks:
         rig.answers["A"] = lambda _: rig.answers.__setitem__("GW", "PT1#")
@@ -407,7 +407,7 @@ def test_a_mount_that_tells_its_status_tracks_again_or_has_failed(
 
 
 def test_its_limits_stand_in_the_address(world: World, clock: VirtualClock) -> None:
-    rig = Rig(world, clock, "?slew_seconds=20&begin_seconds=1&tolerance_arcsec=60")
+    rig = Lx200Rig(world, clock, "?slew_seconds=20&begin_seconds=1&tolerance_arcsec=60")
     world.run(2.1)
     rig.answers["MS"] = "0"
     rig.answers["GR"] = lambda _: ra_command((world.seconds() * 3) % 360, True)[2:] + "#"
@@ -419,7 +419,7 @@ def test_its_limits_stand_in_the_address(world: World, clock: VirtualClock) -> N
     world.result(rig.device.disconnect())
 
 
-def test_parking_is_believed_when_the_sky_drifts_past(up: Rig) -> None:
+def test_parking_is_believed_when_the_sky_drifts_past(up: Lx200Rig) -> None:
     sidereal = 360 / 86164.0905
     start, began = list(up.mount.place), up.world.seconds()
     up.answers["GR"] = lambda _: ra_command(start[0] + sidereal * (up.world.seconds() - began), True)[2:] + "#"
@@ -436,7 +436,7 @@ def test_parking_is_believed_when_the_sky_drifts_past(up: Rig) -> None:
     assert state.result == "idle"
 
 
-def test_a_mount_that_does_not_know_parking_is_found_out(up: Rig) -> None:
+def test_a_mount_that_does_not_know_parking_is_found_out(up: Lx200Rig) -> None:
     park = up.begin(up.device.park())
     up.world.run(10)
     text = "UNSUPPORTED: Old mount passes over the command to park (:hP#): it neither moves nor stops tracking"
@@ -452,7 +452,7 @@ def test_a_mount_that_does_not_know_parking_is_found_out(up: Rig) -> None:
     assert slew.result.error_arcsec < 30
 
 
-def test_a_mount_that_moves_to_its_park_position_and_tracks_there_has_failed(up: Rig) -> None:
+def test_a_mount_that_moves_to_its_park_position_and_tracks_there_has_failed(up: Lx200Rig) -> None:
     def park(_: str) -> str:
         up.mount.place[1] -= 20
         return ""
@@ -474,13 +474,13 @@ def test_below_the_horizon_is_refused_before_the_mount_is_asked(world: World, cl
     world.result(device.disconnect())
 
 
-def test_tracking_cannot_be_switched_where_it_is_not_told(up: Rig) -> None:
+def test_tracking_cannot_be_switched_where_it_is_not_told(up: Lx200Rig) -> None:
     refusal = up.begin(up.device.track(False)).result
     assert isinstance(refusal, DeviceRefused)
     assert refusal.code == "UNSUPPORTED"
 
 
-def test_a_sync_that_has_no_effect_is_found_out(up: Rig) -> None:
+def test_a_sync_that_has_no_effect_is_found_out(up: Lx200Rig) -> None:
     assert up.begin(up.device.sync(RA + 1, DEC)).result is None
     assert up.begin(up.device.position()).result.ra == pytest.approx(RA + 1, abs=0.005)
     up.answers["CM"] = "Not now#"
@@ -492,7 +492,7 @@ def test_a_sync_that_has_no_effect_is_found_out(up: Rig) -> None:
 # The connection.
 
 
-def test_silence_is_no_answer_and_the_connection_is_made_anew(up: Rig) -> None:
+def test_silence_is_no_answer_and_the_connection_is_made_anew(up: Lx200Rig) -> None:
     up.answers["GD"] = None
     asking = up.begin(up.device.position())
     waiting = up.begin(up.device.position())
@@ -506,14 +506,14 @@ def test_silence_is_no_answer_and_the_connection_is_made_anew(up: Rig) -> None:
 
 
 @pytest.mark.parametrize("garbage", ["x" * 300, "\x00\xff" * 100])
-def test_an_answer_without_end_is_dropped(up: Rig, garbage: str) -> None:
+def test_an_answer_without_end_is_dropped(up: Lx200Rig, garbage: str) -> None:
     up.answers["GR"] = garbage
     asking = up.begin(up.device.position())
     assert isinstance(asking.result, ConnectionLost)
     assert "it answered :GR# with more than 128 bytes without #" in str(asking.result)
 
 
-def test_an_answer_of_the_wrong_kind_is_dropped(up: Rig) -> None:
+def test_an_answer_of_the_wrong_kind_is_dropped(up: Lx200Rig) -> None:
     up.answers["Sr"] = "OK#"
     slew = up.begin(up.device.slew(RA, DEC))
     assert isinstance(slew.result, ConnectionLost)
@@ -522,13 +522,13 @@ def test_an_answer_of_the_wrong_kind_is_dropped(up: Rig) -> None:
 
 
 @pytest.mark.parametrize("answer", ["nonsense#", "99:99:99#", "#", "25:00:00#"])
-def test_a_position_that_is_none_is_told(up: Rig, answer: str) -> None:
+def test_a_position_that_is_none_is_told(up: Lx200Rig, answer: str) -> None:
     up.answers["GR"] = answer
     assert isinstance(up.begin(up.device.position()).result, DeviceFailed)
     assert up.device.connected
 
 
-def test_a_mount_that_somebody_switches_to_low_precision_is_told_targets_in_it(up: Rig) -> None:
+def test_a_mount_that_somebody_switches_to_low_precision_is_told_targets_in_it(up: Lx200Rig) -> None:
     up.answers["GR"] = lambda _: ra_command(up.mount.place[0], False)[2:] + "#"
     up.answers["GD"] = lambda _: dec_command(up.mount.place[1], False)[2:] + "#"
     slew = up.begin(up.device.slew(RA, DEC))
@@ -560,7 +560,7 @@ def test_whatever_a_mount_answers_every_command_has_a_typed_end(command: str, da
     assert not world.getDelayedCalls()
 
 
-def test_half_an_answer_is_no_answer(up: Rig) -> None:
+def test_half_an_answer_is_no_answer(up: Lx200Rig) -> None:
     up.answers["GR"] = "12:34"
     asking = up.begin(up.device.position())
     up.world.run(4.9)
@@ -569,13 +569,13 @@ def test_half_an_answer_is_no_answer(up: Rig) -> None:
     assert isinstance(asking.result, NoAnswer)
 
 
-def test_what_nobody_asked_for_is_passed_over(up: Rig) -> None:
+def test_what_nobody_asked_for_is_passed_over(up: Lx200Rig) -> None:
     up.mount.lines[-1].say("12:00:00#garbage\xff")
     up.world.run(0.1)
     assert up.begin(up.device.position()).result.ra == pytest.approx(RA, abs=0.005)
 
 
-def test_a_lost_connection_ends_the_slew_and_the_mount_goes_on(up: Rig) -> None:
+def test_a_lost_connection_ends_the_slew_and_the_mount_goes_on(up: Lx200Rig) -> None:
     up.answers["MS"] = "0"
     slew = up.begin(up.device.slew(RA + 50, DEC))
     up.world.run(0.3)
@@ -595,7 +595,7 @@ def test_something_else_at_that_address_is_no_mount(world: World, clock: Virtual
     world.result(telescope.disconnect())
 
 
-def test_cancelling_stops_the_waiting_and_not_the_mount(up: Rig) -> None:
+def test_cancelling_stops_the_waiting_and_not_the_mount(up: Lx200Rig) -> None:
     up.answers["GR"] = None
     waiting = up.device.position()
     position = up.begin(waiting)
@@ -612,7 +612,7 @@ def test_cancelling_stops_the_waiting_and_not_the_mount(up: Rig) -> None:
     assert up.count("Q") == 0
 
 
-def test_disconnect_ends_what_is_pending(up: Rig) -> None:
+def test_disconnect_ends_what_is_pending(up: Lx200Rig) -> None:
     up.answers["MS"] = "0"
     slew = up.begin(up.device.slew(RA + 50, DEC))
     assert up.begin(up.device.disconnect()).result is None

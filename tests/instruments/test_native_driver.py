@@ -29,7 +29,7 @@ from tests.instruments.conftest import MIDNIGHT, DriverRig, Pending, Script, Wor
 ADDRESS = "tcp:127.0.0.1:6010"
 
 
-class Rig(DriverRig):
+class NativeRig(DriverRig):
     """A driver and the scripted device at its other end."""
 
     def __init__(self, world: World, clock: VirtualClock, kind: Any, options: str = "") -> None:
@@ -45,8 +45,8 @@ class Rig(DriverRig):
 
 
 @pytest.fixture
-def rigs(world: World, clock: VirtualClock) -> Iterator[list[Rig]]:
-    made: list[Rig] = []
+def rigs(world: World, clock: VirtualClock) -> Iterator[list[NativeRig]]:
+    made: list[NativeRig] = []
     yield made
     for rig in made:
         closed = rig.device.disconnect()
@@ -55,8 +55,8 @@ def rigs(world: World, clock: VirtualClock) -> Iterator[list[Rig]]:
 
 
 @pytest.fixture
-def telescope(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
-    rigs.append(Rig(world, clock, "telescope"))
+def telescope(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+    rigs.append(NativeRig(world, clock, "telescope"))
     rigs[0].answers |= {
         "GET state": "OK tracking",
         "DO slew": "BUSY 12.5",
@@ -69,8 +69,8 @@ def telescope(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
 
 
 @pytest.fixture
-def camera(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
-    rigs.append(Rig(world, clock, "camera"))
+def camera(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+    rigs.append(NativeRig(world, clock, "camera"))
     rigs[0].answers |= {
         "GET state": "OK idle",
         "GET filters": "OK g r 'i",
@@ -86,22 +86,22 @@ def camera(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
 
 
 @pytest.fixture
-def dome(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
-    rigs.append(Rig(world, clock, "dome"))
+def dome(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+    rigs.append(NativeRig(world, clock, "dome"))
     rigs[0].answers |= {"GET state": "OK closed", "DO open": "BUSY 20", "DO close": "BUSY 20", "DO stop": "OK"}
     return rigs[0]
 
 
 @pytest.fixture
-def weather(rigs: list[Rig], world: World, clock: VirtualClock) -> Rig:
-    rigs.append(Rig(world, clock, "weather"))
+def weather(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+    rigs.append(NativeRig(world, clock, "weather"))
     return rigs[0]
 
 
 # The telescope.
 
 
-def test_a_slew_ends_with_the_measured_position(telescope: Rig) -> None:
+def test_a_slew_ends_with_the_measured_position(telescope: NativeRig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0, "grb 1\n", telescope.started.append))
     assert telescope.started == [12.5]
     assert not slew.results
@@ -116,17 +116,17 @@ def test_a_slew_ends_with_the_measured_position(telescope: Rig) -> None:
 @pytest.mark.parametrize(
     ("answer", "side"), [("OK west", "west"), ("OK east", "east"), ("OK 1 2", ""), ("ERR UNKNOWN no pier", "")]
 )
-def test_a_mount_tells_the_side_of_its_pier(telescope: Rig, answer: str, side: str) -> None:
+def test_a_mount_tells_the_side_of_its_pier(telescope: NativeRig, answer: str, side: str) -> None:
     telescope.answers["GET pier"] = answer
     assert telescope.begin(telescope.device.side()).result == side
 
 
-def test_a_mount_is_told_the_side_of_its_pier(telescope: Rig) -> None:
+def test_a_mount_is_told_the_side_of_its_pier(telescope: NativeRig) -> None:
     telescope.begin(telescope.device.slew(10.0, 20.0, "flip", side="east"))
     assert "side=east" in telescope.script.asked[-1]
 
 
-def test_a_slew_that_ends_beside_its_target_is_sent_again_once(telescope: Rig) -> None:
+def test_a_slew_that_ends_beside_its_target_is_sent_again_once(telescope: NativeRig) -> None:
     telescope.answers["DO slew"] = ["BUSY 1", "EVT slew_finished ra=10 dec=20 tag={tag}"]
     positions = iter(["OK 10.1 20", "OK 10 20.001"])
     telescope.answers["GET position"] = lambda: next(positions)
@@ -140,7 +140,7 @@ def test_a_slew_that_ends_beside_its_target_is_sent_again_once(telescope: Rig) -
     assert str(slew.result) == "Old telescope: 36 arcsec from the target after two slews (at most 30)"
 
 
-def test_a_refusal_is_told_with_its_code(telescope: Rig) -> None:
+def test_a_refusal_is_told_with_its_code(telescope: NativeRig) -> None:
     telescope.answers["DO slew"] = "ERR LIMIT altitude -3 is below the limit of 10"
     refusal = telescope.begin(telescope.device.slew(10.0, 20.0)).result
     assert isinstance(refusal, DeviceRefused)
@@ -155,7 +155,7 @@ def test_a_refusal_is_told_with_its_code(telescope: Rig) -> None:
     ("state", "code", "cure"), [("parked", "STATE", "unpark"), ("parking", "BUSY", "stop"), ("slewing", "BUSY", "stop")]
 )
 def test_a_parked_telescope_is_unparked_and_a_moving_one_stopped(
-    telescope: Rig, state: str, code: str, cure: str
+    telescope: NativeRig, state: str, code: str, cure: str
 ) -> None:
     answers = iter([f"ERR {code} it is {state}", ["BUSY 1", "EVT slew_finished tag={tag}"]])
     states = iter([f"OK {state}", "OK tracking"])
@@ -164,7 +164,7 @@ def test_a_parked_telescope_is_unparked_and_a_moving_one_stopped(
     assert telescope.script.count(f"DO {cure}") == 1
 
 
-def test_a_slew_is_not_sent_again_after_a_park(telescope: Rig) -> None:
+def test_a_slew_is_not_sent_again_after_a_park(telescope: NativeRig) -> None:
     telescope.answers |= {"DO slew": ["BUSY 1", "EVT slew_finished tag={tag}"], "DO park": "OK"}
 
     def in_the_middle() -> str:
@@ -177,14 +177,14 @@ def test_a_slew_is_not_sent_again_after_a_park(telescope: Rig) -> None:
     assert telescope.script.count("DO slew") == 1
 
 
-def test_a_slew_that_fails_says_why(telescope: Rig) -> None:
+def test_a_slew_that_fails_says_why(telescope: NativeRig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
     telescope.say('EVT slew_failed tag={tag} reason="cable wrap"')
     assert isinstance(slew.result, DeviceFailed)
     assert str(slew.result) == "Old telescope: slew failed: cable wrap"
 
 
-def test_the_end_of_somebody_elses_slew_is_not_ours(telescope: Rig) -> None:
+def test_the_end_of_somebody_elses_slew_is_not_ours(telescope: NativeRig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0, "x"))
     telescope.say("EVT slew_finished ra=1 dec=1 tag=x", "EVT slew_finished ra=1 dec=1", "EVT limit_reached")
     assert not slew.results
@@ -193,7 +193,7 @@ def test_the_end_of_somebody_elses_slew_is_not_ours(telescope: Rig) -> None:
     assert isinstance(slew.result, CommandAborted)
 
 
-def test_tags_are_never_used_again_also_not_by_the_next_process(telescope: Rig, clock: VirtualClock) -> None:
+def test_tags_are_never_used_again_also_not_by_the_next_process(telescope: NativeRig, clock: VirtualClock) -> None:
     tags = set()
     for _ in range(2):
         telescope.begin(telescope.device.slew(10.0, 20.0, "x"))
@@ -206,7 +206,7 @@ def test_tags_are_never_used_again_also_not_by_the_next_process(telescope: Rig, 
     assert len(tags) == 3
 
 
-def test_a_slew_without_end_is_no_answer_after_its_estimate_and_a_margin(telescope: Rig) -> None:
+def test_a_slew_without_end_is_no_answer_after_its_estimate_and_a_margin(telescope: NativeRig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
     telescope.world.run(22.0)
     assert not slew.results
@@ -215,7 +215,7 @@ def test_a_slew_without_end_is_no_answer_after_its_estimate_and_a_margin(telesco
     assert "Old telescope: slew: no end within 22 s" in str(slew.result)
 
 
-def test_a_slew_given_up_is_stopped(telescope: Rig) -> None:
+def test_a_slew_given_up_is_stopped(telescope: NativeRig) -> None:
     for ends in (telescope.device.slew, telescope.device.park):
         given_up = telescope.begin(ends(10.0, 20.0) if ends == telescope.device.slew else ends())
         telescope.world.run(41)
@@ -223,8 +223,8 @@ def test_a_slew_given_up_is_stopped(telescope: Rig) -> None:
     assert telescope.script.count("DO stop") == 2
 
 
-def test_a_limit_stands_in_the_address(rigs: list[Rig], world: World, clock: VirtualClock) -> None:
-    rigs.append(Rig(world, clock, "telescope", "?slew_seconds=50&tolerance_arcsec=2"))
+def test_a_limit_stands_in_the_address(rigs: list[NativeRig], world: World, clock: VirtualClock) -> None:
+    rigs.append(NativeRig(world, clock, "telescope", "?slew_seconds=50&tolerance_arcsec=2"))
     rigs[0].answers |= {"DO slew": "BUSY 1", "GET position": "OK 10.001 20", "GET state": "OK tracking"}
     slew = rigs[0].begin(rigs[0].device.slew(10.0, 20.0))
     world.run(49)
@@ -235,7 +235,7 @@ def test_a_limit_stands_in_the_address(rigs: list[Rig], world: World, clock: Vir
     assert "(at most 2)" in str(rigs[0].begin(rigs[0].device.slew(10.0, 20.0)).result)
 
 
-def test_a_mount_on_its_target_tracks_again_or_has_failed(telescope: Rig) -> None:
+def test_a_mount_on_its_target_tracks_again_or_has_failed(telescope: NativeRig) -> None:
     telescope.answers |= {"DO slew": "OK", "GET state": "OK idle"}
 
     def track() -> str:
@@ -253,7 +253,7 @@ def test_a_mount_on_its_target_tracks_again_or_has_failed(telescope: Rig) -> Non
     assert telescope.script.count("DO stop") == 2
 
 
-def test_a_slew_has_not_ended_while_the_mount_says_that_it_slews(telescope: Rig) -> None:
+def test_a_slew_has_not_ended_while_the_mount_says_that_it_slews(telescope: NativeRig) -> None:
     telescope.answers |= {"DO slew": "OK", "GET state": "OK slewing", "GET position": "OK 50 20"}
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
     telescope.world.run(3)
@@ -264,7 +264,7 @@ def test_a_slew_has_not_ended_while_the_mount_says_that_it_slews(telescope: Rig)
     assert telescope.script.count("DO slew") == 1
 
 
-def test_park(telescope: Rig) -> None:
+def test_park(telescope: NativeRig) -> None:
     parked = telescope.begin(telescope.device.park(telescope.started.append))
     assert telescope.started == [20.0]
     telescope.say("EVT park_finished")
@@ -273,7 +273,7 @@ def test_park(telescope: Rig) -> None:
     assert telescope.begin(telescope.device.park()).result is None
 
 
-def test_state_and_position(telescope: Rig) -> None:
+def test_state_and_position(telescope: NativeRig) -> None:
     assert telescope.begin(telescope.device.state()).result == "tracking"
     assert telescope.begin(telescope.device.position()).result == instruments.Position(10.001, 20.0)
     for answer in ("OK", "OK 1", "OK 1 north", "OK nan 3", "BUSY 3"):
@@ -286,13 +286,13 @@ def test_state_and_position(telescope: Rig) -> None:
 # The connection.
 
 
-def test_the_connection_is_reported_with_the_devices_name(telescope: Rig) -> None:
+def test_the_connection_is_reported_with_the_devices_name(telescope: NativeRig) -> None:
     assert telescope.told == [(True, f"Old telescope at {ADDRESS}")]
     assert telescope.device.connected
     assert telescope.device.name == "Old telescope"
 
 
-def test_a_lost_connection_fails_what_is_pending_and_is_made_again(telescope: Rig) -> None:
+def test_a_lost_connection_fails_what_is_pending_and_is_made_again(telescope: NativeRig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
     telescope.answers["GET state"] = []
     asking = telescope.begin(telescope.device.state())
@@ -308,7 +308,7 @@ def test_a_lost_connection_fails_what_is_pending_and_is_made_again(telescope: Ri
     assert [up for up, _ in telescope.told] == [True, False, True]
 
 
-def test_a_device_that_drops_what_it_has_taken_is_tried_ever_more_rarely(telescope: Rig) -> None:
+def test_a_device_that_drops_what_it_has_taken_is_tried_ever_more_rarely(telescope: NativeRig) -> None:
     def pause() -> float:
         telescope.world.drop()
         begun = telescope.world.seconds()
@@ -339,7 +339,7 @@ def test_without_a_device_a_command_ends_naming_the_address(world: World, clock:
     world.result(telescope.disconnect())
 
 
-def test_a_silent_device_is_no_answer_and_the_connection_is_made_anew(telescope: Rig) -> None:
+def test_a_silent_device_is_no_answer_and_the_connection_is_made_anew(telescope: NativeRig) -> None:
     telescope.answers["GET state"] = []
     asking = telescope.begin(telescope.device.state())
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
@@ -352,7 +352,7 @@ def test_a_silent_device_is_no_answer_and_the_connection_is_made_anew(telescope:
 
 
 @pytest.mark.parametrize("garbage", ["hello?", "OK stray", "ERR SYNTAX what?", "EVT a" + " b" * 5000, "\udce9"])
-def test_a_device_that_breaks_the_grammar_is_dropped(telescope: Rig, garbage: str) -> None:
+def test_a_device_that_breaks_the_grammar_is_dropped(telescope: NativeRig, garbage: str) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
     telescope.script.lines[-1].send(garbage.encode(errors="surrogateescape") + b"\n")
     telescope.world.run()
@@ -383,7 +383,7 @@ def test_disconnect_while_connecting_or_waiting_leaves_nothing(world: World, clo
     assert not world.getDelayedCalls()
 
 
-def test_cancelling_stops_the_waiting_and_not_the_device(telescope: Rig) -> None:
+def test_cancelling_stops_the_waiting_and_not_the_device(telescope: NativeRig) -> None:
     waiting = telescope.device.slew(50.0, 20.0)
     slew = telescope.begin(waiting)
     waiting.cancel()
@@ -400,7 +400,7 @@ def test_cancelling_stops_the_waiting_and_not_the_device(telescope: Rig) -> None
     assert telescope.script.count("DO stop") == 0
 
 
-def test_a_thousand_requests_need_no_thousand_round_trips(telescope: Rig) -> None:
+def test_a_thousand_requests_need_no_thousand_round_trips(telescope: NativeRig) -> None:
     """They are all on the wire before the first answer, and each gets its own."""
     numbers = iter(range(1000))
     telescope.answers["GET position"] = lambda: f"OK {next(numbers)} 0"
@@ -409,7 +409,7 @@ def test_a_thousand_requests_need_no_thousand_round_trips(telescope: Rig) -> Non
     assert [pending.result.ra for pending in asked] == list(range(1000))
 
 
-def test_disconnect_ends_what_is_pending(telescope: Rig) -> None:
+def test_disconnect_ends_what_is_pending(telescope: NativeRig) -> None:
     slew = telescope.begin(telescope.device.slew(10.0, 20.0))
     telescope.begin(telescope.device.disconnect())
     assert isinstance(slew.result, ConnectionLost)
@@ -435,7 +435,7 @@ def test_a_wrong_driver_or_kind_is_told(world: World, clock: VirtualClock) -> No
 # The camera.
 
 
-def test_an_exposure_ends_with_its_image(camera: Rig) -> None:
+def test_an_exposure_ends_with_its_image(camera: NativeRig) -> None:
     exposure = camera.begin(camera.device.expose(5.0, "r", "o1", camera.started.append))
     assert camera.script.asked[-2] == "SET filter r"
     assert camera.script.asked[-1].startswith("DO expose seconds=5 tag=o1~")
@@ -458,7 +458,7 @@ def test_an_exposure_ends_with_its_image(camera: Rig) -> None:
 
 
 @pytest.mark.parametrize("state", ["exposing", "reading"])
-def test_the_filter_of_an_exposure_under_way_is_not_touched(camera: Rig, state: str) -> None:
+def test_the_filter_of_an_exposure_under_way_is_not_touched(camera: NativeRig, state: str) -> None:
     camera.answers["GET state"] = f"OK {state}"
     refusal = camera.begin(camera.device.expose(5.0, "r")).result
     assert isinstance(refusal, DeviceRefused)
@@ -473,13 +473,13 @@ def test_the_filter_of_an_exposure_under_way_is_not_touched(camera: Rig, state: 
 @pytest.mark.parametrize(
     ("event", "error"), [("exposure_aborted", CommandAborted), ("exposure_failed reason=dark", DeviceFailed)]
 )
-def test_an_exposure_that_ends_without_an_image(camera: Rig, event: str, error: type[InstrumentError]) -> None:
+def test_an_exposure_that_ends_without_an_image(camera: NativeRig, event: str, error: type[InstrumentError]) -> None:
     exposure = camera.begin(camera.device.expose(5.0, "r"))
     camera.say(f"EVT {event} tag={{tag}}")
     assert isinstance(exposure.result, error)
 
 
-def test_abort(camera: Rig) -> None:
+def test_abort(camera: NativeRig) -> None:
     exposure = camera.begin(camera.device.expose(5.0, "r"))
     assert camera.begin(camera.device.abort()).result is None
     assert isinstance(exposure.result, CommandAborted)
@@ -489,14 +489,14 @@ def test_abort(camera: Rig) -> None:
 
 
 @pytest.mark.parametrize("name", ['r"; \\x', "é=1"])
-def test_a_filter_is_quoted_and_a_wrong_one_refused(camera: Rig, name: str) -> None:
+def test_a_filter_is_quoted_and_a_wrong_one_refused(camera: NativeRig, name: str) -> None:
     camera.answers["SET filter"] = "ERR VALUE filter must be one of g, r, i"
     refusal = camera.begin(camera.device.expose(5.0, name)).result
     assert str(refusal) == "VALUE: filter must be one of g, r, i"
     assert camera.script.count("DO expose") == 0
 
 
-def test_what_no_line_can_carry_is_refused_unsent(camera: Rig) -> None:
+def test_what_no_line_can_carry_is_refused_unsent(camera: NativeRig) -> None:
     for name in ("r\nDO abort", "x" * 5000, "\udc80"):
         assert isinstance(camera.begin(camera.device.expose(5.0, name)).result, DeviceRefused)
     assert camera.script.count("SET filter") == 0
@@ -511,7 +511,7 @@ def test_what_no_line_can_carry_is_refused_unsent(camera: Rig) -> None:
         ["OK block=2", b"12"],
     ],
 )
-def test_an_image_that_is_none(camera: Rig, answer: Any) -> None:
+def test_an_image_that_is_none(camera: NativeRig, answer: Any) -> None:
     camera.answers["GET image"] = answer
     camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
     assert isinstance(camera.begin(camera.device.expose(5.0, "r")).result, DeviceFailed)
@@ -525,7 +525,7 @@ def test_an_image_that_is_none(camera: Rig, answer: Any) -> None:
         ("-32", "<f4", [0, 1, 65535]), ("-64", "<f8", [0, 1, 65535]),
     ],
 )  # fmt: skip
-def test_an_image_is_taken_by_what_is_in_it(camera: Rig, bits: str, kind: str, kept: list[int]) -> None:
+def test_an_image_is_taken_by_what_is_in_it(camera: NativeRig, bits: str, kind: str, kept: list[int]) -> None:
     values = np.array([[0, 1, 255 if bits == "8" else 65535 if bits == "16" else 70000]], kind)
     camera.answers["GET image"] = [f"OK 3 1 {bits} seconds=4.98 block={values.nbytes}", values.tobytes()]
     camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
@@ -535,14 +535,14 @@ def test_an_image_is_taken_by_what_is_in_it(camera: Rig, bits: str, kind: str, k
 
 
 @pytest.mark.parametrize("answer", ["ERR STATE no sensor", "OK", "OK cold", "OK nan", "BUSY 3", "OK -300", "OK 1 2"])
-def test_an_image_is_kept_whatever_the_thermometer_says(camera: Rig, answer: str) -> None:
+def test_an_image_is_kept_whatever_the_thermometer_says(camera: NativeRig, answer: str) -> None:
     camera.answers |= {"GET temperature": answer, "GET gain": answer}
     camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
     image = camera.begin(camera.device.expose(5.0, "r")).result
     assert (image.temperature, image.gain, image.pixels[0, 0]) == (None, None, 1)
 
 
-def test_an_image_is_kept_though_the_thermometer_is_silent(camera: Rig) -> None:
+def test_an_image_is_kept_though_the_thermometer_is_silent(camera: NativeRig) -> None:
     camera.answers |= {"GET temperature": [], "GET gain": []}
     camera.answers["DO expose"] = ["BUSY 1", "EVT exposure_started tag={tag}", "EVT image_ready tag={tag}"]
     exposure = camera.begin(camera.device.expose(5.0, "r"))
@@ -550,7 +550,7 @@ def test_an_image_is_kept_though_the_thermometer_is_silent(camera: Rig) -> None:
     assert (exposure.result.temperature, exposure.result.gain) == (None, None)
 
 
-def test_a_large_image_may_take_long_but_not_stand_still(camera: Rig) -> None:
+def test_a_large_image_may_take_long_but_not_stand_still(camera: NativeRig) -> None:
     camera.answers["GET image"] = ["OK 300 200 16 block=120000"]
     camera.answers["DO expose"] = ["BUSY 1", "EVT image_ready tag={tag}"]
     exposure = camera.begin(camera.device.expose(5.0, "r"))
@@ -563,7 +563,7 @@ def test_a_large_image_may_take_long_but_not_stand_still(camera: Rig) -> None:
     assert isinstance(exposure.result, NoAnswer)
 
 
-def test_an_image_of_a_byte_now_and_then_has_an_end(camera: Rig) -> None:
+def test_an_image_of_a_byte_now_and_then_has_an_end(camera: NativeRig) -> None:
     camera.answers["GET image"] = ["OK 300 200 16 block=120000"]
     camera.answers["DO expose"] = ["BUSY 1", "EVT image_ready tag={tag}"]
     exposure = camera.begin(camera.device.expose(5.0, "r"))
@@ -574,7 +574,7 @@ def test_an_image_of_a_byte_now_and_then_has_an_end(camera: Rig) -> None:
     assert isinstance(exposure.result, NoAnswer)
 
 
-def test_what_the_camera_is(camera: Rig) -> None:
+def test_what_the_camera_is(camera: NativeRig) -> None:
     assert camera.begin(camera.device.filters()).result == ("g", "r", "'i")
     assert camera.begin(camera.device.geometry()).result == instruments.Geometry(3, 2, 16, 1.8)
     assert camera.begin(camera.device.state()).result == "idle"
@@ -583,7 +583,7 @@ def test_what_the_camera_is(camera: Rig) -> None:
 # The dome and the weather.
 
 
-def test_open_and_close(dome: Rig) -> None:
+def test_open_and_close(dome: NativeRig) -> None:
     opening = dome.begin(dome.device.open(dome.started.append))
     assert dome.started == [20.0]
     dome.say("EVT opened")
@@ -595,7 +595,7 @@ def test_open_and_close(dome: Rig) -> None:
     assert closing.result is None
 
 
-def test_it_can_be_closed_as_soon_as_it_begins_to_open(dome: Rig) -> None:
+def test_it_can_be_closed_as_soon_as_it_begins_to_open(dome: NativeRig) -> None:
     closing: list[Any] = []
     opening = dome.begin(dome.device.open(lambda seconds: closing.append(dome.device.close())))
     dome.world.run()
@@ -604,7 +604,7 @@ def test_it_can_be_closed_as_soon_as_it_begins_to_open(dome: Rig) -> None:
     assert dome.world.result(closing[0]) is None
 
 
-def test_a_dome_that_says_nothing_is_looked_at(dome: Rig) -> None:
+def test_a_dome_that_says_nothing_is_looked_at(dome: NativeRig) -> None:
     closing = dome.begin(dome.device.close())
     dome.answers["GET state"] = "OK stopped"
     dome.world.run(31)
@@ -616,7 +616,7 @@ def test_a_dome_that_says_nothing_is_looked_at(dome: Rig) -> None:
     assert closing.result is None
 
 
-def test_the_weather_is_read(weather: Rig) -> None:
+def test_the_weather_is_read(weather: NativeRig) -> None:
     weather.answers["GET readings"] = (
         "OK temperature=-3.5 humidity=102 wind=4 rain=1 cloud=0.25 pressure=730 gust=9 age=2.5"
     )
@@ -641,14 +641,14 @@ def test_the_weather_is_read(weather: Rig) -> None:
         ("OK temperature=1 humidity=2 wind=1 rain=0 cloud=0 age=-1", "that is no age"),
     ],
 )
-def test_weather_that_cannot_be_read_is_no_good_weather(weather: Rig, answer: str, words: str) -> None:
+def test_weather_that_cannot_be_read_is_no_good_weather(weather: NativeRig, answer: str, words: str) -> None:
     weather.answers["GET readings"] = answer
     with pytest.raises(DeviceFailed, match=words):
         raise weather.begin(weather.device.read()).result
 
 
-def test_what_the_address_names_as_absent_is_unknown(rigs: list[Rig], world: World, clock: VirtualClock) -> None:
-    rigs.append(Rig(world, clock, "weather", "?without=rain,cloud&oldest_seconds=5"))
+def test_what_the_address_names_as_absent_is_unknown(rigs: list[NativeRig], world: World, clock: VirtualClock) -> None:
+    rigs.append(NativeRig(world, clock, "weather", "?without=rain,cloud&oldest_seconds=5"))
     weather = rigs[-1]
     weather.answers["GET readings"] = "OK temperature=1 humidity=2 wind=1 cloud=-999 age=4"
     reading = weather.begin(weather.device.read()).result
@@ -658,7 +658,7 @@ def test_what_the_address_names_as_absent_is_unknown(rigs: list[Rig], world: Wor
         raise weather.begin(weather.device.read()).result
 
 
-def test_gain_and_binning_are_told_in_the_grammars_words(camera: Rig) -> None:
+def test_gain_and_binning_are_told_in_the_grammars_words(camera: NativeRig) -> None:
     camera.answers |= {"SET gain": "OK", "GET max_binning": "OK 3"}
     camera.begin(camera.device.configure(2.5))
     assert camera.script.asked[-1] == "SET gain 2.5"
@@ -672,7 +672,7 @@ def test_gain_and_binning_are_told_in_the_grammars_words(camera: Rig) -> None:
 @pytest.mark.parametrize(
     ("answer", "modes"), [('OK Normal "Low noise"', ("Normal", "Low noise")), ("ERR UNKNOWN there is none", ())]
 )
-def test_readout_modes_are_those_that_the_camera_tells(camera: Rig, answer: str, modes: tuple[str, ...]) -> None:
+def test_readout_modes_are_those_that_the_camera_tells(camera: NativeRig, answer: str, modes: tuple[str, ...]) -> None:
     camera.answers |= {"GET readout_modes": answer, "SET readout_mode": "OK"}
     assert camera.begin(camera.device.readout_modes()).result == modes
     refusal = camera.begin(camera.device.configure(5.0, "Fast")).result
@@ -686,6 +686,6 @@ def test_readout_modes_are_those_that_the_camera_tells(camera: Rig, answer: str,
 @pytest.mark.parametrize(
     "answer", ["ERR UNKNOWN there is no such property", "ERR SYNTAX what", "OK 0", "OK 99999", "OK -3", "OK 2.9"]
 )
-def test_what_a_camera_says_of_binning_is_within_bounds(camera: Rig, answer: str) -> None:
+def test_what_a_camera_says_of_binning_is_within_bounds(camera: NativeRig, answer: str) -> None:
     camera.answers["GET max_binning"] = answer
     assert camera.begin(camera.device.max_binning()).result == (2 if answer == "OK 2.9" else 1)

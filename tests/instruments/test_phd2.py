@@ -90,7 +90,7 @@ class _Line(Protocol):
                 self.send({"jsonrpc": "2.0", "result": answer, "id": request["id"]})
 
 
-class Driven(DriverRig):
+class Phd2Rig(DriverRig):
     def __init__(self, world: World, clock: VirtualClock, address: str = ADDRESS) -> None:
         self.script = ScriptedPhd2(world)
         super().__init__(world, clock, "guider", "phd2", address)
@@ -105,13 +105,13 @@ class Driven(DriverRig):
 
 
 @pytest.fixture
-def phd2(world: World, clock: VirtualClock) -> Iterator[Driven]:
-    rig = Driven(world, clock)
+def phd2(world: World, clock: VirtualClock) -> Iterator[Phd2Rig]:
+    rig = Phd2Rig(world, clock)
     yield rig
     world.result(rig.device.disconnect())
 
 
-def test_it_tells_its_version_and_settles_in_pixels(phd2: Driven, world: World) -> None:
+def test_it_tells_its_version_and_settles_in_pixels(phd2: Phd2Rig, world: World) -> None:
     assert phd2.told == [(True, f"PHD2 2.6.13dev1 at {ADDRESS}")]
     pending = phd2.guiding()
     assert phd2.script.asked[-1] == (
@@ -126,7 +126,7 @@ def test_it_tells_its_version_and_settles_in_pixels(phd2: Driven, world: World) 
     assert world.result(phd2.device.state()) == "guiding"
 
 
-def test_equipment_that_is_not_connected_is(phd2: Driven, world: World) -> None:
+def test_equipment_that_is_not_connected_is(phd2: Phd2Rig, world: World) -> None:
     phd2.script.answers["get_connected"] = False
     phd2.guiding()
     assert phd2.script.methods() == ["set_connected", "guide"]
@@ -136,7 +136,7 @@ def test_equipment_that_is_not_connected_is(phd2: Driven, world: World) -> None:
 @pytest.mark.parametrize(
     ("state", "methods"), [("LostLock", ["stop_capture", "guide"]), ("Paused", ["set_paused", "guide"])]
 )
-def test_a_lost_star_is_given_up_and_a_pause_ends(phd2: Driven, state: str, methods: list[str]) -> None:
+def test_a_lost_star_is_given_up_and_a_pause_ends(phd2: Phd2Rig, state: str, methods: list[str]) -> None:
     phd2.script.state = state
     phd2.guiding()
     assert phd2.script.methods() == methods
@@ -149,7 +149,7 @@ def test_a_lost_star_is_given_up_and_a_pause_ends(phd2: Driven, state: str, meth
         ({"Event": "CalibrationFailed", "Reason": "star did not move enough"}, "star did not move enough"),
     ],
 )
-def test_what_is_not_steady_has_failed_and_is_stopped(phd2: Driven, said: dict[str, Any], words: str) -> None:
+def test_what_is_not_steady_has_failed_and_is_stopped(phd2: Phd2Rig, said: dict[str, Any], words: str) -> None:
     pending = phd2.guiding()
     phd2.script.say(said)
     phd2.world.run(1)
@@ -159,7 +159,7 @@ def test_what_is_not_steady_has_failed_and_is_stopped(phd2: Driven, said: dict[s
 
 
 def test_no_end_in_time_is_no_answer_and_stops_it(world: World, clock: VirtualClock) -> None:
-    rig = Driven(world, clock, f"{ADDRESS}?guide_seconds=90")
+    rig = Phd2Rig(world, clock, f"{ADDRESS}?guide_seconds=90")
     pending = rig.guiding()
     world.run(91)
     assert isinstance(pending.result, NoAnswer)
@@ -167,7 +167,7 @@ def test_no_end_in_time_is_no_answer_and_stops_it(world: World, clock: VirtualCl
     world.result(rig.device.disconnect())
 
 
-def test_a_settle_that_was_under_way_before_is_not_taken_for_ours(phd2: Driven, world: World) -> None:
+def test_a_settle_that_was_under_way_before_is_not_taken_for_ours(phd2: Phd2Rig, world: World) -> None:
     phd2.script.answers["get_pixel_scale"] = None
     pending = phd2.begin(phd2.device.guide(SETTLE))
     phd2.script.say(DONE)
@@ -191,25 +191,25 @@ def test_a_settle_that_was_under_way_before_is_not_taken_for_ours(phd2: Driven, 
         ("get_app_state", {}, DeviceFailed, "no reason given"),
     ],
 )
-def test_errors_are_refusals_or_failures(phd2: Driven, method: str, error: Any, kind: Any, words: str) -> None:
+def test_errors_are_refusals_or_failures(phd2: Phd2Rig, method: str, error: Any, kind: Any, words: str) -> None:
     phd2.script.answers[method] = error
     phd2.world.fails(kind, words, phd2.device.guide(SETTLE), 60)
 
 
 @pytest.mark.parametrize("scale", [False, 0, -1.0, "1.6"])
-def test_without_a_scale_it_says_what_to_enter(phd2: Driven, scale: Any) -> None:
+def test_without_a_scale_it_says_what_to_enter(phd2: Phd2Rig, scale: Any) -> None:
     phd2.script.answers["get_pixel_scale"] = scale
     phd2.world.fails(DeviceFailed, "enter pixel size and focal length in PHD2's profile", phd2.device.guide(SETTLE), 60)
 
 
 def test_the_address_may_tell_the_scale(world: World, clock: VirtualClock) -> None:
-    rig = Driven(world, clock, f"{ADDRESS}?arcsec_per_pixel=0.8")
+    rig = Phd2Rig(world, clock, f"{ADDRESS}?arcsec_per_pixel=0.8")
     rig.guiding()
     assert rig.script.asked[-1][1]["settle"]["pixels"] == 2.0
     world.result(rig.device.disconnect())
 
 
-def test_silence_ends_the_connection_which_is_made_again(phd2: Driven, world: World) -> None:
+def test_silence_ends_the_connection_which_is_made_again(phd2: Phd2Rig, world: World) -> None:
     phd2.script.answers["get_app_state"] = lambda: None
     world.fails(NoAnswer, "no answer to get_app_state within 10 s", phd2.device.state(), 11)
     phd2.script.answers["get_app_state"] = "Guiding"
@@ -220,7 +220,7 @@ def test_silence_ends_the_connection_which_is_made_again(phd2: Driven, world: Wo
 @pytest.mark.parametrize(
     "said", [b"{}\r\n", b"hello\r\n", b"[1]\r\n", b'{"Event": 4}\r\n', b"x" * (1 << 16) + b"x", b"[" * 5000 + b"\r\n"]
 )
-def test_what_is_not_phd2_is_left(phd2: Driven, world: World, said: bytes) -> None:
+def test_what_is_not_phd2_is_left(phd2: Phd2Rig, world: World, said: bytes) -> None:
     pending = phd2.guiding()
     phd2.script.say(said)
     world.run(1)
@@ -228,7 +228,7 @@ def test_what_is_not_phd2_is_left(phd2: Driven, world: World, said: bytes) -> No
 
 
 def test_another_version_of_the_messages_is_not_talked_to(world: World, clock: VirtualClock) -> None:
-    rig = Driven(world, clock)
+    rig = Phd2Rig(world, clock)
     rig.script.greeting = [VERSION | {"MsgVersion": 2}]
     world.drop()
     world.run(3)
@@ -237,7 +237,7 @@ def test_another_version_of_the_messages_is_not_talked_to(world: World, clock: V
 
 
 def test_who_does_not_greet_is_no_phd2(world: World, clock: VirtualClock) -> None:
-    rig = Driven(world, clock)
+    rig = Phd2Rig(world, clock)
     rig.script.greeting = []
     world.drop()
     world.run(11)
@@ -245,14 +245,14 @@ def test_who_does_not_greet_is_no_phd2(world: World, clock: VirtualClock) -> Non
     world.result(rig.device.disconnect())
 
 
-def test_a_lost_star_is_told_once_until_it_is_found(phd2: Driven, world: World) -> None:
+def test_a_lost_star_is_told_once_until_it_is_found(phd2: Phd2Rig, world: World) -> None:
     phd2.guiding()
     phd2.script.say(DONE, *[{"Event": "StarLost", "Frame": frame} for frame in range(3)], STEP, STEP)
     world.run()
     assert phd2.events == [STAR_LOST, STAR_FOUND]
 
 
-def test_a_stop_by_somebody_else_is_told_and_our_own_is_not(phd2: Driven, world: World) -> None:
+def test_a_stop_by_somebody_else_is_told_and_our_own_is_not(phd2: Phd2Rig, world: World) -> None:
     def stopped() -> int:
         phd2.script.say({"Event": "GuidingStopped"})
         return phd2.script.stop()
@@ -268,7 +268,7 @@ def test_a_stop_by_somebody_else_is_told_and_our_own_is_not(phd2: Driven, world:
     assert phd2.events == [GUIDING_STOPPED]
 
 
-def test_a_stop_waits_until_it_has_stopped(phd2: Driven, world: World) -> None:
+def test_a_stop_waits_until_it_has_stopped(phd2: Phd2Rig, world: World) -> None:
     pending = phd2.guiding()
     phd2.script.answers["stop_capture"] = 0
     stop = phd2.begin(phd2.device.stop())
@@ -282,7 +282,7 @@ def test_a_stop_waits_until_it_has_stopped(phd2: Driven, world: World) -> None:
     world.fails(DeviceFailed, "is still Looping 20 s after", phd2.device.stop(), 30)
 
 
-def test_a_connection_that_breaks_ends_what_is_under_way(phd2: Driven, world: World) -> None:
+def test_a_connection_that_breaks_ends_what_is_under_way(phd2: Phd2Rig, world: World) -> None:
     pending = phd2.guiding()
     world.drop()
     world.run(1)

@@ -18,9 +18,9 @@ from pyros.config import ENVIRONMENT, AgentConfig
 from pyros.errors import AgentError, ConfigError, JobError
 from pyros.jobs import AsyncResult, revoke, shared_task
 from pyros.messages import Message
-from tests.agents.conftest import Inline
 from tests.conftest import PATIENCE, Observatory
 from tests.jobs.conftest import RUN
+from tests.rig import AgentRig
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example"
 BAD = """
@@ -171,7 +171,7 @@ class Asking(Agent):
 def test_a_task_asked_for_by_a_handler_goes_with_its_turn(tmp_path: Path) -> None:
     queue = AgentConfig("jobs", "127.0.0.1", 5002, "pyros.agents.jobs")
     asking = AgentConfig("asking", "127.0.0.1", 5001, "x")
-    life = Inline(Asking(), tmp_path, agents={"asking": asking, "jobs": queue})
+    life = AgentRig(Asking(), tmp_path, agents={"asking": asking, "jobs": queue})
     life.turn(("Ask", b"{}"), ("Ask", b'{"fail": true}'), "Wait")
     assert life.rows("SELECT agent, name FROM outbox") == [("jobs", "Job requested")] * 2
     life.stop()

@@ -70,7 +70,7 @@ ALONE: dict[str, dict[str, Any]] = {"camera": {"filter_wheel": ""}}
 """What makes a device of the demo one that needs no other."""
 
 
-class Rig:
+class SimulatorRig:
     """One simulator and its reactor; ``airless`` leaves a camera's site out, and with it the air and the Moon."""
 
     def __init__(self, device: str, airless: bool = False, **changed: Any) -> None:
@@ -122,12 +122,12 @@ def logged_failures() -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def rig() -> Iterator[Callable[..., Rig]]:
-    """Make a Rig of a device of the demo with some settings changed; afterwards none may have left a timer."""
-    rigs: list[Rig] = []
+def rig() -> Iterator[Callable[..., SimulatorRig]]:
+    """Make a SimulatorRig of a device of the demo with some settings changed; afterwards none may have left a timer."""
+    rigs: list[SimulatorRig] = []
 
-    def make(device: str, **changed: Any) -> Rig:
-        rigs.append(Rig(device, **changed))
+    def make(device: str, **changed: Any) -> SimulatorRig:
+        rigs.append(SimulatorRig(device, **changed))
         return rigs[-1]
 
     yield make

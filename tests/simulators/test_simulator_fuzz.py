@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulators.conftest import Client, Rig
+from tests.simulators.conftest import Client, SimulatorRig
 
 DEVICES: dict[str, dict[str, Any]] = {
     "telescope": {},
@@ -59,7 +59,7 @@ NUMBERED = re.compile(r"#(\d+) (OK|BUSY \d+\.\d{3}|ERR [A-Z_]+ )")
 
 
 @st.composite
-def lines(draw: st.DrawFn, rig: Rig) -> str:
+def lines(draw: st.DrawFn, rig: SimulatorRig) -> str:
     """Draw a request that is likely to mean something to this device, or anything."""
     device = rig.device
     kind = draw(st.sampled_from(["GET", "SET", "DO", "DO", "junk"]))
@@ -87,7 +87,7 @@ def received(data: bytes) -> list[str]:
     return found
 
 
-def close(rig: Rig) -> None:
+def close(rig: SimulatorRig) -> None:
     connections = list(rig.simulator.connections)
     stopped = rig.simulator.stop()
     for connection in connections:
@@ -106,7 +106,7 @@ def send_in_pieces(client: Client, data: bytes, source: st.DataObject) -> None:
 @settings(max_examples=40)
 @given(data=st.data())
 def test_every_line_is_answered_once_and_in_order(device: str, data: st.DataObject) -> None:
-    rig = Rig(device, **DEVICES[device])
+    rig = SimulatorRig(device, **DEVICES[device])
     client = rig.client()
     asked = 0
     for _ in range(data.draw(st.integers(1, 4))):
@@ -130,7 +130,7 @@ def test_every_line_is_answered_once_and_in_order(device: str, data: st.DataObje
 @settings(max_examples=20)
 @given(data=st.data())
 def test_whatever_goes_wrong_it_is_well_again_after_the_faults_are_cleared(device: str, data: st.DataObject) -> None:
-    rig = Rig(device, **DEVICES[device])
+    rig = SimulatorRig(device, **DEVICES[device])
     kinds = [
         "no_answer",
         "late_answer",

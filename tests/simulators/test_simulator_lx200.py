@@ -284,9 +284,9 @@ def test_any_order_of_commands_is_survived(steps: list[tuple[str, float]]) -> No
 
 
 def _make_rig() -> Any:
-    from tests.simulators.conftest import Rig
+    from tests.simulators.conftest import SimulatorRig
 
-    return Rig("telescope", speed=1, parked=False, lx200="tcp:0", mount="german", slew_acceleration=2.0)
+    return SimulatorRig("telescope", speed=1, parked=False, lx200="tcp:0", mount="german", slew_acceleration=2.0)
 
 
 _RIG = _make_rig()
