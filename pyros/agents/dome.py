@@ -378,6 +378,8 @@ class DomeAgent(InstrumentAgent):
             case "dark":
                 self._forget_opening()
                 self._report_closed(reason)
+                if not report.ordered:
+                    self._tell_closing(reason)
             case "park":
                 self.send_to(self.TELESCOPE, messages.PARK, Order(reason=f"the roof closes: {reason}"))
             case "closed":
@@ -386,6 +388,11 @@ class DomeAgent(InstrumentAgent):
                 self.send_if_there(
                     self.MAJORDOME, messages.DOME_FAILED, DomeFailure(reason=f"Close: {reason}", what="close")
                 )
+
+    def _tell_closing(self, reason: str) -> None:
+        """Tell the majordome at once that the dome closes by itself: a roof may wait a minute for the mount before."""
+        report = DomeReport(state=self.control.state, may_open=reason)
+        self.send_if_there(self.MAJORDOME, messages.KEPT_OPEN, report, durable=True)
 
     def _opens_again(self, report: ShutterReport) -> bool:
         return report.lost and self.state.lost < len(_OPEN_PAUSES)

@@ -471,8 +471,12 @@ class MajordomeAgent(Agent):
             self.machine.happen(NightEvent.DOME_SILENT, self._gate.dome_reason)
 
     def _ask_dome(self) -> None:
-        """Ask the dome's agent, whose last word was that the dome may not be open, whether that is still so."""
-        if self._gate.dome_reason and self.clock.monotonic() >= self._gate.pause_until:
+        """Ask the dome's agent, whose last word was that the dome may not be open, whether that is still so.
+
+        In bad weather that is not asked: monitoring's word is for both.
+        """
+        paused = self.clock.monotonic() < self._gate.pause_until
+        if self._gate.dome_reason and not self._gate.weather_reason and not paused:
             self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=_QUESTION_SECONDS))
 
     def _wait_for_lease(self, seconds: float) -> None:

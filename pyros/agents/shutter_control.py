@@ -46,6 +46,8 @@ class ShutterReport(Payload, frozen=True):
     reason: str
     lost: bool = False
     """The device was lost meanwhile: what it did is unknown."""
+    ordered: bool = False
+    """It is what somebody has ordered, and not the dome's own doing."""
 
 
 class ShutterControl:
@@ -133,7 +135,7 @@ class ShutterControl:
         self.lost = False
         self._cancel_look()
         if was_wanted:
-            self._report(ShutterReport(what="dark", reason=reason))
+            self._report(ShutterReport(what="dark", reason=reason, ordered=said is not None))
         self._command_close()
 
     def close_still(self, reason: str, said: float) -> None:

@@ -327,6 +327,19 @@ def test_what_fails_to_open_is_closed(rig: DomeRig) -> None:
     assert rig.shutter == "closed"
 
 
+def test_the_majordome_is_told_at_once_that_it_closes_by_itself(opened: DomeRig) -> None:
+    opened.kept(SILENCE - 20, weather=False)
+    opened.sent.clear()
+    opened.run(22)
+    assert [report.may_open for report in opened.told(messages.KEPT_OPEN)] == ["monitoring is silent"]
+
+
+def test_who_tells_it_to_close_is_not_told_that_it_may_not_be_open(opened: DomeRig) -> None:
+    opened.close()
+    opened.run(1)
+    assert all(report.may_open == "" for report in opened.told(messages.KEPT_OPEN))
+
+
 # A roof -----------------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +378,16 @@ def test_only_the_telescopes_word_says_that_it_is_parked(roof: DomeRig) -> None:
     roof.say(messages.PARK_FINISHED, sender="majordome")
     roof.run(5)
     assert roof.shutter == "open"
+
+
+def test_a_roof_that_waits_for_the_mount_is_said_to_close(roof: DomeRig) -> None:
+    """Else the majordome observes on below it when monitoring is heard again, and no mount parks."""
+    roof.kept(SILENCE - 20, weather=False)
+    roof.sent.clear()
+    roof.run(22)
+    roof.safe()
+    assert roof.shutter == "open"
+    assert "monitoring is silent" in [report.may_open for report in roof.told(messages.KEPT_OPEN)]
 
 
 def test_a_roof_that_is_closed_waits_for_nobody(roof: DomeRig) -> None:
