@@ -396,14 +396,21 @@ class TelescopeAgent(InstrumentAgent):
     def done(self, command: Command, result: dict[str, Any]) -> None:
         if command.name == messages.PARK:
             self.answer(command, messages.PARK_FINISHED)
-            dome = self.config.agents.get(self.DOME)
-            if dome is not None and dome.roof and command.sender != dome.name:  # which may wait for it, too
-                self.send_to(self.DOME, messages.PARK_FINISHED)
+            self._tell_parked(command)
         else:
             self.state.unmeasured = self.state.on_target = command.payload["observation"]
             self.after_commit(self._watch_tracking)
             self.answer(command, messages.SLEW_FINISHED,
                         SlewFinished(observation=command.payload["observation"], **result))  # fmt: skip
+
+    def _tell_parked(self, command: Command) -> None:
+        """Tell who may wait for it, too, whose own order was superseded by ``command``: majordome and roof."""
+        dome = self.config.agents.get(self.DOME)
+        roof = (self.DOME,) if dome is not None and dome.roof else ()
+        for agent in (self.MAJORDOME, *roof):
+            section = self.config.agents.get(agent)
+            if section is not None and section.name != command.sender:
+                self.send_to(agent, messages.PARK_FINISHED)
 
     def failed(self, command: Command, failure: Failure) -> None:
         if command.name == messages.PARK:

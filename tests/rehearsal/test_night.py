@@ -91,6 +91,16 @@ def test_a_short_night_without_faults_observes_and_breaks_no_rule() -> None:
     assert kept() is None, "a thousand nights would not fit"
 
 
+def test_a_night_under_a_roof_closes_parks_and_goes_on(tmp_path: Path) -> None:
+    """The dome's agent orders the mount to park as well as the majordome, and both hear that it has."""
+    made = demo(tmp_path / "own")
+    made.write_text(made.read_text().replace("; roof = yes", "roof = yes"))
+    plan = NightPlan(str(made), "2026-03-20", 1, "none", alerts=60, hours=0.5)
+    result = RehearsedNight(plan, tmp_path / "night").run()
+    assert result.violations == ()
+    assert result.counts["openings"] >= 2
+
+
 def test_every_night_has_its_own_seed_and_evening() -> None:
     plan = NightPlan("observatory.ini", "2026-12-31", 7)
     assert [(each.seed, each.date) for each in plans(plan, 3)] == [
