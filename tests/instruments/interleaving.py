@@ -18,7 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from pyros.clock import Clock
-from pyros.errors import CommandAborted, ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
+from pyros.errors import CommandAborted, ConnectionLost, DeviceRefused, InstrumentError
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from tests.instruments.conftest import OBSERVATORY, World
@@ -88,6 +88,16 @@ def state_is(device: Any, *states: str) -> str:
     return "" if device.state in states else f"it is {device.state}"
 
 
+TARGETS = {"slew": (30.0, 40.0), "slew elsewhere": (80.0, -10.0)}
+"""Of mounts that have no horizon, right ascension and declination, degrees."""
+
+
+def off_target(mount: Any, state: str, here: tuple[float, float], target: tuple[float, float]) -> str:
+    """Tell what is wrong with a mount that should be in a state on a target."""
+    off = max(abs(one - other) for one, other in zip(here, target, strict=True)) * 3600
+    return state_is(mount, state) or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
+
+
 def telescope_commands(
     made: Backend, mount: Any, targets: dict[str, Any], points_at: Callable[[str], str], stopped: tuple[str, ...]
 ) -> None:
@@ -124,9 +134,8 @@ def simulated_telescope_commands(
                for name, altitude, azimuth in (("slew", 60, 120), ("slew elsewhere", 50, 250))}  # fmt: skip
 
     def points_at(name: str) -> str:
-        here, (ra, dec) = simulated.pointing(), targets[name]
-        off = max(abs(here.ra - ra), abs(here.dec - dec)) * 3600
-        return state_is(simulated, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
+        here = simulated.pointing()
+        return off_target(simulated, "tracking", (here.ra, here.dec), targets[name])
 
     telescope_commands(made, simulated, targets, points_at, stopped)
     return targets
@@ -159,7 +168,7 @@ def dome_commands(made: Backend, simulated: Any, slit_at: Callable[[float], str]
 def focuser_commands(
     made: Backend, near: int, far: int, is_at: Callable[[int], str], stopped: Callable[[], str]
 ) -> None:
-    """Add what every focuser and rotator can do; ``is_at`` tells what is wrong when it should be at a position."""
+    """Add what every focuser can do; ``is_at`` tells what is wrong when it should be at a position."""
     focuser = made.device
     made.commands |= {
         "move": lambda: focuser.move(far),
@@ -168,6 +177,15 @@ def focuser_commands(
         "stop and move": lambda: at_once(focuser.stop, lambda: focuser.move(near)),
     }
     made.wanted |= {"move back": lambda: is_at(near), "stop": stopped, "stop and move": lambda: is_at(near)}
+
+
+def rotator_commands(made: Backend, place: Callable[[], str]) -> None:
+    """Add what every rotator can do; ``place`` tells where it is, in degrees, or that it is moving."""
+
+    def is_at(degrees: int) -> str:
+        return "" if place() == str(degrees) else f"it is {place()}"
+
+    focuser_commands(made, 10, 120, is_at, lambda: "it moves" if place() == "moving" else "")
 
 
 def filter_wheel_commands(made: Backend, has: Callable[[str], str]) -> None:
@@ -218,6 +236,16 @@ def cover_commands(made: Backend, place: Callable[[], str], lamp: Callable[[], i
         "stop and close": is_at("closed"), "open and close": is_at("closed"),
         "light": shines(200), "dim": shines(20), "dark": shines(0),
     }  # fmt: skip
+
+
+def add_rotator(made: Backend, turner: Any) -> None:
+    """Add what a rotator in memory can do."""
+    rotator_commands(made, lambda: turner.place)
+
+
+def add_cover(made: Backend, cap: Any) -> None:
+    """Add what a cover in memory can do."""
+    cover_commands(made, lambda: cap.place, lambda: cap.lamp)
 
 
 class Case(NamedTuple):
@@ -369,7 +397,7 @@ def _problem(backend: Backend, outcomes: list[Outcome], first: str, second: str,
     if how == "cancel":
         allowed += (CancelledError,)
     elif how == "drop":
-        allowed += (ConnectionLost, NoAnswer)
+        allowed += (ConnectionLost,)
     if problem := outcomes[0].problem(*allowed):
         return f"the older {problem}"
     refused = (first, second) in backend.may_be_refused

@@ -1085,6 +1085,20 @@ def test_a_focuser_that_takes_no_move_while_it_moves_is_told_again(rig: Make, wo
     assert second == [200]
 
 
+def test_a_stop_ends_though_a_newer_move_keeps_the_focuser_moving(rig: Make, world: World) -> None:
+    vectors = {
+        "ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (100, 0, 1000)}, "Ok"),
+        "FOCUS_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
+    }
+    focuser = rig("focuser", vectors)
+    focuser.server.answers["ABS_FOCUS_POSITION"] = lambda _: focuser.server.set("ABS_FOCUS_POSITION", "Busy")
+    focuser.begin(focuser.device.move(500), 1)
+    stop = focuser.begin(focuser.device.stop(), 1)
+    focuser.begin(focuser.device.move(200), 1)
+    world.run(20)
+    assert stop == [None]
+
+
 def test_the_address_tells_how_exact_a_focuser_is(rig: Make, world: World) -> None:
     vectors = {"ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (100, 0, 1000)}, "Ok")}
     focuser = rig("focuser", vectors, address=f"{ADDRESS}?tolerance_steps=10&move_seconds=600")

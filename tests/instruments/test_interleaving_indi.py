@@ -14,22 +14,23 @@ from tests.instruments.indi_in_memory import KINDS
 from tests.instruments.indi_script import ADDRESS, IndiRig
 from tests.instruments.interleaving import (
     HOWS,
+    TARGETS,
     Backend,
     Case,
     How,
+    add_cover,
+    add_rotator,
     at_once,
     camera_commands,
     cases,
-    cover_commands,
     dome_commands,
     filter_wheel_commands,
     focuser_commands,
+    off_target,
     state_is,
     switch_commands,
     telescope_commands,
 )
-
-TARGETS = {"slew": (30.0, 40.0), "slew elsewhere": (80.0, -10.0)}
 
 
 def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
@@ -58,9 +59,8 @@ def _telescope(made: Backend, mount: Any) -> None:
     telescope = made.device
 
     def points_at(name: str) -> str:
-        there, (ra, dec) = mount.server.vectors["EQUATORIAL_COORD"][1], TARGETS[name]
-        off = max(abs(there["RA"] * 15 - ra), abs(there["DEC"] - dec)) * 3600
-        return state_is(mount, "tracking") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
+        there = mount.server.vectors["EQUATORIAL_COORD"][1]
+        return off_target(mount, "tracking", (there["RA"] * 15, there["DEC"]), TARGETS[name])
 
     def sync() -> Deferred[None]:
         done: Deferred[None] = telescope.sync(10.0, 10.0)
@@ -96,17 +96,6 @@ def _focuser(made: Backend, motor: Any) -> None:
     focuser_commands(made, 50, 200, is_at, lambda: is_at(100.0, 200.0))
 
 
-def _rotator(made: Backend, turner: Any) -> None:
-    def is_at(degrees: int) -> str:
-        return "" if turner.place == str(degrees) else f"it is {turner.place}"
-
-    focuser_commands(made, 10, 120, is_at, lambda: "it moves" if turner.timers else "")
-
-
-def _cover(made: Backend, cap: Any) -> None:
-    cover_commands(made, lambda: cap.place, lambda: cap.lamp)
-
-
 def _filter_wheel(made: Backend, wheel: Any) -> None:
     filter_wheel_commands(made, lambda name: "" if wheel.filter == name else f"{wheel.filter} is in the beam")
 
@@ -121,6 +110,9 @@ def _switch(made: Backend, box: Any) -> None:
         return wrong if level else "" if wrong else "it is on"
 
     switch_commands(made, is_set)
+
+
+_rotator, _cover = add_rotator, add_cover
 
 
 @pytest.mark.parametrize("how", HOWS)

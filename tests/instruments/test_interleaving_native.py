@@ -23,6 +23,7 @@ from tests.instruments.interleaving import (
     dome_commands,
     filter_wheel_commands,
     focuser_commands,
+    rotator_commands,
     simulated_telescope_commands,
     state_is,
     switch_commands,
@@ -97,27 +98,28 @@ def _focuser(made: Backend, simulated: Any, clock: VirtualClock) -> None:
 
 
 def _rotator(made: Backend, simulated: Any, clock: VirtualClock) -> None:
-    def is_at(degrees: int) -> str:
-        return said(simulated, "state", "idle") or said(simulated, "angle", f"{degrees:.3f}")
+    def place() -> str:
+        return "moving" if said(simulated, "state", "idle") else f"{float(told(simulated, 'angle')):g}"
 
-    focuser_commands(made, 10, 120, is_at, lambda: said(simulated, "state", "idle"))
+    rotator_commands(made, place)
 
 
 def _cover(made: Backend, simulated: Any, clock: VirtualClock) -> None:
-    def told(name: str) -> str:
-        line: str = simulated.properties[name]().line
-        return line.removeprefix("OK ")
-
-    cover_commands(made, partial(told, "state"), lambda: int(told("brightness")))
+    cover_commands(made, partial(told, simulated, "state"), lambda: int(told(simulated, "brightness")))
 
 
 def _switch(made: Backend, simulated: Any, clock: VirtualClock) -> None:
     switch_commands(made, lambda channel, level: said(simulated, f"level_{channel}", f"{level:g}"))
 
 
+def told(device: Any, name: str) -> str:
+    line: str = device.properties[name]().line
+    return line.removeprefix("OK ")
+
+
 def said(device: Any, name: str, value: str) -> str:
-    there: str = device.properties[name]().line
-    return "" if there == f"OK {value}" else f"{name} is {there}"
+    there = told(device, name)
+    return "" if there == value else f"{name} is {there}"
 
 
 @pytest.mark.parametrize("how", HOWS)

@@ -337,6 +337,28 @@ def test_a_new_slew_takes_the_place_of_the_old_one_and_stops_it_first(up: Lx200R
     assert up.count("Q") == 1
 
 
+def test_a_park_stops_the_slew_before_it(up: Lx200Rig) -> None:
+    up.answers["MS"] = "0"
+    old = up.begin(up.device.slew(RA + 50, DEC))
+    up.begin(up.device.park())
+    up.world.run(1)
+    assert str(old.result) == "Old mount: slew: a park took its place"
+    assert up.mount.asked.index("Q") < up.mount.asked.index("hP")
+
+
+def test_an_older_slew_that_fails_late_does_not_stop_the_newer(up: Lx200Rig) -> None:
+    up.answers["MS"] = "0"
+    old = up.begin(up.device.slew(RA + 50, DEC))
+    place, up.answers["GR"] = up.answers["GR"], None
+    up.world.run(1)
+    up.begin(up.device.slew(RA, DEC))
+    up.answers["GR"] = place
+    up.mount.lines[-1].say("nowhere#")
+    up.world.run(1)
+    assert isinstance(old.result, DeviceFailed)
+    assert up.count("Q") == 1
+
+
 def test_stop_ends_a_slew_before_its_last_command_is_out(up: Lx200Rig) -> None:
     silent = up.answers["Sr"]
     up.answers["Sr"] = None

@@ -126,6 +126,26 @@ def test_a_mount_is_told_the_side_of_its_pier(telescope: NativeRig) -> None:
     assert "side=east" in telescope.script.asked[-1]
 
 
+@pytest.mark.parametrize("newer", ["stop", "slew"])
+def test_a_park_that_is_stopped_ends_though_the_mount_says_nothing(telescope: NativeRig, newer: str) -> None:
+    park = telescope.begin(telescope.device.park())
+    telescope.begin(telescope.device.stop() if newer == "stop" else telescope.device.slew(10.0, 20.0))
+    assert isinstance(park.result, CommandAborted)
+
+
+def test_an_older_slew_that_fails_late_does_not_stop_the_newer(telescope: NativeRig) -> None:
+    telescope.answers["GET position"] = []
+    older = telescope.begin(telescope.device.slew(30.0, 20.0))
+    telescope.say("EVT slew_finished ra=30 dec=20 tag={tag}")
+    number = telescope.script.asked.index("GET position") + 1
+    newer = telescope.begin(telescope.device.slew(10.0, 20.0))
+    telescope.script.lines[-1].send(f"#{number} OK nowhere")
+    telescope.world.run()
+    assert isinstance(older.result, DeviceFailed)
+    assert telescope.script.count("DO stop") == 0
+    assert not newer.results
+
+
 def test_a_slew_that_ends_beside_its_target_is_sent_again_once(telescope: NativeRig) -> None:
     telescope.answers["DO slew"] = ["BUSY 1", "EVT slew_finished ra=10 dec=20 tag={tag}"]
     positions = iter(["OK 10.1 20", "OK 10 20.001"])
@@ -581,6 +601,25 @@ def test_what_the_camera_is(camera: NativeRig) -> None:
 
 
 # The dome and the weather.
+
+
+def test_a_turn_that_is_stopped_ends_though_the_dome_says_nothing(dome: NativeRig) -> None:
+    dome.answers["DO rotate"] = "BUSY 20"
+    turn = dome.begin(dome.device.rotate(90.0))
+    dome.begin(dome.device.stop())
+    assert isinstance(turn.result, CommandAborted)
+
+
+def test_what_is_closed_before_a_closing_begins_was_an_older_one(dome: NativeRig) -> None:
+    def closed_before() -> str:
+        dome.script.say("EVT closed")
+        return "BUSY 20"
+
+    dome.answers["DO close"] = closed_before
+    closing = dome.begin(dome.device.close())
+    assert not closing.results
+    dome.say("EVT closed")
+    assert closing.result is None
 
 
 def test_open_and_close(dome: NativeRig) -> None:

@@ -20,23 +20,25 @@ from tests.instruments.alpaca.in_memory import KINDS
 from tests.instruments.conftest import MIDNIGHT, World
 from tests.instruments.interleaving import (
     HOWS,
+    TARGETS,
     Backend,
     Case,
     How,
     Outcome,
+    add_cover,
+    add_rotator,
     camera_commands,
     cases,
-    cover_commands,
     dome_commands,
     filter_wheel_commands,
     focuser_commands,
+    off_target,
     state_is,
     switch_commands,
     telescope_commands,
 )
 
 SLOW = (0.3, 0.0)
-TARGETS = {"slew": (30.0, 40.0), "slew elsewhere": (80.0, -10.0)}
 
 
 def connected(kind: Any, delays: tuple[float, ...]) -> tuple[World, Any, Any, Callable[[], None]]:
@@ -68,9 +70,8 @@ def backend(kind: str, before: str, delays: tuple[float, ...]) -> Backend:
 
 def _telescope(made: Backend, mount: Any) -> None:
     def points_at(name: str) -> str:
-        (hours, dec), (ra, wanted) = mount.where, TARGETS[name]
-        off = max(abs(hours * 15 - ra), abs(dec - wanted)) * 3600
-        return state_is(mount, "standing") or ("" if off < 60 else f"it is {off:.0f} arcseconds off")
+        hours, dec = mount.where
+        return off_target(mount, "standing", (hours * 15, dec), TARGETS[name])
 
     telescope_commands(made, mount, TARGETS, points_at, ("standing", "parked"))
 
@@ -89,17 +90,6 @@ def _focuser(made: Backend, motor: Any) -> None:
     focuser_commands(made, 1500, 3200, is_at, lambda: is_at(2000, 2500, 3000, 3200))
 
 
-def _rotator(made: Backend, turner: Any) -> None:
-    def is_at(degrees: int) -> str:
-        return "" if turner.place == str(degrees) else f"it is {turner.place}"
-
-    focuser_commands(made, 10, 120, is_at, lambda: "it moves" if turner.moving else "")
-
-
-def _cover(made: Backend, cap: Any) -> None:
-    cover_commands(made, lambda: cap.place, lambda: cap.lamp)
-
-
 def _filter_wheel(made: Backend, wheel: Any) -> None:
     def has(name: str) -> str:
         return "" if wheel.filter == name else f"{wheel.filter or 'no filter'} is in the beam"
@@ -115,9 +105,13 @@ def _camera(made: Backend, simulated: Any) -> None:
 
 
 def _switch(made: Backend, outlets: Any) -> None:
+    made.world.result(made.device.channels(), 5.0)  # which is asked once, and long
     switch_commands(
         made, lambda channel, level: "" if outlets.levels[channel] == level else f"the levels are {outlets.levels}"
     )
+
+
+_rotator, _cover = add_rotator, add_cover
 
 
 @pytest.mark.parametrize(("how", "delays"), [*product(HOWS, [(0.0,)]), ("newer", SLOW), ("cancel", SLOW)])
