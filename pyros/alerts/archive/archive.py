@@ -106,8 +106,11 @@ class Archive:
             found = connection.execute(sa.select(meta.c.format)).scalar()
             if found is None:
                 connection.execute(meta.insert().values(format=FORMAT))
-            elif found == 1:
+                return
+            if found == 1:
                 migrations.from_format_1(connection, self._words, self._older)
+            if found in {1, 2}:
+                migrations.from_format_2(connection, self._older)
             elif found != FORMAT:
                 raise JournalError(f"{self.where}: an archive of format {found}, this PYROS has {FORMAT}")
 

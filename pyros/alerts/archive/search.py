@@ -19,7 +19,7 @@ from pyros.alerts.archive.archive import engine, shown, text_index_for, unusable
 from pyros.alerts.archive.query import ArchivedPacket, PacketPage, Query
 from pyros.alerts.archive.tables import FORMAT, cursors, meta, names, packets, raw, volumes
 from pyros.alerts.archive.text_index import Wanted, has_beginnings, words_of
-from pyros.alerts.archive.volumes import Keys, Pause, VolumeSearch
+from pyros.alerts.archive.volumes import ALL_TIME, Keys, Pause, Span, VolumeSearch, in_groups
 from pyros.angles import separation
 from pyros.clock import Deadline
 from pyros.errors import JournalError
@@ -30,6 +30,8 @@ FEW_PACKETS = 10_000
 """Packets that one condition leaves, up to which they are gone through before any other index is asked."""
 COUNTED = (100_000, 400_000)
 """Up to how many packets are counted further, where no condition leaves few, to know which leaves the fewest."""
+SPANS_PER_VOLUME = 8
+"""Parts of a volume's time that are gone through one after the other."""
 _MANY = 10**9
 """Packets that are left where nobody knows how many."""
 _UNORDERED = ("cell", "number")
@@ -102,7 +104,7 @@ class ArchiveReader:
     def page(self, query: Query, seconds: float) -> PacketPage:
         """Return the newest packets that fit, as many as ``last`` says, and how the search goes on.
 
-        Where that takes longer than ``seconds``, it pauses after the volume, or the group of packets, that it is at.
+        Where that takes longer than ``seconds``, it pauses after the group of packets, or span of time, that it is at.
         """
         if query.last is None:
             raise ValueError("a page has so many packets at most: last")
@@ -142,7 +144,8 @@ class ArchiveReader:
         if side == "" and _has_place(query) and _share(query) <= _VERY_WIDE:
             side = "cell"
         statement = _in_order(_entries(*self._where(query, side)), query, few=side in _UNORDERED)
-        return _in_place(_rows(connection, statement), query)
+        rows = _rows(connection, statement)
+        return (row for row in rows if _is_within(row, query)) if _has_place(query) else rows
 
     def _keys(self, connection: sa.Connection, query: Query, deadline: Deadline | None) -> Iterator[Any]:
         """Find the keys of the packets that fit, in the order of the query; after ``deadline`` a `Pause` may end them.
@@ -153,14 +156,26 @@ class ArchiveReader:
         side, left = self._side(connection, query)
         few = left <= FEW_PACKETS
 
-        def keys(has: sa.ColumnElement[bool] | None = None, *, few: bool = few) -> Iterator[Any]:
-            return _in_place(_rows(connection, self.statement(query, has, side=side, few=few)), query)
+        def keys(has: sa.ColumnElement[bool] | None = None, span: Span = ALL_TIME, *, few: bool = few) -> Iterator[Any]:
+            return _rows(connection, self.statement(query, has, span, side=side, few=few))
 
-        if not query.words:
-            return keys() if few or deadline is None else _by_spans(connection, query, keys, deadline)
-        own = partial(self._with_beginnings, connection)
-        search = VolumeSearch(connection, self._words, query, left, own, deadline)
-        return search.matching_rows(keys()) if few else search.rows(keys)
+        if query.words:
+            own = partial(self._with_beginnings, connection, query)
+            search = VolumeSearch(connection, self._words, query, left, own, deadline)
+            found = search.matching_rows(keys()) if few else search.rows(keys)
+        elif few or side == "cell" or deadline is None:
+            found = keys()
+        else:
+            found = _by_spans(connection, query, keys, deadline)
+        if not _has_place(query):
+            return found
+        return in_groups(found, partial(self._within, connection, query), deadline)
+
+    def _within(self, connection: sa.Connection, query: Query, numbers: list[int]) -> set[int]:
+        """Return which packets are where a query looks, by their rows."""
+        columns = [packets.c[name] for name in ("number", "ra", "dec", "cell")]
+        rows = connection.execute(sa.select(*columns).where(packets.c.number.in_(numbers)))
+        return {row.number for row in rows if _is_within(row, query)}
 
     def _side(self, connection: sa.Connection, query: Query) -> tuple[str, int]:
         """Return the column whose index leaves the fewest packets, '' for the time's, and about how many."""
@@ -180,17 +195,20 @@ class ArchiveReader:
         counts: dict[str, int] = {}
         for most in (FEW_PACKETS + 1, *COUNTED):
             counts = {name: _bounded(connection, numbers, most) for name, numbers in asked.items()}
-            if min(counts.values()) < most or asked.keys() == {"cell"}:
+            if counts.get("cell", -1) >= COUNTED[0]:  # they would have to be sorted: the time's index is better
+                counts.pop("cell")
+                asked.pop("cell")
+            if not asked or min(counts.values()) < most:
                 break
-        if counts.get("cell", 0) > FEW_PACKETS:  # of many the newest are found sooner by an index that has the time
-            counts.pop("cell", None)
         side = min(counts, key=counts.__getitem__, default="")
         return side, counts.get(side, _MANY)
 
     def statement(
-        self, query: Query, has: sa.ColumnElement[bool] | None = None, *, side: str, few: bool
+        self, query: Query, has: sa.ColumnElement[bool] | None = None, span: Span = ALL_TIME, *, side: str, few: bool
     ) -> sa.Select[Any]:
-        """Build the SELECT of the keys that fit a query but for its words; newest first where the last are wanted.
+        """Build the SELECT of the keys that fit a query but for its words and its place, for which rows must be read.
+
+        They come newest first where the last are wanted, and by indices alone, but for an event or a number.
 
         Databases like to go through all packets in the order that is asked for, when a small part of them would have to
         be sorted; or the other way round. So where few fit, the order is by an expression, which no index has, unless
@@ -199,21 +217,23 @@ class ArchiveReader:
         Args:
             query: what is looked for.
             has: what must hold besides.
+            span: when they came.
             side: the column whose index is used; '' for the time's.
             few: that condition, or ``has``, leaves few packets.
         """
-        columns = [packets.c[name] for name in ("number", "received", "ra", "dec", "cell")]
-        statement = sa.select(*columns if _has_place(query) else columns[:2])
-        statement = statement.where(*self._where(query, side if has is None or not few else "number"))
+        side_of = side if has is None or not few else "number"
+        statement = sa.select(packets.c.number, packets.c.received).where(*self._where(query, side_of, span))
         if has is not None:
             statement = statement.where(has)
         if query.last is not None and has is None and not _has_place(query) and not query.words:
             statement = statement.limit(query.last + 1)
-        return _in_order(statement, query, few=few and (has is not None or side in _UNORDERED))
+        return _in_order(statement, query, few=side == "cell" or (few and (has is not None or side in _UNORDERED)))
 
-    def _where(self, query: Query, side: str) -> Iterator[sa.ColumnElement[bool]]:
-        """Build a query's conditions but for its words, so that no other index than that column's begins with all."""
-        cell = packets.c.cell if side == "cell" else packets.c.cell + 0
+    def _where(self, query: Query, side: str, span: Span = ALL_TIME) -> Iterator[sa.ColumnElement[bool]]:
+        """Build a query's conditions but for its words, so that no other index than that column's begins with all.
+
+        Where it is, is one only for the index of cells: about.
+        """
         if query.number is not None:
             yield packets.c.number == query.number
         if query.event:
@@ -222,21 +242,21 @@ class ArchiveReader:
             if wanted and name == side:
                 yield packets.c[name].in_(wanted)
             elif wanted:
-                by_index = not _has_place(query) and (side == "" or side in _FILTERS)
+                by_index = side in {"", "cell", *_FILTERS}
                 yield _probe(name, wanted) if by_index else (packets.c[name] + "").in_(wanted)
-        yield from _received(query)
-        if query.cone:
-            yield sa.or_(*(cell.between(*cells) for cells in healpix.cone(*query.cone)))
-        if query.region is not None:
-            cell = packets.c.cell + 0 if query.cone else cell
-            yield sa.or_(*(cell.between(*cells) for cells in query.region.covering(_MAX_RANGES)))
+        yield from _received(query, span, by_index=side != "cell")
+        if side == "cell":
+            yield sa.literal_column(f"({' OR '.join(_ranges(_cells(query)))})")
 
-    def _with_beginnings(self, connection: sa.Connection, numbers: list[int], wanted: Wanted) -> set[int]:
-        """Tell which packets have words with all these beginnings, by their own bytes."""
-        columns = [packets.c[name] for name in ("number", "stream", "key", "identity", "alert")]
+    def _with_beginnings(
+        self, connection: sa.Connection, query: Query, numbers: list[int], wanted: Wanted
+    ) -> set[int]:  # fmt: skip
+        """Tell which packets, of those where the query looks, have words with all these beginnings, by their bytes."""
+        columns = [packets.c[name] for name in ("number", "ra", "dec", "cell", "stream", "key", "identity", "alert")]
         statement = sa.select(*columns, raw.c.packet).join_from(packets, raw, raw.c.number == packets.c.number)
         rows = connection.execute(statement.where(packets.c.number.in_(numbers)))
-        return {row.number for row in rows if has_beginnings(self._words_of(row), wanted)}
+        there = (row for row in rows if not _has_place(query) or _is_within(row, query))
+        return {row.number for row in there if has_beginnings(self._words_of(row), wanted)}
 
     def _words_of(self, row: Any) -> list[str]:
         alert = _ALERT.decode(row.alert) if row.alert is not None else None
@@ -300,14 +320,14 @@ def _rows(connection: sa.Connection, statement: sa.Select[Any]) -> Iterator[Any]
 
 
 def _by_spans(connection: sa.Connection, query: Query, keys: Keys, deadline: Deadline) -> Iterator[Any]:
-    """Find the newest keys span by span, each that of a volume, so that the search can pause between them."""
-    begins = (
-        connection.execute(sa.select(volumes.c.oldest).distinct().order_by(volumes.c.oldest.desc())).scalars().all()
-    )
+    """Find the newest keys span by span, each of a part of a volume's, so that the search can pause between them."""
+    spans = connection.execute(sa.select(volumes.c.oldest, volumes.c.newest)).all()
+    parts = range(SPANS_PER_VOLUME)
+    edges = {span.oldest + (span.newest - span.oldest) * part / SPANS_PER_VOLUME for span in spans for part in parts}
     end = math.inf
-    for begin in (*begins[:-1], -math.inf):
+    for begin in (*sorted(edges, reverse=True)[:-1], -math.inf):
         if query.before is None or (begin, 0) < query.before:
-            yield from keys(sa.and_(packets.c.received >= begin, packets.c.received < end), few=False)
+            yield from keys(None, (begin, end), few=False)
             if begin > -math.inf and deadline.left() <= 0:
                 yield Pause(0, begin)
                 return
@@ -333,15 +353,18 @@ def _probe(name: str, wanted: tuple[str, ...]) -> sa.ColumnElement[bool]:
     return sa.select(it.c.number).where(it.c[name].in_(wanted), *same).correlate(packets).exists()
 
 
-def _received(query: Query) -> Iterator[sa.ColumnElement[bool]]:
-    if query.since is not None:
-        yield packets.c.received >= query.since
-    if query.until is not None:
-        yield packets.c.received < query.until
+def _received(query: Query, span: Span = ALL_TIME, *, by_index: bool = True) -> Iterator[sa.ColumnElement[bool]]:
+    column = packets.c.received if by_index else packets.c.received + 0.0
+    since = max(span[0], -math.inf if query.since is None else query.since)
+    until = min(span[1], math.inf if query.until is None else query.until)
+    if since > -math.inf:
+        yield column >= since
+    if until < math.inf:
+        yield column < until
     if query.before is not None:
         received, number = query.before
-        yield packets.c.received <= received
-        yield sa.or_(packets.c.received < received, packets.c.number < number)
+        yield column <= received
+        yield sa.or_(column < received, packets.c.number < number)
 
 
 def _cells(query: Query) -> list[tuple[int, int]]:
@@ -353,8 +376,12 @@ def _cells(query: Query) -> list[tuple[int, int]]:
 
 def _in_cells(cells: list[tuple[int, int]]) -> sa.TextualSelect:
     """Build a SELECT of the numbers in ranges of cells, as text: 200 of them would take SQLAlchemy half a second."""
-    each = "SELECT number FROM packets WHERE cell BETWEEN {} AND {}".format
-    return sa.text(" UNION ALL ".join(each(int(first), int(last)) for first, last in cells)).columns(packets.c.number)
+    each = "SELECT number FROM packets WHERE {}".format
+    return sa.text(" UNION ALL ".join(map(each, _ranges(cells)))).columns(packets.c.number)
+
+
+def _ranges(cells: list[tuple[int, int]]) -> list[str]:
+    return [f"packets.cell BETWEEN {int(first)} AND {int(last)}" for first, last in cells]
 
 
 def _bounded(connection: sa.Connection, numbers: sa.Select[Any] | sa.TextualSelect, most: int) -> int:
@@ -365,10 +392,6 @@ def _bounded(connection: sa.Connection, numbers: sa.Select[Any] | sa.TextualSele
 
 def _has_place(query: Query) -> bool:
     return query.cone is not None or query.region is not None
-
-
-def _in_place(rows: Iterator[Any], query: Query) -> Iterator[Any]:
-    return (row for row in rows if _is_within(row, query)) if _has_place(query) else rows
 
 
 def _share(query: Query) -> float:

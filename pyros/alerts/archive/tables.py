@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-FORMAT = 2
+FORMAT = 3
 
 metadata = sa.MetaData()
 _Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -26,9 +26,10 @@ packets = sa.Table(
     sa.Column("time", sa.Double, index=True),
     sa.Column("ra", sa.Double),
     sa.Column("dec", sa.Double),
-    sa.Column("cell", sa.BigInteger, index=True),  # nested HEALPix, see sky.py
+    sa.Column("cell", sa.BigInteger),  # nested HEALPix, see healpix.py
     sa.Column("alert", sa.LargeBinary),  # the Alert as JSON; NULL where it could not be understood
     sa.Column("error", sa.Text),  # why it could not be, or why it was refused when it came
+    sa.Index("packets_cell", "cell", "received"),
     sa.Index("packets_stream", "stream", "received"),
     sa.Index("packets_role", "role", "received"),
     sa.Index("packets_kind", "kind", "received"),

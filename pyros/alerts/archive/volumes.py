@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from typing import Any, NamedTuple, Protocol
@@ -12,13 +13,15 @@ import sqlalchemy as sa
 from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.tables import packets, volumes
 from pyros.alerts.archive.text_index import TextIndex, Wanted, wanted_words
-from pyros.clock import Deadline
+from pyros.clock import Deadline, steady_seconds
 
 MANY_PACKETS = 2_000
 """Packets of a volume with the words, from which on the index of times is gone through instead of sorting them; fewer
 where the query's other conditions leave fewer."""
 FIRST_GROUP, MAX_GROUP = 50, 500
 """Packets that are looked up together, at first and at most."""
+QUICK_SECONDS = 0.1
+"""In which a group of packets is looked up, where the next one may be larger: a disk may need 2 ms for each."""
 _NO_LAST_PACKET = 2**62
 """Last packet's number of the volume that is still growing."""
 OWN_WORDS_BYTES = 32_768
@@ -30,6 +33,11 @@ Own = Callable[[list[int], Wanted], set[int]]
 """Tells which packets of a few have words with all these beginnings, by looking at their bytes."""
 
 
+Span = tuple[float, float]
+"""When packets came, Unix seconds: from the first, before the second."""
+ALL_TIME = (-math.inf, math.inf)
+
+
 class Pause(NamedTuple):
     """The last thing that a search gives, which had no more time: all that is newer has been given."""
 
@@ -38,10 +46,10 @@ class Pause(NamedTuple):
 
 
 class Keys(Protocol):
-    """Gives rows of ``number`` and ``received`` that fit a query but for its words, in the query's order."""
+    """Gives rows of ``number`` and ``received`` that fit a query but for words and place, in the query's order."""
 
-    def __call__(self, has: sa.ColumnElement[bool], *, few: bool) -> Iterator[Any]:
-        """Give those for which ``has`` holds too; ``few``: it does for few packets."""
+    def __call__(self, has: sa.ColumnElement[bool] | None, span: Span = ALL_TIME, *, few: bool) -> Iterator[Any]:
+        """Give those that came in a span and for which ``has`` holds too; ``few``: it does for few packets."""
 
 
 class _Volume(NamedTuple):
@@ -155,15 +163,7 @@ class VolumeSearch:
 
     def matching_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
         """Return which of the rows have the words."""
-        size, last = FIRST_GROUP, None
-        while group := list(islice(rows, size)):
-            if last is not None and self._is_late():
-                yield Pause(last.number, last.received)
-                return
-            last = group[-1]
-            having = self._matching([row.number for row in group])
-            yield from (row for row in group if row.number in having)
-            size = min(4 * size, MAX_GROUP)
+        return in_groups(rows, self._matching, self._deadline)
 
     def _matching(self, numbers: list[int]) -> set[int]:
         having: set[int] = set()
@@ -213,9 +213,9 @@ class VolumeSearch:
                 yield few()
                 numbers = []
             if found is None:
-                time = packets.c.received.between(volume.oldest, volume.newest)
-                here = sa.and_(time, (number + 0).between(volume.first, volume.last))
-                yield (edge, float("-inf")), self.matching_rows(keys(here, few=False))
+                here = (number + 0).between(volume.first, volume.last)
+                span = (volume.oldest, math.nextafter(volume.newest, math.inf))
+                yield (edge, float("-inf")), self.matching_rows(keys(here, span, few=False))
         if numbers:
             yield few()
 
@@ -240,6 +240,29 @@ class VolumeSearch:
 
     def _place(self, row: Any) -> tuple[float, float]:
         return (-row.received, -row.number) if self._backwards else (row.received, row.number)
+
+
+def in_groups(
+    rows: Iterator[Any], passing: Callable[[list[int]], set[int]], deadline: Deadline | None
+) -> Iterator[Any]:
+    """Give the rows whose packets pass, of some hundred at once; after ``deadline`` a `Pause` may end them.
+
+    The next group is larger than the one before while that took little time.
+    """
+    size, last = FIRST_GROUP, None
+    while group := list(islice(rows, size)):
+        paused = group.pop() if isinstance(group[-1], Pause) else None
+        if last is not None and deadline is not None and deadline.left() <= 0:
+            yield Pause(last.number, last.received)
+            return
+        begin = steady_seconds()
+        passed = passing([row.number for row in group]) if group else set()
+        yield from (row for row in group if row.number in passed)
+        if paused is not None:
+            yield paused
+            return
+        last = group[-1]
+        size = min(4 * size, MAX_GROUP) if steady_seconds() - begin < QUICK_SECONDS else FIRST_GROUP
 
 
 def _merged(
