@@ -32,6 +32,7 @@ LOOK_SECONDS = 5.0
 _STARVING_SECONDS = 1800.0
 _QUIET_SECONDS = 1200.0  # without any trouble, before it must be observed what can be
 _REASON_SECONDS = 300.0  # after trouble, in which monitoring may say for its sake that it is unsafe
+_CALM_SECONDS = 1800.0  # without any trouble or bad weather, after which nobody has to be told anything
 _ON_TARGET = 0.2  # degrees
 _RETRACTED_SECONDS = 8.0  # in which a retraction gets to the camera
 _SAME_PLACE = 0.01  # degrees
@@ -171,6 +172,13 @@ class Invariants:
         """Note that the broker has accepted a retraction."""
         if event in self._wanted:
             self._retracted.setdefault(event, (self._night.now, *self._wanted[event]))
+
+    def alarmed(self, text: str) -> None:
+        """Judge an alarm that an agent has committed: where nothing is out of order for long there is none to raise."""
+        night = self._night
+        troubled = not night.quiet or night.held or night.now - self._since.get("unquiet", 0.0) < _CALM_SECONDS
+        if not troubled and not self._unsafe_within(_CALM_SECONDS):
+            self.report("false alarm", f"nothing is out of order, and there is an alarm: {text}")
 
     def planned(self, start_now: str | None) -> None:
         """Note what the scheduler says is to be observed now."""

@@ -356,14 +356,18 @@ class RehearsedNight:
         if node == self._desk:
             self._taken.update(row.id for row in effects.received if row.id.startswith(_PERSON))
         rules, name = self._judged.get(node, _UNJUDGED)
-        if rules is not None and name == Agent.SCHEDULER:
+        if rules is not None:
             for out in effects.outgoing:
-                if out.name == messages.PLAN_UPDATED:
-                    rules.planned(messages.decode_payload(out.name, out.payload).start_now)
-        elif rules is not None and name == Agent.MONITORING:
-            for out in effects.outgoing:
-                if out.name in (messages.WEATHER_SAFE, messages.WEATHER_UNSAFE):
-                    rules.judged_weather(out.name == messages.WEATHER_SAFE)
+                self._judge_word(rules, name, out.name, out.payload)
+
+    def _judge_word(self, rules: Invariants, speaker: str, name: str, payload: bytes) -> None:
+        """Have a telescope's rules hear what its agent ``speaker`` has committed to say."""
+        if name == messages.PLAN_UPDATED and speaker == Agent.SCHEDULER:
+            rules.planned(messages.decode_payload(name, payload).start_now)
+        elif name in (messages.WEATHER_SAFE, messages.WEATHER_UNSAFE) and speaker == Agent.MONITORING:
+            rules.judged_weather(name == messages.WEATHER_SAFE)
+        elif name == messages.ALARM:
+            rules.alarmed(messages.decode_payload(name, payload).text)
 
     def on_life(self, node: str, what: str) -> None:
         self._say(node, what)

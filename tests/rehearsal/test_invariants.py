@@ -365,6 +365,29 @@ def test_readings_between_both_limits_keep_shut_only_what_was_unsafe(judge: Judg
     assert judge.broken() == ["starving"]
 
 
+def test_an_alarm_in_a_calm_night_is_a_false_one(judge: Judge) -> None:
+    judge.pass_time(600)
+    judge.rules.alarmed("the dome does not close")
+    assert judge.broken() == [], "it may be about what was out of order at the beginning"
+    judge.pass_time(1000)
+    judge.rules.alarmed("the dome does not close")
+    assert judge.broken() == ["false alarm"]
+
+
+@pytest.mark.parametrize("what", ["rain", "a dead process", "a hold"])
+def test_an_alarm_about_trouble_is_no_false_one(judge: Judge, what: str) -> None:
+    judge.pass_time(4000)
+    judge.night.readings["rain"] = str(int(what == "rain"))
+    judge.night.dead = {"majordome"} if what == "a dead process" else set()
+    judge.night.held = what == "a hold"
+    judge.pass_time(100)
+    judge.night.readings["rain"] = "0"
+    judge.night.dead = set()
+    judge.pass_time(1200)
+    judge.rules.alarmed("the dome does not close")
+    assert judge.broken() == []
+
+
 # Messages ------------------------------------------------------------------------------------------------------------
 
 
