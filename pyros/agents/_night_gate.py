@@ -18,6 +18,7 @@ from pyros.planning.visibility import sun_altitude
 
 MONITORING_SILENT = "monitoring is silent"
 DOME_SILENT = "the dome's agent is silent"
+NO_DOME = "there is no [dome], and [telescope] doesn't say that it stands in the open (open_air = yes)"
 _PLAN_FRESH_SECONDS = 180.0
 _TWILIGHT_MARGIN = 0.5  # degrees of the Sun after the night's end: until then the scheduler ends the night
 
@@ -34,6 +35,8 @@ class NightGate:
         self.weather_until = -math.inf
         self.dome_reason = ""
         """Why the dome may not be open, by its agent's last word; '' when it may."""
+        self.no_dome = ""
+        """Why nothing is observed where there is no dome; '' where there is one, or where it is meant so."""
         self.planned = self.pause_until = -math.inf
         """When the last plan was said, and until when nothing is opened."""
         self.heard_monitoring = self.heard_dome = -math.inf
@@ -73,7 +76,7 @@ class NightGate:
             return self.weather_reason
         if now >= self.weather_until:
             return MONITORING_SILENT
-        return self.dome_reason or self.reason_day(flats=flats)
+        return self.no_dome or self.dome_reason or self.reason_day(flats=flats)
 
     def _reason_not_now(self, observation: Observation) -> str:
         """Why the sky or the time forbids this observation, though the plan has it: the plan is older than this moment.

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents._night_calibrations import NightCalibrations
-from pyros.agents._night_gate import DOME_SILENT, MONITORING_SILENT, NightGate
+from pyros.agents._night_gate import DOME_SILENT, MONITORING_SILENT, NO_DOME, NightGate
 from pyros.agents._night_machine import LIMIT_SECONDS, STATE_OVERDUE, NightMachine
 from pyros.agents.agent import Agent
 from pyros.agents.night_reporting import NightReporting
@@ -152,6 +152,8 @@ class MajordomeAgent(Agent):
         """The dome was told to close, and to open since, and has not said yet that it was closed."""
         self._dome_not_closed = False
         """The dome did not close when it was told to: its device was not there."""
+        self._has_dome = True
+        """Whether there is a dome: without, all is open as soon as it may be, and closed once the mount is parked."""
 
     def attach(self, reactor: Reactor) -> None:
         self._reporting.attach(reactor)
@@ -171,7 +173,10 @@ class MajordomeAgent(Agent):
         self._calibrations.begin()
         self._reporting.begin()
         self.in_transaction(diary.prepare)
-        self._roof = dome is not None and dome.roof
+        telescope = self.config.agents.get(self.TELESCOPE)
+        self._has_dome, self._roof = dome is not None, dome is not None and dome.roof
+        open_air = telescope is not None and telescope.open_air
+        self._gate.no_dome = "" if self._has_dome or open_air else NO_DOME
         began = self.clock.monotonic()
         self._gate.heard_monitoring = self._gate.heard_dome = began  # it has so long to say something
         self.machine.happen(NightEvent.RESTART, "this agent was started")
@@ -183,6 +188,8 @@ class MajordomeAgent(Agent):
         elif hold is None and self.state.state is State.HELD:
             self.machine.happen(NightEvent.RELEASE, "nobody holds the observatory any more")
         self._look_at_sun()
+        if not self._has_dome and self.state.state is State.OPENING:
+            self._dome_is_open()
 
     def plan_updated(self, message: Message) -> None:
         plan: Plan = message.payload
@@ -387,7 +394,8 @@ class MajordomeAgent(Agent):
             self.machine.happen(NightEvent.DAY, day)
         self._look_at_sun()
         if self.machine.dome_wanted and not self._gate.weather_reason:
-            self.send_to(self.DOME, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
+            keeper = self.DOME if self._has_dome else self.TELESCOPE
+            self.send_if_there(keeper, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
         elif not self.machine.dome_wanted:
             self._ask_dome()
 
@@ -463,7 +471,7 @@ class MajordomeAgent(Agent):
             self.machine.dome_wanted and silent >= patience
         ):
             self._unsafe(MONITORING_SILENT)
-        silent = now - self._gate.heard_dome
+        silent = now - self._gate.heard_dome if self._has_dome else 0.0
         if self.machine.dome_wanted and silent >= LEASE - _RENEW_SECONDS / 2:
             self._gate.dome_reason = f"the dome's agent has said nothing for {silent:.0f} s"
             told = "nothing is observed; look whether the dome is closed, and start the agent again"
@@ -524,11 +532,21 @@ class MajordomeAgent(Agent):
         if self._roof and not self.machine.mount_clear:
             self.send_to(self.TELESCOPE, messages.PARK, Order(reason=f"the roof opens {reason}"))
             return
+        if not self._has_dome:
+            self._open_without_dome(reason)
+            return
         self._observe(reason)
         self._opened, self._closes = self.clock.monotonic(), self.machine.was_closing
         self._gate.heard_dome = max(self._gate.heard_dome, self._opened)  # it has so long to answer
         self.send_to(self.DOME, messages.OPEN, Order(reason=reason))
         self.renew_lease()
+
+    def _open_without_dome(self, reason: str) -> None:
+        """Go on at once: nothing opens. The telescope hears first that it may leave its place."""
+        self.renew_lease()
+        if self.machine.dome_wanted:
+            self._observe(reason)
+            self._dome_is_open()
 
     def _abort(self, reason: str) -> None:
         """Have the observation that runs stopped, if one does."""
@@ -553,8 +571,8 @@ class MajordomeAgent(Agent):
     def _close_and_park(self, reason: str) -> None:
         if not self.machine.was_open and self.holds.service is not None:
             return  # a person moves the devices
-        self.state.shut = []
-        self.send_to(self.DOME, messages.CLOSE, Order(reason=reason))
+        self.state.shut = [] if self._has_dome else [self.DOME]
+        self.send_if_there(self.DOME, messages.CLOSE, Order(reason=reason))
         self.send_to(self.TELESCOPE, messages.PARK, Order(reason=reason))
 
     def _is_shut(self, device: str) -> None:

@@ -581,6 +581,8 @@ class MonitoringAgent(Agent):
         state = WeatherState(reason=reason, reading=reading, age=self._age(), wet=wet)
         self.send_if_there(self.DOME, name, state, durable=new)
         self.send_if_there(self.MAJORDOME, name, state, durable=new)
+        if (telescope := self.config.agents.get(self.TELESCOPE)) is not None and telescope.open_air:
+            self.send_to(self.TELESCOPE, name, state, durable=new)
         self.send_if_there(self.CENTRAL_SCHEDULER, name, state)
         if new:
             self.send_if_there(self.NOTIFIER, name, state, durable=True)

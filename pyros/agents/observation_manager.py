@@ -394,6 +394,11 @@ class ObservationManagerAgent(Agent):
             self._expect_within(_RETURN_LIMIT)
             self._next()
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether nothing is between the telescope and the sky: the dome is open, or there is none."""
+        return self.state.dome_open or self.DOME not in self.config.agents
+
     def dome_opened(self) -> None:
         self.state.dome_open = True
         self._calibrating.dome_opened()
@@ -419,7 +424,7 @@ class ObservationManagerAgent(Agent):
             self._not_centred("no analysis was heard in time")
         elif self.state.phase == "guiding":
             self._guiding.overdue()
-        elif self.state.phase == "ready" and not self.state.dome_open:
+        elif self.state.phase == "ready" and not self._is_open:
             self._stop("the dome does not open", again=True, halt=True)
         else:
             self._stop(f"no end of {self.state.phase} was heard in time", again=False, halt=True)
@@ -491,7 +496,7 @@ class ObservationManagerAgent(Agent):
     def _next(self) -> None:
         """Begin the next exposure, if the telescope is on target and the dome open; report after the last one."""
         current = self.state.current
-        if current is None or self.state.phase != "ready" or not self.state.dome_open:
+        if current is None or self.state.phase != "ready" or not self._is_open:
             return
         exposures = _one_by_one(current)
         if self.state.done >= len(exposures):
@@ -572,7 +577,7 @@ class ObservationManagerAgent(Agent):
         current = self.state.current
         assert current is not None
         abort = Abort(observation=current.id, reason=reason)
-        self.state.late = current.id if self.state.phase == "exposing" and self.state.dome_open else ""
+        self.state.late = current.id if self.state.phase == "exposing" and self._is_open else ""
         if self.state.phase in ("centring", "exposing"):
             self.send_to(self.CAMERA, messages.ABORT, abort)
         if halt and self.state.phase == "slewing":

@@ -37,6 +37,10 @@ from pyros.quantities import positive
 from pyros.reactor import Reactor
 
 LIMIT_REACHED = "Limit reached"
+LEASE_SECONDS = 60.0
+"""A telescope in the open is parked when neither the majordome nor monitoring has allowed it to be out for so long."""
+LEASE_LOOK_SECONDS = 5.0
+"""How often it is looked whether that is so."""
 messages.register(LIMIT_REACHED, Reason, guarded=True)
 _PARK_AGAIN = 30.0  # seconds
 _MAX_OFFSET = 1800.0  # arcseconds
@@ -92,7 +96,13 @@ class TelescopeAgent(InstrumentAgent):
             messages.POINTING_MEASURED: self.pointing_measured,
             LIMIT_REACHED: self.limit_reached,
             messages.TRACKING_LOST: self.tracking_lost,
+            messages.KEEP_OPEN: self.keep_open,
+            messages.WEATHER_SAFE: self.weather_safe,
+            messages.WEATHER_UNSAFE: self.weather_unsafe,
         }
+        self._leases: dict[str, float] = {}
+        """In the open, until when majordome and monitoring let it be out of its place, monotonic seconds; in memory."""
+        self._lease_timer: Timer | None = None
         self._check_timer: Timer | None = None
         self._checking: Deferred[None] | None = None
         self._lapses = self._looks = 0
@@ -111,9 +121,14 @@ class TelescopeAgent(InstrumentAgent):
         self._check_pace = self.option("tracking_check", positive, _TRACKING_CHECK)
         self._drift = self.option("tracking_drift", float, _TRACKING_DRIFT)
         self._watch_tracking()
+        if self.config.agent(self.name).open_air:
+            began = self.clock.monotonic()
+            self._leases = {self.MAJORDOME: began + LEASE_SECONDS, self.MONITORING: began + self._weather_seconds}
+            self._look_at_leases()
 
     def detach(self) -> Deferred[None] | None:
         cancel_call(self._check_timer)
+        cancel_call(self._lease_timer)
         if self._checking is not None:
             self._checking.cancel()
         return super().detach()
@@ -209,6 +224,38 @@ class TelescopeAgent(InstrumentAgent):
         if message.payload.observation in ("", command.payload["observation"]):
             self.state.command = None
             self.aborting(self.device.stop)
+
+    # In the open: what would close a dome has the telescope parked.
+
+    @property
+    def _weather_seconds(self) -> float:
+        return self.config.limits.max_silence
+
+    def keep_open(self, message: Message) -> None:
+        """Stay out of its place as long as the majordome says."""
+        if self._leases:
+            self._leases[self.MAJORDOME] = message.said + min(message.payload.seconds, LEASE_SECONDS)
+
+    def weather_safe(self, message: Message) -> None:
+        """Stay out of its place as long as monitoring's readings count."""
+        if self._leases:
+            self._leases[self.MONITORING] = message.said - message.payload.age + self._weather_seconds
+
+    def weather_unsafe(self, message: Message) -> None:
+        """Park at once."""
+        if self._leases and not self.state.park_wanted:
+            self._leases[self.MONITORING] = message.said
+            self.limit_reached(message)
+
+    def _look_at_leases(self) -> None:
+        """Have it parked when somebody's word has run out; in the reactor's thread."""
+        self._lease_timer = self.clock.call_later(LEASE_LOOK_SECONDS, self._look_at_leases)
+        now = self.clock.monotonic()
+        silent = [name for name, until in self._leases.items() if now >= until]
+        if silent and not (self.state.park_wanted or self.at_rest()) and self.holds.service is None:
+            reason = f"{' and '.join(silent)} no longer {'say' if len(silent) > 1 else 'says'} that it may be out"
+            self.log.warn("the telescope stands in the open and parks: {reason}", reason=reason)
+            self.post_to_self(LIMIT_REACHED, Reason(reason=reason))
 
     def limit_reached(self, message: Message) -> None:
         """Tell that tracking has stopped, and park: what the telescope tracked is about to set, or near the Sun."""

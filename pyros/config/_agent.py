@@ -77,6 +77,8 @@ class AgentConfig(msgspec.Struct, frozen=True):
     """An instrument's: where its device is, as its driver writes addresses."""
     roof: bool = False
     """A dome's: a roof that would hit the telescope, so that the mount must be parked before it closes."""
+    open_air: bool = False
+    """A telescope's: it stands in the open, and no dome of ours is above it."""
     log: str = "debug"
     """The level of the log from which on it writes lines: one of `LOG_LEVELS`."""
     options: Mapping[str, str] = {}

@@ -98,6 +98,7 @@ def read_agent(section: Section, tls: TlsOption, amqp: AmqpConfig | None) -> Age
         driver=section.take("driver", str, None if instrument else ""),
         address=section.take("address", str, None if instrument else ""),
         roof=section.take("roof", yes, False) if kind == "dome" else False,
+        open_air=section.take("open_air", yes, False) if kind == "telescope" else False,
         log=section.take("log", choice(*LOG_LEVELS), "debug"),
         options=options,
         at=at,

@@ -142,6 +142,9 @@ class Reader:
         for unit in config.unit_guardians:
             if f"dome {unit}" not in config.agents:
                 self.problems.append(f"{self.file}: [guardian {unit}]: needs a [dome {unit}] section")
+        for agent in config.agents.values():
+            if agent.open_air and (dome := config.seen_from(agent.unit).agents.get("dome")) is not None:
+                self.problems.append(f"{self.file}: [{agent.name}] open_air: there is [{dome.name}] above it")
         config = msgspec.structs.replace(config, jobs=tuple(self._routed(job, config) for job in jobs))
         self._check_ports(config)
         if config.broker is not None and config.broker.publish:

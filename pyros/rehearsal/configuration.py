@@ -82,9 +82,9 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
         return msgspec.structs.replace(guardian, ip="127.0.0.1", port=next(ports), allow=_LOOPBACK)
 
     notes += [
-        f"telescope {unit} has no dome of its own: its majordome opens one before it observes, and so observes nothing"
+        f"telescope {unit} has no dome, and isn't said to stand in the open (open_air = yes): it observes nothing"
         for unit in config.telescopes
-        if "dome" not in config.seen_from(unit).agents
+        if "dome" not in (seen := config.seen_from(unit)).agents and not seen.agents["telescope"].open_air
     ]
     if broker is None:
         notes.append("there is no [broker]: no alert can come")

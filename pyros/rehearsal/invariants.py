@@ -126,6 +126,7 @@ class Invariants:
         if dome is not None:
             self._travel = getattr(dome.settings, "travel", 0.0) / dome.speed
         self._roof = "dome" in config.agents and config.agents["dome"].roof
+        self._open_air = "telescope" in config.agents and config.agents["telescope"].open_air
         self._silence = config.limits.max_silence
         self._shutter = "closed"
         self._heard: dict[str, float] = {}
@@ -292,6 +293,7 @@ class Invariants:
             if device in night.devices:
                 self._troubled(device)
         self._look_at_dome()
+        self._look_in_the_open()
         self._look_at_starving()
 
     def _lasting(self, rule: str, so: bool, bound: float, text: str) -> None:
@@ -338,6 +340,24 @@ class Invariants:
             bound = patience + self._travel + SLACK_SECONDS + self._roof * 60.0
             text = f"the dome is {state}, its agent dead, the guardian alive"
             self._lasting("the guardian does not close", alone, bound, text)
+
+    def _look_in_the_open(self) -> None:
+        """Judge a telescope in the open as an open dome: it is out of its place while it isn't parked."""
+        night = self._night
+        if not self._open_air or "telescope" not in night.devices:
+            return
+        state = night.state("telescope")
+        since = night.alive_since("telescope")
+        able = not night.faulty("telescope") and night.link("telescope", f"telescope{DEVICE}")
+        out = able and state not in ("parked", "parking") and since is not None
+        unsafe = self._unsafe_now() if out else ""
+        lease = max(LEASE_SECONDS, self._silence) + 2 * LOOK_SECONDS + _COMMAND_SECONDS
+        self._lasting("in the open when unsafe", bool(out and unsafe), lease, f"the mount is {state} while {unsafe}")
+        for who in ("majordome", "monitoring"):
+            silent = night.alive_since(who) is None or not night.link(who, "telescope")
+            text = f"the mount is {state} while {who} is silent"
+            self._lasting(f"in the open without {who}", bool(out and silent), lease, text)
+        self._lasting("in the open by day", bool(out and self._is_day()), lease, f"the mount is {state} by day")
 
     def judge_end(self) -> None:
         """Report what must not be so after the calm hour."""

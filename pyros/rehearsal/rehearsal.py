@@ -68,6 +68,7 @@ class Rehearsal:
         hours_after_midnight: float = 0.0,
         seed: str = "rehearsal",
         optional: tuple[str, ...] = (),
+        without: tuple[str, ...] = (),
         guardian: bool = False,
         telescopes: tuple[str, ...] = (),
         sites: Mapping[str, str] | None = None,
@@ -77,14 +78,17 @@ class Rehearsal:
 
         ``devices`` replaces keys of the simulators' descriptions and ``options`` adds keys to sections of the
         configuration, both by their names. ``rules`` replaces the demo's alert rules (YAML). ``optional`` are
-        instruments that the demo does without. With ``guardian`` there is one. ``telescopes`` and ``sites``: several,
-        as `write_observatory` says; a device is then called as its section is. ``journals``: where the agents' journals
-        are kept. Raises ConfigError or AgentError when the observatory cannot start.
+        instruments that the demo does without, ``without`` those that are left out. With ``guardian`` there is one.
+        ``telescopes`` and ``sites``: several, as `write_observatory` says; a device is then called as its section is.
+        ``journals``: where the agents' journals are kept. Raises ConfigError or AgentError when the observatory
+        cannot start.
         """
         self.folder = folder
         self.journals = journals
         demo = configuration.load(configuration.demo_file())
-        self.instruments = tuple(name for name in INSTRUMENTS if name in demo.agents or name in optional)
+        self.instruments = tuple(
+            name for name in INSTRUMENTS if (name in demo.agents or name in optional) and name not in without
+        )
         self.config = configuration.load(
             write_observatory(
                 folder,

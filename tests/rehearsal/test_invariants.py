@@ -30,13 +30,18 @@ def _devices() -> dict[str, Description]:
 class FakeNight:
     """A night of which everything can be set."""
 
-    def __init__(self, *, roof: bool = False) -> None:
+    def __init__(self, *, roof: bool = False, open_air: bool = False) -> None:
         config = configuration.load(configuration.demo_file())
         agents = dict(config.agents)
         agents["dome"] = msgspec.structs.replace(agents["dome"], roof=roof)
+        agents["telescope"] = msgspec.structs.replace(agents["telescope"], open_air=open_air)
+        if open_air:
+            del agents["dome"]
         self.config: Config = msgspec.structs.replace(config, agents=agents)
         self.site = Site.load(config.site)
         self.devices = _devices()
+        if open_air:
+            del self.devices["dome"]
         self.now = 1000.0
         self.begin = MIDNIGHT
         self.dead: set[str] = set()
@@ -138,6 +143,29 @@ def test_a_dome_that_stays_open_in_bad_weather(judge: Judge, quantity: str, valu
     assert judge.broken() == []
     judge.pass_time(10)
     assert judge.broken() == ["open when told unsafe"]
+
+
+@pytest.mark.parametrize("what", ["rain", "majordome", "monitoring", "day"])
+def test_a_telescope_in_the_open_is_judged_as_an_open_dome(what: str) -> None:
+    judge = Judge(open_air=True)
+    judge.night.states["telescope"] = "tracking"
+    judge.pass_time(600)
+    assert judge.broken() == []
+    if what == "rain":
+        judge.night.readings["rain"] = "1"
+    elif what == "day":
+        judge.night.begin = NOON
+    else:
+        judge.night.broken.add(frozenset((what, "telescope")))
+    judge.pass_time(70)
+    assert judge.broken() == []
+    judge.pass_time(20)
+    words = {"rain": "when unsafe", "day": "by day"}
+    assert judge.broken() == [f"in the open {words.get(what, f'without {what}')}"]
+    judge.night.violations.clear()
+    judge.night.states["telescope"] = "parked"
+    judge.pass_time(600)
+    assert judge.broken() == []
 
 
 def test_without_monitoring_the_lease_is_the_bound(judge: Judge) -> None:

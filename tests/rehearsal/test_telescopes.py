@@ -139,4 +139,33 @@ def test_two_telescopes_under_one_roof_are_refused_and_one_without_a_dome_is_tol
         configuration.load(two)
     two.write_text(without, "utf-8")
     notes = rehearsed(config_of(two), tmp_path / "night", rules=None, images="small").notes
-    assert [note for note in notes if note.startswith("telescope west has no dome of its own")]
+    assert [note for note in notes if note.startswith("telescope west has no dome, and isn't said")]
+
+
+def in_the_open(path: Path, unit: str) -> Path:
+    """Take a telescope's dome and guardian away, and say that it stands in the open."""
+    text = re.sub(rf"\[(dome|guardian) {unit}\][^\[]*", "", path.read_text("utf-8"))
+    path.write_text(text.replace(f"[telescope {unit}]", f"[telescope {unit}]\nopen_air = yes"), "utf-8")
+    return path
+
+
+def test_a_telescope_in_the_open_observes_beside_one_in_a_dome(two: Path, tmp_path: Path) -> None:
+    world = night(
+        in_the_open(two, "west"), tmp_path, script='00:20:00 kill "majordome west" away=600\n', hours=0.6, alerts=150
+    )
+    result = world.run()
+    assert result.violations == ()
+    assert all(rules.exposures for rules in world.invariants)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_heavy_nights_in_the_open_break_no_rule(two: Path, tmp_path: Path, seed: int) -> None:
+    plan = NightPlan(str(in_the_open(two, "west")), "2026-03-20", seed, "heavy", hours=1.5)
+    assert RehearsedNight(plan, tmp_path / "night").run().violations == ()
+
+
+def test_a_dome_above_a_telescope_in_the_open_is_refused(two: Path) -> None:
+    two.write_text(two.read_text("utf-8").replace("[telescope west]", "[telescope west]\nopen_air = yes"), "utf-8")
+    with pytest.raises(ConfigError, match=r"\[telescope west\] open_air: there is \[dome west\] above it"):
+        configuration.load(two)
