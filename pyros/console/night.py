@@ -12,7 +12,7 @@ from pyros import views
 from pyros.console.pages import TONIGHT
 from pyros.views import FrameHead, ObservatoryFrame, Observed
 from pyros.views.devices import DeviceView
-from pyros.views.frame import TelescopeFrame
+from pyros.views.frame import StationFrame, TelescopeFrame
 from pyros.views.plan import around_now
 
 _Shown = Mapping[str, Any]
@@ -33,6 +33,7 @@ PANELS: Mapping[str, Callable[[ObservatoryFrame], _Shown]] = {
     "lines": lambda frame: {"lines": around_now(frame.plan.lines, _LINES, _PAST_LINES)},
     "messages": lambda frame: {"messages": frame.messages},
     "plan": lambda frame: {"times": frame.plan.times},
+    "stations": lambda frame: {"stations": tuple(_reading_at_rest(each) for each in frame.stations)},
     "telescopes": lambda frame: {"telescopes": tuple(_at_rest(each) for each in frame.telescopes)},
     "weather": lambda frame: {"quantities": frame.weather.quantities},
     "weathersub": lambda frame: {
@@ -64,6 +65,12 @@ def _at_rest(telescope: TelescopeFrame) -> TelescopeFrame:
     plan = msgspec.structs.replace(telescope.plan, now=0.0, lines=lines)
     weather = msgspec.structs.replace(telescope.weather, now=0.0, time=None)
     return msgspec.structs.replace(telescope, night=night, plan=plan, weather=weather)
+
+
+def _reading_at_rest(station: StationFrame) -> StationFrame:
+    """Return a station's part of a frame without what changes while nothing happens."""
+    weather = msgspec.structs.replace(station.weather, now=0.0, time=None)
+    return msgspec.structs.replace(station, weather=weather)
 
 
 class NightPanels(Mapping[str, str]):

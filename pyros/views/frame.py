@@ -71,6 +71,17 @@ class TelescopeFrame(msgspec.Struct, frozen=True, kw_only=True):
     """None before its first."""
 
 
+class StationFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """A weather station of an observatory of several telescopes."""
+
+    name: str
+    """Its agent's name."""
+    units: tuple[str, ...]
+    """The units of the telescopes that hear it."""
+    weather: WeatherView = WeatherView(now=0.0)
+    """Its last reading, without curves, as the first of them hears it: ``/weather.json?unit=`` has the curves."""
+
+
 class ObservatoryFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One look at the observatory."""
 
@@ -92,6 +103,8 @@ class ObservatoryFrame(msgspec.Struct, frozen=True, kw_only=True):
     """None before the first."""
     telescopes: tuple[TelescopeFrame, ...] = ()
     """Each of several; () where there is one, of which the rest tells."""
+    stations: tuple[StationFrame, ...] = ()
+    """The weather stations of several telescopes, in their order."""
 
 
 class FrameHead(msgspec.Struct, frozen=True):
@@ -139,8 +152,21 @@ def _frame(observed: Observed, number: int) -> ObservatoryFrame:
         number=number, night=night, telescopes=telescopes, plan=_plan(observed), weather=weather(observed, trend=False),
         devices=devices(observed), events=events(observed, limit=_EVENTS).events,
         messages=tuple(_short(line) for line in without_tracebacks(messages(observed, limit=_MESSAGES)).messages),
-        last_image=_last_image(observed),
+        last_image=_last_image(observed), stations=_stations(observed, telescopes),
     )  # fmt: skip
+
+
+def _stations(observed: Observed, telescopes: tuple[TelescopeFrame, ...]) -> tuple[StationFrame, ...]:
+    """Return each station once, though several telescopes hear it."""
+    found: dict[str, StationFrame] = {}
+    for each, frame_of in zip(observed.telescopes, telescopes, strict=True):
+        section = each.config.agents.get("weather")
+        if section is not None:
+            known = found.get(section.name)
+            units = (*known.units, frame_of.unit) if known is not None else (frame_of.unit,)
+            weather_of = known.weather if known is not None else frame_of.weather
+            found[section.name] = StationFrame(name=section.name, units=units, weather=weather_of)
+    return tuple(found.values())
 
 
 def _telescope(observed: Observed) -> TelescopeFrame:

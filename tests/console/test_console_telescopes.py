@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
+import msgspec
 import pytest
 
 from pyros import config as configuration
@@ -13,12 +16,18 @@ from pyros import messages
 from pyros.agents.monitoring import MonitoringState
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import State
+from pyros.clock import system_time
+from pyros.config import Config
 from pyros.console.links import entry_link
 from pyros.console.roles import Role
-from pyros.messages import Exposures, Observation, Telemetry
+from pyros.messages import Exposures, Observation, Telemetry, WeatherReading
+from pyros.nights import weather_log
+from pyros.nights.times import night_times
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
 from pyros.rehearsal.folder import write_observatory
+from pyros.site import Site
+from pyros.views.plan import night_name_of
 from tests.conftest import free_port
 from tests.console.chromium import WIDTHS, Visit, chromium
 from tests.console.conftest import Running, running_console
@@ -40,7 +49,9 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     commit(config, "majordome east", MajordomeState(state=State.READY))
     for unit in UNITS:
         telemetry = {"dome": Telemetry("dome", "closed" if unit == "east" else "open", 1.0)}
-        commit(config, f"monitoring {unit}", MonitoringState(safe=unit == "east", telemetry=telemetry))
+        state = MonitoringState(safe=unit == "east", telemetry=telemetry, last=READING)
+        commit(config, f"monitoring {unit}", state, also=[weather_log.prepare, _readings])
+    write_night(config)
     written_events(config, 1)
     line = NightLine(night="2026-03-20", observation="obs-1", fate="observed", images=4, began=104.0, ended=160.0)
     asked = Observation("obs-1", "grb", (Exposures("r", 1.0),), ra=10.0, dec=20.0, reason="error 0.1 deg")
@@ -52,6 +63,36 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     )
     with running_console(file) as running:
         yield running
+
+
+READING = WeatherReading(rain=False, wind=4.0, humidity=60.0, cloud=0.1, temperature=11.0)
+
+
+def _readings(db: sqlite3.Connection) -> None:
+    now = system_time()
+    for minutes in range(180):
+        changes = {"wind": 4.0 + minutes % 7, "temperature": 11.0 + minutes % 5}
+        weather_log.write(db, now - 60.0 * minutes, msgspec.structs.replace(READING, **changes))
+
+
+def write_night(config: Config) -> None:
+    """Write what each telescope has done and plans to do in the night that is or comes next."""
+    for number, unit in enumerate(UNITS):
+        site, now = Site.load(config.seen_from(unit).site), system_time()
+        night = night_name_of(site, now)
+        begin = night_times(site, night).sunset + 3600.0
+        done: dict[str, Any] = {"fate": "observed", "began": begin, "ended": begin + 3000.0, "images": 3}
+        lines = [
+            NightLine(
+                night=night, observation=f"{unit}-{place}", target=f"M {place + 80}", planned=now,
+                start=begin + 5400.0 * place, end=begin + 5400.0 * place + 4000.0 + 1000.0 * number,
+                **(done if not place else {}),
+            )
+            for place in range(4)
+        ]  # fmt: skip
+        also = [night_log.prepare]
+        also += [partial(write_fate, line=line) for line in lines]
+        commit(config, f"scheduler {unit}", also=also)
 
 
 SITE = "name: Paranal\nlatitude: -24.6\nlongitude: -70.4\nelevation: 2635\n"
@@ -116,6 +157,24 @@ def test_each_telescopes_sky_weather_and_nights_are_asked_for_by_its_unit(consol
     assert [each["unit"] for each in frame["telescopes"]] == list(UNITS)
     checks = browser.get("/checks").body
     assert "guardian andes one" in checks
+
+
+def test_the_night_has_a_lane_for_each_and_each_station_its_curves(console: Running) -> None:
+    frame = console.browser(Role.VIEWER).get("/tonight.json").json
+    assert [(each["name"], each["units"]) for each in frame["stations"]] == [
+        ("weather", ["east"]), ("weather andes", ["andes one"]),
+    ]  # fmt: skip
+    with chromium() as browser:
+        for width in WIDTHS:
+            visit = Visit(browser, entry_link(console.config, "operator", Role.OPERATOR), width)
+            visit.wait_for("document.querySelectorAll('[data-station] .uplot').length >= 8")
+            lanes = visit.page.evaluate("[...document.querySelectorAll('#night [data-lane]')].map(e => e.dataset.lane)")
+            assert lanes == list(UNITS)
+            words = visit.page.evaluate("[...document.querySelectorAll('#night title')].map(e => e.textContent)")
+            assert sum("observed" in each for each in words) == 2
+            assert sum("planned" in each for each in words) == 6
+            assert visit.complaints == []
+            visit.context.close()
 
 
 def test_the_parts_are_whole_and_readable_on_a_desk_and_a_phone(console: Running) -> None:

@@ -18,38 +18,52 @@ function clip(name, most) { // what tells names apart is often at their end
 function legend(id, entries) { // [colour, word]; without a colour a word alone
   $(id).replaceChildren(...entries.map(([colour, word]) => { const li = document.createElement("li"); if (colour) { const i = document.createElement("i"); i.style.color = colour; li.append(i); } li.append(word); return li; }));
 }
-function timeline() {
-  const v = $("night"), plan = frame.plan, times = plan.times; v.replaceChildren();
-  if (!times) return;
+function spansOf(line, now) { // what is drawn of a line of the plan: [begin, end, colour, word]
+  if (line.began) return [[line.began, line.ended || (line.fate === "observing" ? now : line.began), FATES[line.fate] || "var(--done)", line.fate || "begun"]];
+  return line.start ? [[line.start, line.end || line.start, "var(--plan)", "planned"]] : [];
+}
+function rowsOf(plan, now) { // of one telescope a row for each request
   const rows = new Map();
   for (const line of plan.lines) {
-    const key = line.request || line.observation, row = rows.get(key) || { name: short(line.target), spans: [], ids: new Set() };
-    row.ids.add(line.observation); rows.set(key, row);
-    if (line.began) row.spans.push([line.began, line.ended || (line.fate === "observing" ? frame.night.now : line.began), FATES[line.fate] || "var(--done)", line.fate || "begun"]);
-    else if (line.start) row.spans.push([line.start, line.end || line.start, "var(--plan)", "planned"]);
+    const key = line.request || line.observation, row = rows.get(key) || { name: short(line.target), spans: [] };
+    row.spans.push(...spansOf(line, now).map(span => [...span, row.name])); rows.set(key, row);
   }
   for (const row of rows.values()) row.first = row.spans.length ? Math.min(...row.spans.map(s => s[0])) : Infinity;
-  const shown = [...rows.values()].filter(row => row.spans.length).sort((a, b) => a.first - b.first).slice(-7);
-  const W = v.clientWidth || 600, narrow = W < 460, step = 24, top = 18, height = Math.max(60, shown.length * step + 10), left = shown.length ? (narrow ? 96 : 118) : 4;
-  const t0 = times.sunset - 1200, t1 = times.sunrise + 1200, X = t => left + (Math.min(t1, Math.max(t0, t)) - t0) / (t1 - t0) * (W - left - 6), H = top + height + 30;
+  return [...rows.values()].filter(row => row.spans.length).sort((a, b) => a.first - b.first).slice(-7);
+}
+function laneOf(each) { // of several telescopes a lane for each
+  const spans = each.plan.lines.flatMap(line => spansOf(line, each.night.now).map(span => [...span, short(line.target)]));
+  return { name: each.unit, spans: spans.sort((a, b) => (a[3] !== "planned") - (b[3] !== "planned")), plan: each.plan };
+}
+function timeline() {
+  const v = $("night"), several = frame.telescopes.length > 0, all = (several ? frame.telescopes.map(each => each.plan) : [frame.plan]).filter(plan => plan.times); v.replaceChildren();
+  if (!all.length) return;
+  const shown = several ? frame.telescopes.filter(each => each.plan.times).map(laneOf) : rowsOf(frame.plan, frame.night.now);
+  const W = v.clientWidth || 600, narrow = W < 460, step = several ? 34 : 24, bar = several ? 20 : 17, top = 18, height = Math.max(60, shown.length * step + (several ? 0 : 10)), left = shown.length ? (narrow ? 96 : 118) : 4;
+  const t0 = Math.min(...all.map(plan => plan.times.sunset)) - 1200, t1 = Math.max(...all.map(plan => plan.times.sunrise)) + 1200, X = t => left + (Math.min(t1, Math.max(t0, t)) - t0) / (t1 - t0) * (W - left - 6), H = top + height + 30;
   v.setAttribute("viewBox", `0 0 ${W} ${H}`); v.style.height = `${H}px`;
-  const band = (a, b, style, title) => { const r = S("rect", { x: X(a), y: top, width: Math.max(1, X(b) - X(a)), height, style }); if (title) r.append(S("title", {}, title)); v.append(r); };
-  const band2 = (a, b) => { const r = S("rect", { x: X(a), y: top + height - 3, width: Math.max(1, X(b) - X(a)), height: 3, style: "fill:var(--moon,#d8b13c)" }); r.append(S("title", {}, "the Moon is up")); v.append(r); };
-  const dusk = times.dusk ?? times.sunset, dawn = times.dawn ?? times.sunrise;
-  band(t0, times.sunset, "fill:var(--day)"); band(times.sunset, dusk, "fill:var(--twi)"); band(dusk, dawn, times.dusk === null ? "fill:var(--twi)" : "fill:var(--nite)"); band(dawn, times.sunrise, "fill:var(--twi)"); band(times.sunrise, t1, "fill:var(--day)");
-  for (const span of plan.unsafe) { band(span.begin, span.end, "fill:var(--bad);opacity:.22", `unsafe: ${span.reason}`); if (X(span.end) - X(span.begin) > 40) v.append(S("text", { x: (X(span.begin) + X(span.end)) / 2, y: top + height - 3, "text-anchor": "middle", style: "fill:var(--bad)" }, "unsafe")); }
-  const moon = times.moonrise !== null && times.moonset !== null && times.moonrise < times.moonset ? [[times.moonrise, times.moonset]] : [...(times.moonset !== null ? [[t0, times.moonset]] : []), ...(times.moonrise !== null ? [[times.moonrise, t1]] : [])];
-  for (const [a, b] of moon) if (b > t0 && a < t1) band2(a, b);
+  let moons = false;
+  const background = (plan, y, height) => { // light, weather and Moon: of several telescopes those of each, behind its lane
+    const times = plan.times, band = (a, b, style, title) => { const r = S("rect", { x: X(a), y, width: Math.max(1, X(b) - X(a)), height, style }); if (title) r.append(S("title", {}, title)); v.append(r); };
+    const dusk = times.dusk ?? times.sunset, dawn = times.dawn ?? times.sunrise;
+    band(t0, times.sunset, "fill:var(--day)"); band(times.sunset, dusk, "fill:var(--twi)"); band(dusk, dawn, times.dusk === null ? "fill:var(--twi)" : "fill:var(--nite)"); band(dawn, times.sunrise, "fill:var(--twi)"); band(times.sunrise, t1, "fill:var(--day)");
+    for (const span of plan.unsafe) { band(span.begin, span.end, "fill:var(--bad);opacity:.22", `unsafe: ${span.reason}`); if (X(span.end) - X(span.begin) > 40) v.append(S("text", { x: (X(span.begin) + X(span.end)) / 2, y: y + height - 3, "text-anchor": "middle", style: "fill:var(--bad)" }, "unsafe")); }
+    const moon = times.moonrise !== null && times.moonset !== null && times.moonrise < times.moonset ? [[times.moonrise, times.moonset]] : [...(times.moonset !== null ? [[t0, times.moonset]] : []), ...(times.moonrise !== null ? [[times.moonrise, t1]] : [])];
+    moons ||= moon.length > 0;
+    for (const [a, b] of moon) if (b > t0 && a < t1) { const r = S("rect", { x: X(a), y: y + height - 3, width: Math.max(1, X(b) - X(a)), height: 3, style: "fill:var(--moon,#d8b13c)" }); r.append(S("title", {}, "the Moon is up")); v.append(r); }
+  };
+  if (several) shown.forEach((lane, i) => background(lane.plan, top + i * step, step - 2)); else background(frame.plan, top, height);
   const every = narrow ? 4 : 2;
   for (let t = Math.ceil(t0 / 3600) * 3600; t < t1; t += 3600) if (Math.round(t / 3600) % every === 0) v.append(S("path", { d: `M${X(t)} ${top}V${top + height}`, style: "stroke:var(--grid);stroke-width:.6" }), S("text", { x: X(t), y: top + height + 13, "text-anchor": "middle" }, hm(t)));
   shown.forEach((row, i) => {
-    const y = top + 6 + i * step;
+    const y = top + (several ? 5 : 6) + i * step;
     const label = S("text", { x: 0, y: y + 13, style: "fill:var(--text);font-weight:600" }, clip(row.name, narrow ? 13 : 16)); label.append(S("title", {}, row.name)); v.append(label);
-    for (const [a, b, fill, word] of row.spans) { const r = S("rect", { x: X(a), y, width: Math.max(5, X(b) - X(a)), height: 17, rx: 4, style: `fill:${fill}` }); r.append(S("title", {}, `${row.name}: ${word}, ${hm(a)} to ${hm(b)}`)); v.append(r); }
+    if (several) label.dataset.lane = row.name;
+    for (const [a, b, fill, word, name] of row.spans) { const r = S("rect", { x: X(a), y, width: Math.max(5, X(b) - X(a)), height: bar, rx: 4, style: `fill:${fill}` }); r.append(S("title", {}, `${name}: ${word}, ${hm(a)} to ${hm(b)}`)); v.append(r); }
   });
   for (const event of frame.events) if (event.came > t0 && event.came < t1) { const g = S("path", { d: `M${X(event.came) - 5} 6h10l-5 9z`, style: "fill:var(--warn)" }); g.append(S("title", {}, `${hm(event.came)} alert ${short(event.name)}`)); v.append(g); }
-  if (!shown.length) v.append(S("text", { x: (W + left) / 2, y: top + height / 2 + 4, "text-anchor": "middle" }, "nothing is planned yet"));
-  legend("nightlegend", [...[...new Set(shown.flatMap(row => row.spans.map(([, , fill, word]) => `${fill} ${word}`)))].map(each => each.split(" ")), ...(moon.length ? [["var(--moon,#d8b13c)", "Moon up"]] : []), ...(frame.events.some(e => e.came > t0 && e.came < t1) ? [["", "▾ alert"]] : [])]);
+  if (!shown.some(row => row.spans.length)) v.append(S("text", { x: (W + left) / 2, y: top + height / 2 + 4, "text-anchor": "middle" }, "nothing is planned yet"));
+  legend("nightlegend", [...[...new Set(shown.flatMap(row => row.spans.map(([, , fill, word]) => `${fill} ${word}`)))].map(each => each.split(" ")), ...(moons ? [["var(--moon,#d8b13c)", "Moon up"]] : []), ...(frame.events.some(e => e.came > t0 && e.came < t1) ? [["", "▾ alert"]] : [])]);
   const now = frame.night.now;
   if (now > t0 && now < t1) v.append(S("path", { d: `M${X(now)} 12V${top + height + 3}`, style: "stroke:var(--bad);stroke-width:1.6" }), S("text", { x: X(now), y: top + height + 27, "text-anchor": "middle", style: "fill:var(--bad);font-weight:700" }, "now"));
 }
@@ -131,7 +145,7 @@ function title() {
 }
 const skies = new Map(); // by units, what /sky.json has said of each of several telescopes
 function skyOf(each) { const v = document.querySelector(`[data-unit="${CSS.escape(each.unit)}"] svg`); if (v) sky(v, each.night, skies.get(each.unit)); }
-function draw() { if (frame.telescopes.length) frame.telescopes.forEach(skyOf); else { timeline(); sky(); } }
+function draw() { timeline(); if (frame.telescopes.length) frame.telescopes.forEach(skyOf); else sky(); }
 function lookAround() {
   if (!extra.sky || document.hidden) return;
   for (const each of frame.telescopes) look(`${extra.sky}?unit=${encodeURIComponent(each.unit)}`, d => { skies.set(each.unit, d); draw(); });

@@ -6,9 +6,11 @@ const axis = (extra = {}) => ({ stroke: css("--dim"), grid: { stroke: css("--gri
 const extra = document.querySelector("main").dataset;
 async function look(url, take) { try { const answer = await fetch(url, { headers: { Accept: "application/json" } }); if (answer.ok) take(await answer.json()); } catch { /* the live chip tells */ } }
 
-const trends = new Map(); // by what is measured, its plot
-let told = null; // what /weather.json has said
+const trends = new Map(); // by station and what is measured, its plot
+const heard = new Map(); // by station, what /weather.json has said; of one telescope the station is ""
+const stationOf = box => box.closest("[data-station]")?.dataset.station ?? "";
 function trendOf(box) {
+  const told = heard.get(stationOf(box)); if (!told) return null;
   const name = box.dataset.trend, xs = told.trend.map(row => row.time), ys = told.trend.map(row => row[name] ?? null), known = ys.filter(y => y !== null);
   if (known.length < 2) return null;
   const limit = told.quantities.find(q => q.name === name)?.limit ?? null, lo = Math.min(...known), top = Math.max(...known), hi = limit !== null && limit - top < 3 * (top - lo || 1) ? Math.max(top, limit) : top, pad = (hi - lo) * .1 || 1;
@@ -18,17 +20,21 @@ function trendOf(box) {
 }
 function weather(anew) { // readings come anew with each change: their curves are put into them again
   if (anew) { trends.forEach(plot => plot.destroy()); trends.clear(); }
-  if (!told) return;
+  if (!heard.size) return;
   const boxes = [...document.querySelectorAll("[data-trend]")];
   if (anew) for (const box of boxes) box.textContent = " "; // a plot takes its box's width, so all boxes must stand first
   for (const box of boxes) {
-    const name = box.dataset.trend;
+    const name = `${stationOf(box)} ${box.dataset.trend}`;
     if (!trends.has(name)) { const plot = trendOf(box); if (plot) trends.set(name, plot); }
     const root = trends.get(name)?.root;
     if (root && root.parentNode !== box) box.replaceChildren(root); else if (!root) box.replaceChildren();
   }
 }
-const lookAtWeather = () => { if (extra.weather && !document.hidden) look(extra.weather, d => { told = d; weather(true); }); };
+const lookAtWeather = () => {
+  if (!extra.weather || document.hidden) return;
+  const stations = [...document.querySelectorAll("[data-station]")].map(e => e.dataset.station);
+  for (const unit of stations.length ? stations : [""]) look(unit ? `${extra.weather}?unit=${encodeURIComponent(unit)}` : extra.weather, d => { heard.set(unit, d); weather(true); });
+};
 document.addEventListener("frame", () => weather(false));
 document.addEventListener("theme", () => weather(true));
 let resized; addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(() => weather(true), 150); });
