@@ -14,7 +14,7 @@ from pyros.console.roles import Role
 from pyros.views import ObservatoryFrame
 from pyros.views.devices import DeviceView
 from pyros.views.events import EventLine
-from pyros.views.frame import LastImage, TelescopeFrame
+from pyros.views.frame import LastImage, StationFrame, TelescopeFrame
 from pyros.views.messages import MessageLine
 from pyros.views.night import NightState, SafetyView
 from pyros.views.plan import Tonight
@@ -33,7 +33,8 @@ OWN: dict[str, Any] = {
     "devices": (DeviceView(name="dome", state="open"),),
 }  # fmt: skip
 FRAME = ObservatoryFrame(
-    number=1, **OWN, telescopes=(TelescopeFrame(unit="east", **OWN),), events=(EventLine(number=1, name="grb"),),
+    number=1, **OWN, telescopes=(TelescopeFrame(unit="east", **OWN),),
+    stations=(StationFrame(name="weather", units=("east",)),), events=(EventLine(number=1, name="grb"),),
     messages=(MessageLine(agent="a", number=1, name="n", other="o", sent=1.0),),
 )  # fmt: skip
 
