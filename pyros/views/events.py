@@ -199,11 +199,11 @@ def fates_of(observed: Observed, observations: set[str]) -> dict[str, NightLine]
     for each in observed.telescopes or (observed,):
         lines = each.kept("scheduler", what, lambda journal: night_log.last_of(journal, observations), nothing)
         for observation, line in lines.items():
-            found[observation] = max(found.get(observation, line), line, key=_weight)
+            found[observation] = max(found.get(observation, line), line, key=weight)
     return found
 
 
-def _weight(line: NightLine) -> tuple[bool, str, float]:
+def weight(line: NightLine) -> tuple[bool, str, float]:
     """Return by what one telescope's line counts more than another's: what was done, and later."""
     return line.fate not in ("", "withdrawn", "expired"), line.night, line.ended or line.began or line.planned
 

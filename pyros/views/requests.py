@@ -11,6 +11,7 @@ from pyros.messages import Observation
 from pyros.planning import night_log
 from pyros.planning.next_up import NextUp, next_up
 from pyros.planning.night_log import NightLine
+from pyros.views.events import weight
 from pyros.views.observed import Observed
 from pyros.views.states import SeenScheduler
 
@@ -58,15 +59,17 @@ class RequestDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 def requests(observed: Observed, after: str = "", limit: int = 50, owner: str = "") -> RequestPage:
     """Return requests in order of their ids, all or one owner's, those after ``after``."""
-    state = observed.state("scheduler", SeenScheduler)
+    state, at = observed.state("scheduler", SeenScheduler), _at_telescopes(observed)
     wanted = sorted(each for each, request in state.requests.items() if each > after and owner in ("", request.owner))
-    lines = tuple(RequestLine(state.requests[each], how_it_stands(state, state.requests[each]))
+    lines = tuple(RequestLine(state.requests[each], _how_it_stands(state, at, state.requests[each]))
                   for each in wanted[:limit])  # fmt: skip
-    filters = state.filters.filters if state.filters is not None else ()
+    known = [each.filters.filters for each in (state, *at.values()) if each.filters is not None]
+    filters = tuple(dict.fromkeys(name for each in known for name in each))
     ended: list[NightLine] = []
-    if not after:
-        with observed.journal("scheduler") as journal:
-            ended = night_log.ended(journal, owner, _MAX_ENDED) if journal is not None else []
+    for telescope in () if after else observed.telescopes or (observed,):
+        with telescope.journal("scheduler") as journal:
+            ended += night_log.ended(journal, owner, _MAX_ENDED) if journal is not None else []
+    ended = sorted(ended, key=lambda line: (line.night, line.ended or line.planned), reverse=True)[:_MAX_ENDED]
     gone = tuple(line for line in ended if line.request not in state.requests)
     return RequestPage(lines, lines[-1].request.id if len(wanted) > limit and lines else None, filters, gone)
 
@@ -76,11 +79,15 @@ def request(observed: Observed, key: str) -> RequestDetail | None:
 
     One that has ended is found as long as the nights that had it are kept.
     """
-    state = observed.state("scheduler", SeenScheduler)
+    state, at = observed.state("scheduler", SeenScheduler), _at_telescopes(observed)
     found = state.requests.get(key)
     nights: list[NightLine] = []
-    with observed.journal("scheduler") as journal:
-        nights = night_log.of_observation(journal, key) if journal is not None else []
+    for telescope in observed.telescopes or (observed,):
+        with telescope.journal("scheduler") as journal:
+            nights += night_log.of_observation(journal, key) if journal is not None else []
+    nights.sort(key=weight)
+    nights.sort(key=lambda line: line.night)
+    nights.reverse()
     if found is None:
         return RequestDetail(key=key, state=_how_it_ended(nights[0]), nights=tuple(nights)) if nights else None
     coming, problem = None, "the observatory has no site"
@@ -90,8 +97,27 @@ def request(observed: Observed, key: str) -> RequestDetail | None:
         except PlanningError as error:
             problem = str(error)
     return RequestDetail(
-        key=key, request=found, state=how_it_stands(state, found), next_up=coming, problem=problem, nights=tuple(nights)
+        key=key,
+        request=found,
+        state=_how_it_stands(state, at, found),
+        next_up=coming,
+        problem=problem,
+        nights=tuple(nights),
     )
+
+
+def _at_telescopes(observed: Observed) -> dict[str, SeenScheduler]:
+    """Return what the scheduler of each of several telescopes has, by its unit."""
+    return {each.config.unit: each.state("scheduler", SeenScheduler) for each in observed.telescopes}
+
+
+def _how_it_stands(state: SeenScheduler, at: dict[str, SeenScheduler], request: Observation) -> str:
+    """Return how a request stands, and at which of several telescopes."""
+    for unit, own in at.items():
+        running = own.running or ""
+        if request.id in own.requests or request.id in (running, running.rpartition("-due")[0]):
+            return f"{how_it_stands(own, request)} at {unit}"
+    return how_it_stands(state, request)
 
 
 def _how_it_ended(line: NightLine) -> str:

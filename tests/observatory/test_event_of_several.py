@@ -13,6 +13,8 @@ from pyros.views import observed
 from pyros.views.event import event
 from pyros.views.events import events
 from pyros.views.fates import fates
+from pyros.views.observations import observations
+from pyros.views.requests import request, requests
 from pyros.views.timeline import Follower
 from pyros.views.timeline_steps import Ended, ImageOnDisk, SlewCommanded, TelescopeAsked
 from tests.observatory.conftest import Night
@@ -37,6 +39,8 @@ def test_each_telescope_tells_what_it_did_about_a_burst(two: Night) -> None:
         (other,) = set(UNITS) - {busy}
         (line,) = events(seen).events
         assert line.word == "observing"
+        (wanted,) = requests(seen).requests
+        assert wanted.state == f"is being observed at {busy}"
         station = two.connect(two.simulators["weather"].port, b"SET rain 1\n")
         two.until(lambda: station.answer == b"OK\n", 10)
         two.until(lambda: two.state(f"dome {busy}") == "closed")
@@ -67,6 +71,14 @@ def test_each_telescope_tells_what_it_did_about_a_burst(two: Night) -> None:
         assert (in_words(end)[0], end.unit) == ("finished", done)
         (told,) = (each for each in fates(seen, [line.observation]) if each.words.startswith("was observed"))
         assert told.unit == done
+        assert requests(seen).requests == ()
+        assert [each.observation for each in requests(seen).ended if each.fate == "observed"] == [line.observation]
+        ended = request(seen, line.observation)
+        assert ended is not None
+        assert (ended.state, ended.nights[0].images) == ("observed", 3)
+        assert [(each.observation, each.fate) for each in observations(seen).observations] == [
+            (line.observation, "observed")
+        ]
         night = date.fromisoformat(nights(two.config, two.site)[0])
         replayed = {each.agent: each for each in replay_night(two.config, two.site, night)}
         assert set(replayed) == {"alert_manager", "scheduler east", "scheduler west"}
