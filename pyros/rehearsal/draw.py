@@ -161,12 +161,19 @@ def _waiting_words(stream: _RandomNumbers, cast: Cast, dome: str) -> list[Fault]
 
 
 def _kills_in_bad_weather(stream: _RandomNumbers, cast: Cast, weather: Sequence[Fault]) -> list[Fault]:
+    """Kill some processes as it begins to rain; or the majordome alone, so that the dome must close by itself."""
     faults: list[Fault] = []
     for turn in weather:
         if stream.random.random() < 0.7 and turn.kind == "weather":
             for name in _some(stream, cast):
                 time = max(0.0, turn.time + stream.random.uniform(-30, 15))
                 faults.append(_kill(time, (name,), stream, stream.random.uniform(1, 600)))
+        elif turn.kind == "weather":
+            time = max(0.0, turn.time - stream.random.uniform(0, 20))
+            faults += [
+                _kill(time, (name,), stream, stream.random.uniform(60, 900), step=False)
+                for name in cast.of_kind("majordome")
+            ]
     return faults
 
 
@@ -225,7 +232,7 @@ def _computer(disk: _RandomNumbers, clock: _RandomNumbers, cast: Cast) -> list[F
         draw = clock.random
         size = math.exp(draw.uniform(math.log(0.5), math.log(3600))) * draw.choice((-1, 1))
         faults.append(_fault(time, "clock", (), step=_seconds(size), **{"for": _seconds(draw.uniform(60, 7200))}))
-        if draw.random() < 0.5:
+        if draw.random() < 0.8:
             gone = tuple(cast.of_kind("monitoring", "majordome"))
             faults += (
                 [_kill(time + draw.uniform(-5, 30), gone, clock, draw.uniform(120, 600), step=False)] if gone else []
