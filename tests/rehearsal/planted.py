@@ -196,6 +196,7 @@ class Found(NamedTuple):
 
 
 _OPEN = ("open without majordome", "open without monitoring", "open when unsafe")
+_LEFT_OPEN = (*_OPEN, "open when told unsafe", "open under hold", "open by day", "not closed and parked")
 WITH_A_SCRIPT: dict[Plant, Found] = {
     lease_counted_from_arrival: Found(
         _OPEN,
@@ -219,7 +220,7 @@ WITH_A_SCRIPT: dict[Plant, Found] = {
         """,
     ),
     closed_by_belief: Found(
-        _OPEN,
+        _LEFT_OPEN,
         """
         00:01:20 kill majordome away=900
         00:01:20 kill dome away=2
@@ -233,7 +234,8 @@ WITH_A_SCRIPT: dict[Plant, Found] = {
 """Planted bugs that a few lines on purpose show."""
 SEARCHED: dict[Plant, tuple[str, ...]] = {
     lease_never_checked: _OPEN,
+    reopened_at_restart: ("opened without leave",),
     acknowledged_before_the_commit: ("lost", "undecided", "message"),
     roof_before_the_mount_is_parked: ("roof onto the mount",),
 }
-"""Planted bugs for which nights are drawn until one finds them, and the rules by which that is seen."""
+"""Planted bugs for which dense nights are drawn until one finds them, and the rules by which that is seen."""

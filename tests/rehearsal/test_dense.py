@@ -1,14 +1,12 @@
-"""Dense nights: an hour and a half in which an alert comes every three minutes and three times as much goes wrong."""
+"""Dense nights break no rule, and observe."""
 
 from __future__ import annotations
 
 import pytest
 
-from pyros import config
-from pyros.rehearsal.plan import NightPlan, NightResult
+from pyros.rehearsal.plan import NightResult
 from pyros.rehearsal.rehearse import plans, rehearse, rehearse_night
-
-DENSE = NightPlan(str(config.demo_file()), "2026-03-20", 1, hours=1.5, alerts=200)
+from tests.rehearsal.dense import DENSE
 
 
 def broken(results: list[NightResult]) -> list[str]:

@@ -14,12 +14,12 @@ from pyros.rehearsal.night import RehearsedNight
 from pyros.rehearsal.plan import NightPlan
 from pyros.rehearsal.reduce import reduce_night
 from pyros.rehearsal.script import parse, write
+from tests.rehearsal.dense import DENSE
 from tests.rehearsal.planted import SEARCHED, WITH_A_SCRIPT, Found, Plant, roof_before_the_mount_is_parked
 
 SEEDS = 100
 MOST_LINES = 5
 LATER_SECONDS = (0, 4, 8, 12, 16)
-HOURS = 1.0
 ALERTS = 90.0
 
 
@@ -52,7 +52,7 @@ def test_a_planted_bug_is_found_and_reduced(plant: Plant, tmp_path: Path, monkey
     plant(monkeypatch)
     rules = SEARCHED[plant]
     for seed in range(SEEDS):
-        plan = NightPlan(str(file), "2026-03-20", seed, hours=HOURS, alerts=ALERTS)
+        plan = msgspec.structs.replace(DENSE, config=str(file), seed=seed)
         result = make(plan).run(rules)
         if any(violation.rule in rules for violation in result.violations):
             break
