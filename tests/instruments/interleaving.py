@@ -1,7 +1,7 @@
 """A second command in the middle of a first one: after each kind of exchange of the first, for every pair of commands.
 
 What must hold whatever the moment: each command ends, once and with an error of the drivers' own; the newer one does
-what it says; and the older does nothing any more once the newer has been given.
+what it says; and the older does nothing any more once the newer has been given, and is told as done only if it was.
 """
 
 from __future__ import annotations
@@ -360,10 +360,16 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
     try:
         older, outcome = begin(backend, first, how)
         outcomes.append(outcome)
-        left = [moment]
+        left, done = [moment], backend.wanted.get(first, lambda: "")
+        reached: list[bool] = []
+
+        def look(_: bytes = b"") -> None:
+            if not reached and not done():
+                reached.append(True)
 
         def interfere() -> None:
-            world.arrived = lambda _: None
+            look()
+            world.arrived = look
             there.append(not outcomes[0].ends)
             if how == "cancel":
                 older.cancel()
@@ -372,6 +378,7 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
             outcomes.append(Outcome.of(backend.commands[second](), backend.wanted[second]))
 
         def arrived(_: bytes) -> None:
+            look()
             left[0] -= 1
             if left[0] == 0:
                 interfere()
@@ -386,6 +393,8 @@ def interrupt(make: Callable[[], Backend], first: str, second: str, how: How, mo
         world.run(backend.afterwards)
         if not there:
             return False, ""
+        if outcomes[0].ends and not isinstance(outcomes[0].ends[0], BaseException) and not reached:
+            return there[0], "the older is told as done, and never was"
         return there[0], _problem(backend, outcomes, first, second, how)
     finally:
         world.arrived = lambda _: None
