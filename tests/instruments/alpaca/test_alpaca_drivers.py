@@ -828,6 +828,55 @@ def test_a_focuser_given_up_is_stopped(server: Server, device: Device, world: Wo
     assert server.count("PUT halt") == 1
 
 
+def test_a_stop_that_overtakes_a_move_is_told_again(server: Server, device: Device, world: World) -> None:
+    motor, focuser = Motor(server, world), device("focuser")
+    world.result(focuser.move(100), 5)
+
+    def slow(seconds: float) -> None:
+        for end in world.ends:
+            end.delay = seconds
+
+    def here(_: Any) -> int:
+        world.callLater(0, slow, 0.3)  # the move comes next
+        return motor.there
+
+    server.answers["GET position"] = here
+    move = focuser.move(500)
+    world.run(0.1)
+    server.answers["GET position"] = lambda _: motor.there
+    slow(0.0)
+    stop = focuser.stop()
+    world.fails(CommandAborted, "", move, 20)
+    world.result(stop, 20)
+    assert [asked for asked, _ in server.asked if asked.startswith("PUT ")][-3:] == ["PUT halt", "PUT move", "PUT halt"]
+
+
+def test_a_stop_that_is_refused_leaves_the_move(server: Server, device: Device, world: World) -> None:
+    Motor(server, world)
+    focuser = device("focuser")
+    move = focuser.move(500)
+    world.run(2)
+    server.answers["PUT halt"] = Wrong(0x4FF, "not now")
+    world.fails(DeviceFailed, "not now", focuser.stop(), 5)
+    assert world.result(move, 20) == 500
+
+
+def test_an_older_move_that_fails_late_does_not_stop_the_newer(server: Server, device: Device, world: World) -> None:
+    Motor(server, world)
+    focuser, newer, looks = device("focuser"), [], iter(range(3))
+
+    def moving(_: Any) -> Any:
+        if next(looks) == 2:
+            newer.append(focuser.move(200))
+            server.answers["GET ismoving"] = False
+        return Wrong(0x4FF, "it does not know")
+
+    server.answers["GET ismoving"] = moving
+    world.fails(DeviceFailed, "it does not know", focuser.move(500), 20)
+    assert world.result(newer[0], 20) == 200
+    assert server.count("PUT halt") == 0
+
+
 def test_focusers_that_fail(server: Server, device: Device, world: World) -> None:
     motor, focuser = Motor(server, world), device("focuser")
     server.set(position=500)
