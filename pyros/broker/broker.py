@@ -53,11 +53,13 @@ class Broker:
         *,
         threaded: bool = True,
         durable: bool = True,
+        archives: bool = True,
         epoch: str = "",
     ) -> None:
         """Make a broker that is not started; ``epoch`` names a new journal.
 
-        ``threaded=False`` and ``durable=False`` are for rehearsals, see `EventStore`.
+        ``threaded=False`` and ``durable=False`` are for rehearsals, see `EventStore`; so is ``archives=False``: then
+        what it takes stays in its journal, and no archive is written.
 
         Without an alert manager it keeps its events and sends them on, and nothing is decided. Raises ConfigError when
         the configuration lacks [broker].
@@ -68,6 +70,7 @@ class Broker:
         self._reactor, self._clock = reactor, clock
         decided = StandardAgents.ALERT_MANAGER in config.agents
         self._how: dict[str, Any] = {"threaded": threaded, "durable": durable, "epoch": epoch, "decided": decided}
+        self._archives = archives
         self.failure: PyrosError | None = None
         """Why `start` failed; known at once, while what had started may still be ending."""
         self._since = 0.0
@@ -110,11 +113,13 @@ class Broker:
         try:
             self._kafka = self._make_kafka()
             self._outbound.start()
-            self._archiving = Archiving(reactor, store, self._config.alert_archive)
+            if self._archives:
+                self._archiving = Archiving(reactor, store, self._config.alert_archive)
             store.start(self._post)
             if store.journal.damage:
                 self._alarm_of_journal("journal", store.journal.damage)
-            self._archiving.poke()
+            if self._archiving is not None:
+                self._archiving.poke()
             if config.port is not None:
                 tls = PortTls(self._config.peer(NAME))
                 self._port = BrokerPort(
@@ -202,8 +207,9 @@ class Broker:
 
     def _post(self, outgoing: list[Outgoing]) -> None:
         """Broadcast and archive the events that a commit of the store has brought."""
-        if self._outbound is not None and self._archiving is not None:
+        if self._outbound is not None:
             self._outbound.post(outgoing)
+        if self._archiving is not None:
             self._archiving.poke()
 
     async def _publish(self, packet: bytes, agent: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from pyros.clock import Timer
 from pyros.errors import JournalError
 from pyros.rehearsal.reactor import MemoryReactor
-from pyros.rehearsal.timeline import Timeline
+from pyros.rehearsal.timeline import GRAIN_SECONDS, Timeline
 
 _BOOT_SECONDS = 30.0  # of monotonic time that have passed when the processes begin
 
@@ -44,7 +44,8 @@ class Computer:
 
     def time(self) -> float:
         """Return the Unix seconds that the computer's clock shows."""
-        return self.true_time() + self.offset()
+        now = self._timeline.now
+        return self._start + now + (self._off + self._drift * (now - self._drifts_since))
 
     def offset(self) -> float:
         """Return how far (seconds) the wall clock is ahead of true time."""
@@ -93,7 +94,9 @@ class ProcessClock:
         return self._timeline.now - self._reactor.origin
 
     def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
-        return self._reactor.callLater(seconds if seconds > 0.0 else 0.0, function, *args)
+        seconds = max(seconds, GRAIN_SECONDS) if seconds > 0.0 else 0.0
+        timeline = self._timeline
+        return timeline.call_at(timeline.now + seconds, self._reactor, function, args)
 
 
 class TrueClock(ProcessClock):

@@ -38,7 +38,7 @@ class NightLog:
         self._hash = hashlib.blake2b(digest_size=16)
         self._entries: list[tuple[str, float, str, bytes | str]] = []
         self.add_soon = self._entries.append
-        """Take ``(kind, time, who, data)`` as `add` does, of what is followed by others: it looks at no length."""
+        """Take ``(kind, time, who, data)`` as `add` does, of what commits and lives follow: it looks at no length."""
         self.entries = 0
         """How many entries the hash is of."""
         self.lines: deque[NightLogLine] = deque(maxlen=_LINES)
@@ -66,14 +66,9 @@ class NightLog:
 
 def bytes_of_commit(effects: Effects) -> bytes:
     """Return a commit as bytes, for the hash."""
-    return msgspec.msgpack.encode(
+    return _encode(
         (
-            [(row.id, row.name, row.error) for row in effects.received],
-            [(name, epoch, last) for (name, epoch), last in effects.seen.items()],
-            [(out.agent, out.seq, out.id, out.payload) for out in effects.outgoing],
-            list(effects.acknowledged.items()),
-            [timer[:3] for timer in effects.timers_set],
-            effects.timers_gone,
-            effects.state,
+            effects.received, list(effects.seen.items()), effects.outgoing, list(effects.acknowledged.items()),
+            effects.timers_set, effects.timers_gone, effects.state,
         )
-    )
+    )  # fmt: skip

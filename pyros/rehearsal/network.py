@@ -54,10 +54,10 @@ class Network:
         self.timeline = timeline
         self.listening: dict[int, MemoryPort] = {}
         self.transports: dict[MemoryTransport, None] = {}
-        self._on_delivery = on_delivery
+        self.on_delivery = on_delivery
         self._next_port = _FIRST_FREE_PORT
         self._seed: str | None = None
-        self._random: dict[tuple[str, str], random.Random] = {}
+        self._random: dict[tuple[str, str], Callable[[], float]] = {}
         self._stalled: dict[frozenset[str], float] = {}
         self._muted: dict[MemoryTransport, None] = {}
 
@@ -138,12 +138,17 @@ class Network:
             way = (one, other)
             draw = self._random.get(way)
             if draw is None:
-                draw = self._random[way] = random.Random(f"{self._seed} {one} {other}")
-            delay = draw.uniform(*_LATENCY)
-            if draw.random() < _SLOW_SHARE:
-                delay = draw.uniform(delay, _SLOWEST)
-        until = self._stalled.get(frozenset((one, other)))
-        return delay if until is None else max(0.0, until - self.timeline.now) + delay
+                draw = self._random[way] = random.Random(f"{self._seed} {one} {other}").random
+            delay = _LATENCY[0] + (_LATENCY[1] - _LATENCY[0]) * draw()
+            if draw() < _SLOW_SHARE:
+                delay += (_SLOWEST - delay) * draw()
+        if self._stalled:
+            link = frozenset((one, other))
+            left = self._stalled.get(link, 0.0) - self.timeline.now
+            if left > 0.0:
+                return left + delay
+            self._stalled.pop(link, None)
+        return delay
 
     # Ports and connections ---------------------------------------------------------------------------------------
 
@@ -163,13 +168,6 @@ class Network:
         connector = MemoryConnector(reactor, host, port, factory, timeout)
         connector.connect()
         return connector
-
-    def deliver(self, sender: MemoryTransport, data: bytes) -> None:
-        """Give bytes to the protocol at the other end."""
-        receiver = sender.peer
-        if self._on_delivery is not None:
-            self._on_delivery(sender.node, receiver.node, data)
-        receiver.protocol.dataReceived(data)
 
 
 class MemoryPort:
@@ -285,7 +283,8 @@ class MemoryTransport:
         self._outgoing = bytearray()
         self._delivery: Call | None = None
         self._arrived = 0.0  # when the last delivery was, or will be
-        self._reading = True
+        self.reading = True
+        """Whether the protocol at this end takes what arrives."""
         self._end: str | None = None  # what follows the last byte: "write" (half-closed) or "connection"
         self._producer: Any = None
         self._producer_paused = False
@@ -353,16 +352,19 @@ class MemoryTransport:
 
     def _deliver(self) -> None:
         self._delivery = None
-        if not self.connected or not self.peer.connected:
+        peer = self.peer
+        if not self.connected or not peer.connected:
             return
-        if not self.peer.reading:
+        if not peer.reading:
             return  # its resumeProducing schedules this again
         if self._outgoing:
             data = bytes(self._outgoing)
             self._outgoing.clear()
             if self.mute:
                 return
-            self._network.deliver(self, data)
+            if (on_delivery := self._network.on_delivery) is not None:
+                on_delivery(self.node, peer.node, data)
+            peer.protocol.dataReceived(data)
         if self._outgoing:
             self._schedule()
             return
@@ -378,10 +380,6 @@ class MemoryTransport:
         if self._producer is not None and self._producer_paused:
             self._producer_paused = False
             self._producer.resumeProducing()
-
-    @property
-    def reading(self) -> bool:
-        return self._reading
 
     def lose(self, reason: Failure) -> None:
         """End the connection, and tell the protocol why."""
@@ -408,11 +406,11 @@ class MemoryTransport:
         self._producer = None
 
     def pauseProducing(self) -> None:
-        self._reading = False
+        self.reading = False
 
     def resumeProducing(self) -> None:
-        if not self._reading:
-            self._reading = True
+        if not self.reading:
+            self.reading = True
             self.peer.schedule_if_needed()
 
     def schedule_if_needed(self) -> None:

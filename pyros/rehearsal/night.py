@@ -64,6 +64,8 @@ from pyros.wire import Entry
 
 SEEDS_ON_FILES = 10
 """Of so many seeds one keeps its journals in files, as an observatory does, the others as objects."""
+_SEEDS_WITH_ARCHIVE = 10
+"""Of so many seeds one has the broker archive packets: nothing that is judged reads that."""
 CALM_SECONDS = 3600.0
 """The calm hour after each night."""
 _SHORT_CALM_SECONDS = 900.0
@@ -98,10 +100,12 @@ class RehearsedNight:
         self.computer = Computer(self.timeline, self.begin, self.name)
         self.jobs = RehearsedJobs(self.timeline, self.computer, self.name)
         self.log = NightLog(str(folder))
+        self.happened = self.log.add_soon
         self.network = Network(self.timeline, on_delivery=self.on_delivery)
         self.current: Node | None = None
         self.journals: AnyJournals = SQLITE if plan.seed % SEEDS_ON_FILES == 0 else MemoryJournals()
         """Files or objects: the night is the same on both, but an hour on files costs more."""
+        self.archives = plan.seed % _SEEDS_WITH_ARCHIVE == 0
         with drawn_from(self.computer):
             rules = Path(plan.rules) if plan.rules else None
             made = rehearsed(loaded, folder, rules=rules, images=plan.images)
@@ -119,6 +123,8 @@ class RehearsedNight:
         """The rules of each telescope."""
         self._desk = self.config.agents[Agent.SCHEDULER].name if Agent.SCHEDULER in self.config.agents else ""
         self._states: dict[str, str] = {}
+        self._links: dict[tuple[str, str], tuple[str, Invariants | None, str, str]] = {}
+        """Of each direction between two nodes what `_judged_link` says."""
         self._accepted: dict[str, TrafficPacket] = {}
         outside = NodeReactor(cast("World", self), Outsider("outside"), 0.0)
         self.faults = NightFaults(
@@ -129,7 +135,7 @@ class RehearsedNight:
         if self.config.broker is not None:
             self.author = RehearsedAuthor(outside, self.config.broker.receiver_port, self._answered)
         self._taken: set[str] = set()
-        self._turns = 0
+        self.turns = 0
         self._tail: tuple[str, ...] = ()
 
     def _make_processes(self) -> None:
@@ -199,7 +205,7 @@ class RehearsedNight:
                 self._close()
         violations = tuple(sorted(self.violations.values()))
         counts = {
-            "turns": self._turns, "kills": self.faults.kills, "faults": len(self.script),
+            "turns": self.turns, "kills": self.faults.kills, "faults": len(self.script),
             "calls": self.timeline.calls, "messages": self.deliveries.messages, "refused": self.deliveries.refused,
             "alerts": len(self._accepted), "slews": sum(each.slews for each in self.invariants),
             "exposures": sum(each.exposures for each in self.invariants),
@@ -334,21 +340,22 @@ class RehearsedNight:
         self._say("rehearsal", text)
 
     def on_delivery(self, sender: str, receiver: str, data: bytes) -> None:
-        self.log.add(self.timeline.now, "D", f"{sender}>{receiver}", data)
-        rules, name = self._judged.get(receiver, _UNJUDGED)
-        who, speaker = self._judged.get(sender, _UNJUDGED)
-        if rules is not None and rules is who:
+        link = self._links.get((sender, receiver))
+        if link is None:
+            link = self._links[sender, receiver] = self._judged_link(sender, receiver)
+        label, rules, speaker, name = link
+        self.happened(("D", self.timeline.now, label, data))
+        if rules is not None:
             rules.delivered(speaker, name, data)
 
-    def on_call(self, node: str, call: Call) -> None:
-        self.log.add_soon(("C", self.timeline.now, node, getattr(call.function, "__qualname__", "")))
+    def _judged_link(self, sender: str, receiver: str) -> tuple[str, Invariants | None, str, str]:
+        """Return a link's name in the log, and who hears of what it delivers, by which names."""
+        rules, name = self._judged.get(receiver, _UNJUDGED)
+        who, speaker = self._judged.get(sender, _UNJUDGED)
+        return f"{sender}>{receiver}", rules if rules is who else None, speaker, name
 
     def on_error(self, node: str, error: Exception) -> None:
         self.report("error", f"{node}: {type(error).__name__}: {error}")
-
-    def on_step(self, node: str, step: str) -> None:
-        self._turns += step == "taken"
-        self.log.add_soon(("T", self.timeline.now, node, step))
 
     def on_commit(self, node: str, epoch: str, effects: Effects) -> None:
         self.log.add(self.now, "J", node, bytes_of_commit(effects))

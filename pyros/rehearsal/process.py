@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -50,19 +51,18 @@ class World(Protocol):
     current: Node | None
     journals: AnyJournals
     """Where the agents' journals are kept."""
+    archives: bool
+    """Whether the broker archives what it takes."""
     jobs: RehearsedJobs
     """What the queues' jobs do."""
 
-    def on_call(self, node: str, call: Call) -> None:
-        """Hear that a call of a process or device is about to be made."""
-        ...
+    happened: Callable[[tuple[str, float, str, str]], object]
+    """Hears of what is about to happen, as the night's log wants it: kind, time, who and what."""
+    turns: int
+    """How many turns have begun."""
 
     def on_error(self, node: str, error: Exception) -> None:
         """Hear that a call of a process or device has raised what a reactor would log."""
-        ...
-
-    def on_step(self, node: str, step: str) -> None:
-        """Hear that a process has reached a step of a turn."""
         ...
 
     def on_commit(self, node: str, epoch: str, effects: Effects) -> None:
@@ -91,9 +91,8 @@ class Node(Protocol):
 
     name: str
 
-    def called(self) -> None:
-        """Hear that one of its calls has been made."""
-        ...
+    called: Callable[[], None] | None
+    """Hears that one of its calls has been made."""
 
     def die(self) -> None:
         """End at once, in the middle of a call."""
@@ -110,8 +109,7 @@ class Outsider:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def called(self) -> None:
-        """Nobody looks."""
+        self.called: Callable[[], None] | None = None
 
     def die(self) -> None:
         """Live on: nothing kills it."""
@@ -131,18 +129,22 @@ class NodeReactor(MemoryReactor):
     def run_call(self, call: Call) -> None:
         if not self.alive:
             return
-        world = self._world
-        world.on_call(self.node, call)
-        world.current = self._owner
+        world, owner, function = self._world, self._owner, call.function
+        world.happened(("C", call.time, self.node, getattr(function, "__qualname__", "")))
+        world.current = owner
         try:
-            call.function(*call.args, **call.keywords)
+            if call.keywords:
+                function(*call.args, **call.keywords)
+            else:
+                function(*call.args)
         except Killed:
-            self._owner.die()
+            owner.die()
         except Exception as error:
             world.on_error(self.node, error)
         finally:
             world.current = None
-        self._owner.called()
+        if (called := owner.called) is not None:
+            called()
 
     def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kw: Any) -> None:
         super().callInThreadWithCallback(on_result, self._owner.job(function), *args, **kw)
@@ -161,6 +163,7 @@ class Process:
         self.lives = 0
         self.since = 0.0
         """When (timeline) it was started or killed last."""
+        self.called: Callable[[], None] | None = None
         self._doom: tuple[str, int, float] | None = None
         self._restart: Call | None = None
 
@@ -171,9 +174,6 @@ class Process:
     def run_call(self, call: Call) -> None:
         """Make a call that outlives the process: its start."""
         call.function(*call.args, **call.keywords)
-
-    def called(self) -> None:
-        """Hear that one of the process's calls has been made."""
 
     def job(self, function: Any) -> Any:
         """Return what is done for a job of another thread or process."""
@@ -235,7 +235,10 @@ class Process:
 
     def step(self, step: str) -> None:
         """Pass a step of a turn, or die there."""
-        self.world.on_step(self.name, step)
+        world = self.world
+        world.happened(("T", world.timeline.now, self.name, step))
+        if step == "taken":
+            world.turns += 1
         if self._doom is not None and self._doom[0] == step:
             _, nth, away = self._doom
             self._doom = (step, nth - 1, away)
@@ -307,7 +310,8 @@ class BrokerProcess(Process):
     broker: Broker | None = None
 
     def begin(self, reactor: NodeReactor, clock: ProcessClock) -> None:
-        self.broker = Broker(self.world.config, reactor, clock, threaded=False, durable=False)
+        world = self.world
+        self.broker = Broker(world.config, reactor, clock, threaded=False, durable=False, archives=world.archives)
         self.broker.start().addErrback(lambda failure: failure.raiseException())
         _watch(self.broker.journal, self.world, self.name)
 
@@ -348,15 +352,13 @@ class DeviceNode:
         self.reactor = NodeReactor(world, self, 0.0)
         self.simulator = Simulator(description, self.reactor, TrueClock(world.computer, self.reactor))
         self.simulator.requests = _Requests(self)
+        self.called: Callable[[], None] | None = partial(world.on_device, self)
+        """Looks what it does, after each of its calls."""
 
     @property
     def device(self) -> SimulatedDevice:
         """The device itself: what is true."""
         return self.simulator.device
-
-    def called(self) -> None:
-        """Look what it does, after each of its calls."""
-        self.world.on_device(self)
 
     def die(self) -> None:
         """Devices have no turns in which to die."""

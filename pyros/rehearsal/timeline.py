@@ -7,10 +7,11 @@ asked for, so that the same run gives the same order every time.
 from __future__ import annotations
 
 import heapq
-import itertools
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
@@ -38,18 +39,17 @@ class Owner(Protocol):
 
 
 @implementer(IDelayedCall)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A delayed call, as Twisted's `IDelayedCall`; ``time`` is the timeline's."""
 
-    __slots__ = ("args", "function", "keywords", "owner", "state", "time", "timeline")
-
-    def __init__(
-        self, timeline: Timeline, owner: Owner, time: float, function: Any, args: Any, keywords: dict[str, Any]
-    ) -> None:
-        self.timeline, self.owner, self.time = timeline, owner, time
-        self.function, self.args, self.keywords = function, args, keywords
-        self.state = ""
-        """``called`` or ``cancelled``; '' while it waits."""
+    timeline: Timeline
+    owner: Owner
+    time: float
+    function: Any
+    args: Any
+    keywords: dict[str, Any]
+    state: str = ""
+    """``called`` or ``cancelled``; '' while it waits."""
 
     def getTime(self) -> float:
         return self.time - self.owner.origin
@@ -59,7 +59,8 @@ class Call:
 
     def cancel(self) -> None:
         """Forget the call; raises AlreadyCalled or AlreadyCancelled."""
-        self._check()
+        if self.state:
+            self._check()
         self.state = "cancelled"
         self.function = self.args = None
         self.timeline.forget()
@@ -97,19 +98,29 @@ class Timeline:
         self.calls = 0
         """How many calls were made."""
         self._heap: list[tuple[float, int, Call]] = []
-        self._numbers = itertools.count()
+        self._soon: deque[tuple[float, int, Call]] = deque()
+        """Those that were asked for at the present instant, for this instant: after all of the heap's."""
+        self._number = 0
         self._cancelled = 0
-        self._at_this_instant = 0
 
     def call_at(self, time: float, owner: Owner, function: Any, args: Any = (), keywords: Any = None) -> Call:
-        """Have a function called at that instant on behalf of ``owner``."""
+        """Have a function called at that instant on behalf of ``owner``; one that has passed means the present one."""
         call = Call(self, owner, time, function, args, keywords or _NO_KEYWORDS)
-        heapq.heappush(self._heap, (time, next(self._numbers), call))
+        self._number += 1
+        if time > self.now:
+            heapq.heappush(self._heap, (time, self._number, call))
+        else:
+            self._soon.append((time, self._number, call))
         return call
 
     def push(self, call: Call) -> None:
-        """Take a call whose time has changed; its old place in the heap means nothing any more."""
-        heapq.heappush(self._heap, (call.time, next(self._numbers), call))
+        """Take a call whose time has changed; its old place means nothing any more."""
+        self._number += 1
+        entry = (call.time, self._number, call)
+        if call.time > self.now:
+            heapq.heappush(self._heap, entry)
+        else:
+            self._soon.append(entry)
 
     def forget(self) -> None:
         """Note that a call was cancelled, and sweep the heap when many were."""
@@ -121,22 +132,29 @@ class Timeline:
 
     def waiting(self) -> list[Call]:
         """Return the calls that wait, the next one first."""
-        return [call for time, _, call in sorted(self._heap) if not call.state and time == call.time]
+        entries = sorted([*self._heap, *self._soon])
+        return [call for time, _, call in entries if not call.state and time == call.time]
 
     def run_until(self, seconds: float, done: Callable[[], bool] | None = None) -> bool:
         """Let time pass up to ``seconds``, or until ``done()``, which is asked between any two calls."""
-        heap, pop = self._heap, heapq.heappop
+        heap, soon, pop = self._heap, self._soon, heapq.heappop
+        at_this_instant = 0
         if done is not None and done():
             return True
-        while heap and heap[0][0] <= seconds:
-            time, _, call = pop(heap)
+        while seconds >= self.now:
+            if soon and not (heap and heap[0][0] <= self.now):
+                time, _, call = soon.popleft()
+            elif heap and heap[0][0] <= seconds:
+                time, _, call = pop(heap)
+            else:
+                break
             if call.state or time != call.time:
                 continue
-            self.calls += 1
             if time > self.now:
-                self.now, self._at_this_instant = time, 0
-            self._at_this_instant += 1
-            if self._at_this_instant > _MOST_CALLS:
+                self.now, at_this_instant = time, 0
+            self.calls += 1
+            at_this_instant += 1
+            if at_this_instant > _MOST_CALLS:
                 raise EndlessError(f"at {self.now:g} virtual seconds calls come without end, such as {call}")
             call.state = "called"
             call.owner.run_call(call)
