@@ -47,9 +47,11 @@ def implausible(quantity: str, value: float) -> str:
 
 def impossible(reading: WeatherReading) -> str:
     """Why a reading has a value that cannot be, in words; '' when it has none."""
-    values = msgspec.structs.asdict(reading)
-    known = ((quantity, values[quantity]) for quantity in RANGES if values.get(quantity) is not None)
-    return next(filter(None, (implausible(quantity, value) for quantity, value in known)), "")
+    for quantity in RANGES:
+        value = getattr(reading, quantity, None)
+        if value is not None and (problem := implausible(quantity, value)):
+            return problem
+    return ""
 
 
 def absent(quantity: str) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pyros.angles import separation
 from pyros.messages import Observation
-from pyros.planning.visibility import _observe, airmass, altitude_azimuth, moon, sun, sun_altitude
+from pyros.planning.visibility import _observe, airmass, altitude_azimuth, moon, sun, sun_altitude, sun_in_brief
 from pyros.site import Site
 
 EVENING_SUN = 5.0
@@ -25,7 +25,7 @@ def phase(site: Site, when: datetime) -> Phase:
     """
     if sun_altitude(site, when) < site.twilight:
         return "night"  # most are asked then, and that costs little
-    altitude, _, hour_angle, _ = _observe(site, *sun(when), when)
+    altitude, _, hour_angle, _ = _observe(site, *sun_in_brief(when), when)
     if hour_angle < 0:
         return "morning"
     return "evening" if altitude < EVENING_SUN else "afternoon"

@@ -203,9 +203,33 @@ def airmass(altitude: float) -> float:
 
 def sun(when: datetime) -> tuple[float, float]:
     """Return the Sun's geometric ICRS direction in degrees: opposite to the Earth's heliocentric place (SOFA epv00)."""
-    days = (_unix(when) + TT_MINUS_UTC) / SECONDS_PER_DAY
+    return _direction(*_sun_place(_unix(when)))
+
+
+def sun_in_brief(when: datetime) -> tuple[float, float]:
+    """Return `sun` within 0.00001 degrees, from its places at the whole hours before and after: epv00 is slow."""
+    hours = _unix(when) / 3600.0
+    hour = math.floor(hours)
+    part = hours - hour
+    before, after = _sun_place_of_hour(hour), _sun_place_of_hour(hour + 1)
+    return _direction(*(one + part * (other - one) for one, other in zip(before, after, strict=True)))
+
+
+def _sun_place(seconds: float) -> tuple[float, float, float]:
+    """Return the Sun's place from the Earth at a moment (Unix seconds), ICRS, astronomical units."""
+    days = (seconds + TT_MINUS_UTC) / SECONDS_PER_DAY
     heliocentric, _barycentric, _status = erfa.ufunc.epv00(UNIX_EPOCH_JD, days)
     x, y, z = -heliocentric["p"]
+    return float(x), float(y), float(z)
+
+
+@lru_cache(maxsize=16)
+def _sun_place_of_hour(hour: int) -> tuple[float, float, float]:
+    return _sun_place(hour * 3600.0)
+
+
+def _direction(x: float, y: float, z: float) -> tuple[float, float]:
+    """Return the right ascension and declination of a vector, degrees."""
     return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
 
 
@@ -220,18 +244,12 @@ def sun_altitude(site: Site, when: datetime) -> float:
 
 @lru_cache(maxsize=16)
 def _sun_altitude_of_second(site: Site, second: datetime) -> float:
-    return altitude_in_brief(site, *_sun_of_minute(second.replace(second=0)), second)
+    return altitude_in_brief(site, *sun_in_brief(second), second)
 
 
 def whole_second(when: datetime) -> datetime:
     """Return the whole second before a moment: the moment itself where it is one."""
     return when.replace(microsecond=0) if when.microsecond else when
-
-
-@lru_cache(maxsize=16)
-def _sun_of_minute(minute: datetime) -> tuple[float, float]:
-    """Return where the Sun stands among the stars; it moves by 0.0007 degrees in a minute."""
-    return sun(minute)
 
 
 @lru_cache(maxsize=16)

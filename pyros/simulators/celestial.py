@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 _TT_MINUS_UTC = 69.184  # seconds; since 2017, and a second more moves the sky's precession by nothing
-_EARTH_SECONDS = 60.0
+_EARTH_SECONDS = 600.0
 _UNIX_EPOCH = 2440587.5  # Julian date of 1970-01-01 UTC
 
 
@@ -63,7 +63,7 @@ class SiteCoordinates(NamedTuple):
         """Return the hour angle of a direction of the sky at a time (seconds since 1970-01-01 UTC)."""
         import erfa  # noqa: PLC0415  (a quarter of a second, which `pyros check` need not pay)
 
-        ra, dec = erfa.atciqz(math.radians(sky.ra), math.radians(sky.dec), _earth(time).place)
+        ra, dec = erfa.ufunc.atciqz(math.radians(sky.ra), math.radians(sky.dec), _earth(time).place)
         return Hour(half_turn(math.degrees(self._rotation(time) - ra)), math.degrees(dec))
 
     def sky_of(self, hour: Hour, time: float) -> Sky:
@@ -71,21 +71,21 @@ class SiteCoordinates(NamedTuple):
         import erfa  # noqa: PLC0415
 
         right_ascension = self._rotation(time) - math.radians(hour.angle)
-        ra, dec = erfa.aticq(right_ascension, math.radians(hour.dec), _earth(time).place)
+        ra, dec = erfa.ufunc.aticq(right_ascension, math.radians(hour.dec), _earth(time).place)
         return Sky(math.degrees(ra) % 360, math.degrees(dec))
 
     def ground_of(self, hour: Hour) -> Ground:
         """Where an hour angle and declination stand above the horizon."""
         import erfa  # noqa: PLC0415
 
-        az, alt = erfa.hd2ae(math.radians(hour.angle), math.radians(hour.dec), math.radians(self.latitude))
+        az, alt = erfa.ufunc.hd2ae(math.radians(hour.angle), math.radians(hour.dec), math.radians(self.latitude))
         return Ground(math.degrees(alt), math.degrees(az) % 360)
 
     def hour_of(self, ground: Ground) -> Hour:
         """Return the hour angle and declination of a direction of the ground."""
         import erfa  # noqa: PLC0415
 
-        angle, dec = erfa.ae2hd(math.radians(ground.az), math.radians(ground.alt), math.radians(self.latitude))
+        angle, dec = erfa.ufunc.ae2hd(math.radians(ground.az), math.radians(ground.alt), math.radians(self.latitude))
         return Hour(half_turn(math.degrees(angle)), math.degrees(dec))
 
     def sidereal_time(self, time: float) -> float:
@@ -96,7 +96,7 @@ class SiteCoordinates(NamedTuple):
         """Earth rotation angle at the site's meridian, radians, with UTC for UT1."""
         import erfa  # noqa: PLC0415
 
-        return float(erfa.era00(_UNIX_EPOCH, time / 86400)) + math.radians(self.longitude)
+        return float(erfa.ufunc.era00(_UNIX_EPOCH, time / 86400)) + math.radians(self.longitude)
 
 
 def of_date(sky: Sky, time: float) -> OfDate:
@@ -164,7 +164,7 @@ class _Earth(NamedTuple):
 
 
 def _earth(time: float) -> _Earth:
-    """Return the Earth at the beginning of the minute: aberration and precession move the sky by 0.2 mas in one."""
+    """Return the Earth at the beginning of ten minutes: aberration and precession move the sky by 2 mas in them."""
     return _earth_at(time // _EARTH_SECONDS * _EARTH_SECONDS)
 
 

@@ -200,9 +200,13 @@ def _words(text: str) -> list[tuple[str | None, str]]:
 
 
 def _line(start: str, values: tuple[object, ...], named: dict[str, object]) -> str:
-    words = [start, *(_word(value) for value in values)]
-    words += [f"{key}={_word(value)}" for key, value in named.items() if value is not None]
-    return " ".join(words)
+    line = start
+    for value in values:
+        line += f" {_word(value)}"
+    for key, value in named.items():
+        if value is not None:
+            line += f" {key}={_word(value)}"
+    return line
 
 
 def _word(value: object) -> str:

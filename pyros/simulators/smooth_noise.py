@@ -6,6 +6,7 @@ import math
 import random
 
 _PERIODS = (1800.0, 300.0, 70.0)  # seconds of the waves that the wavering is made of
+_SCALE = math.sqrt(len(_PERIODS) / 2)
 
 
 class SmoothNoise:
@@ -27,4 +28,4 @@ class SmoothNoise:
         turn, (one, two, three) = 2 * math.pi * elapsed, self._phases
         slow, middle, quick = _PERIODS
         wave = math.sin(turn / slow + one) + math.sin(turn / middle + two) + math.sin(turn / quick + three)
-        return self._deviation * wave / math.sqrt(len(_PERIODS) / 2)
+        return self._deviation * wave / _SCALE

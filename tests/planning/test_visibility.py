@@ -74,6 +74,11 @@ def test_the_sun_is_astropys(when: datetime) -> None:
     assert visibility.sun_altitude(PIC, when) == pytest.approx(expected, abs=0.01)  # parallax is 0.0024
 
 
+@given(instants)
+def test_the_sun_in_brief_is_the_sun(when: datetime) -> None:
+    assert separation(*visibility.sun_in_brief(when), *visibility.sun(when)) < 0.00001
+
+
 def test_a_far_date_gives_no_warning_and_a_senseless_one_an_error() -> None:
     assert -90 <= visibility.sun_altitude(PIC, datetime(2080, 1, 1, tzinfo=UTC)) <= 90
     for ra, dec in [(float("nan"), 0.0), (0.0, 91.0), (0.0, float("nan"))]:

@@ -7,8 +7,7 @@ import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from pyros.instruments.interfaces import Started
 from pyros.instruments.native.connection import NativeConnection, Watch
 from pyros.instruments.native.grammar import Busy, NativeEvent, Ok, Value, quote
 
-S = TypeVar("S", bound=str)
 T = TypeVar("T")
 
 
@@ -29,12 +27,6 @@ BEGIN_SECONDS = 5.0
 POLL_SECONDS = 0.5
 OPTIONS_WITHOUT_MEANING = ("stop_seconds", "settle_seconds", "download_seconds")
 """Options that a device which tells its ends itself doesn't need."""
-
-
-@cache
-def _words(states: Any) -> tuple[str, ...]:
-    """Return the words of a Literal."""
-    return get_args(states)
 
 
 def allowed(estimate: float) -> float:
@@ -163,10 +155,12 @@ class NativeDevice(InstrumentDriver):
             raise DeviceRefused("UNSUPPORTED", text) from None
 
     @deferred
-    async def _read_state(self, states: type[S] | Any) -> Any:
+    async def _read_state(self, states: Any) -> Any:
+        """Return the device's state, one of the words of ``states``, a Literal."""
         values = (await self._get("state")).values
-        if len(values) != 1 or values[0] not in _words(states):
-            allowed = ", ".join(get_args(states))
+        words: tuple[str, ...] = states.__args__
+        if len(values) != 1 or values[0] not in words:
+            allowed = ", ".join(words)
             raise DeviceFailed(f"{self.name}: answered {values} to GET state, not one of {allowed}")
         return values[0]
 

@@ -139,7 +139,8 @@ class NativeConnection(Reconnecting[_NativeLink]):
 
         Raises DeviceRefused, NoAnswer or ConnectionLost.
         """
-        answer = await (await self.link()).ask(verb, name, *values, **named)
+        link = self._link or await self._connection()
+        answer = await link.ask(verb, name, *values, **named)
         if isinstance(answer, Err):
             raise DeviceRefused(answer.code, answer.text)
         return answer

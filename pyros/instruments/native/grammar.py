@@ -118,18 +118,26 @@ def parse(line: str) -> NativeAnswer | NativeEvent:
     if match is None:
         raise WireError(f"not a line of the native grammar: {line[:100]!r}")
     number = int(match["tag"]) if match["tag"] else None
+    if (text := match["ok"]) is not None:
+        return Ok(number, *_arguments(text))
     if match["busy"]:
         return Busy(number, float(match["busy"]))
     if match["code"]:
         return Err(number, match["code"], match["text"] or "")
-    if match["event"]:
-        return NativeEvent(match["event"], *_arguments(match["values"]))
-    return Ok(number, *_arguments(match["ok"]))
+    return NativeEvent(match["event"], *_arguments(match["values"]))
 
 
 def _arguments(text: str) -> tuple[tuple[str, ...], dict[str, str]]:
     values: list[str] = []
     named: dict[str, str] = {}
+    if '"' not in text:
+        for word in text.split():
+            key, equals, value = word.partition("=")
+            if equals:
+                named[key] = value
+            else:
+                values.append(word)
+        return tuple(values), named
     for match in RULES["argument"].finditer(text):
         word = match["word"]
         if word.startswith('"'):
@@ -183,15 +191,17 @@ class NativeDecoder:
         return Ok(answer.number, answer.values, answer.named, self._take(self._missing))
 
     def _line(self) -> str | None:
-        end = self._buffer.find(b"\n", self._searched)
+        buffer = self._buffer
+        end = buffer.find(b"\n", self._searched)
         if end < 0:
-            self._searched = len(self._buffer)
+            self._searched = len(buffer)
         length = end if end >= 0 else self._searched
-        if length - self._buffer.endswith(b"\r", 0, max(length, 0)) > MAX_LINE_BYTES:
+        if length > MAX_LINE_BYTES and length - buffer.endswith(b"\r", 0, length) > MAX_LINE_BYTES:
             raise WireError(f"a line of more than {MAX_LINE_BYTES} bytes")
         if end < 0:
             return None
-        data = self._take(end + 1)[:-1].removesuffix(b"\r")
+        data = bytes(buffer[:end]).removesuffix(b"\r")
+        del buffer[: end + 1]  # constant time: a bytearray only moves its start
         self._searched = 0
         try:
             return data.decode()
@@ -201,7 +211,7 @@ class NativeDecoder:
     def _take(self, count: int) -> bytes:
         with memoryview(self._buffer) as view:
             data = bytes(view[:count])
-        del self._buffer[:count]  # constant time: a bytearray only moves its start
+        del self._buffer[:count]
         return data
 
 

@@ -147,6 +147,16 @@ class SimulatedWeather(SimulatedDevice):
         self._settings = settings
         self._start = self.device_clock.monotonic()
         self._overrides: dict[str, float] = {}
+        self._changes = {
+            name: [
+                (each.at, each.over, value) for each in settings.climate if (value := getattr(each, name)) is not None
+            ]
+            for name in _LIMITS
+        }
+        """What the climate does to each quantity: when, over how many seconds, and to what."""
+        self._told: dict[str, float] = {}
+        """The values of the instant that was asked for last."""
+        self._told_at = math.nan
         self._noise = {name: SmoothNoise(settings.seed, name, getattr(settings.noise, name, 0.0)) for name in _LIMITS}
         self.properties |= {"readings": self._readings}
         self.properties |= {name: partial(self._reading, name) for name in _LIMITS}
@@ -175,10 +185,18 @@ class SimulatedWeather(SimulatedDevice):
         if name in self._overrides:
             return self._overrides[name]
         elapsed = self.device_clock.monotonic() - self._start
+        if elapsed != self._told_at:
+            self._told, self._told_at = {}, elapsed
+        if name not in self._told:
+            self._told[name] = self._value_at(name, elapsed)
+        return self._told[name]
+
+    def _value_at(self, name: str, elapsed: float) -> float:
+        """Return a quantity so many seconds after the start."""
         value = getattr(self._settings, name)
-        for change in self._settings.climate:
-            if change.at <= elapsed and (changed := getattr(change, name)) is not None:
-                done = min(1.0, (elapsed - change.at) / change.over) if change.over else 1.0
+        for at, over, changed in self._changes[name]:
+            if at <= elapsed:
+                done = min(1.0, (elapsed - at) / over) if over else 1.0
                 value = value + (changed - value) * (int(done) if name == "rain" else done)
         value += self._swing(name) + self._noise[name].at(elapsed)
         least, most = _LIMITS[name]
@@ -186,10 +204,10 @@ class SimulatedWeather(SimulatedDevice):
 
     def _swing(self, name: str) -> float:
         """Return what the hour of the day adds."""
-        day = self._settings.day
-        most = {"temperature": day.temperature, "humidity": -day.humidity}.get(name, 0.0)
-        if not most:
+        if name not in ("temperature", "humidity"):
             return 0.0
+        day = self._settings.day
+        most = day.temperature if name == "temperature" else -day.humidity
         return most * math.cos(2 * math.pi * (self.clock.time() / 3600 - day.warmest) / 24)
 
     def _override(self, name: str, values: tuple[str, ...]) -> DeviceAnswer:
