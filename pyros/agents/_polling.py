@@ -68,8 +68,12 @@ class PollingAgent(InstrumentAgent):
         self._timer = self.clock.call_later(0, self._measure)
 
     def _measure(self) -> None:
-        """Read once, unless the reading before is under way, which ends by the driver's patience."""
-        self._timer = self.clock.call_later(self._pace, self._measure)
+        """Read once, unless the reading before is under way, which ends by the driver's patience.
+
+        The next comes at a multiple of the pace, as that of other agents: monitoring takes both in one turn.
+        """
+        ahead = self._pace - self.clock.monotonic() % self._pace
+        self._timer = self.clock.call_later(ahead if ahead > self._pace / 2 else ahead + self._pace, self._measure)
         if self._measuring is None:
             reading = self._measuring = self._read()
             reading.addBoth(self._measured_once)

@@ -206,7 +206,7 @@ class Agent(StandardAgents):
     @property
     def config(self) -> Config:
         """The configuration the agent was started with, as its unit sees it."""
-        return self._settled.config
+        return (self._host or self._settled).config
 
     @property
     def section(self) -> AgentConfig:
@@ -230,7 +230,7 @@ class Agent(StandardAgents):
     @property
     def clock(self) -> Clock:
         """Where the agent gets its time from."""
-        return self._settled.clock
+        return (self._host or self._settled).clock
 
     def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
         """Put a message into the outbox; it leaves when the turn is committed, and arrives exactly once.

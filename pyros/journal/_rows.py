@@ -133,4 +133,7 @@ class Effects:
         """Further writes in the same transaction."""
 
     def __bool__(self) -> bool:
-        return any(vars(self).values())
+        return bool(
+            self.received or self.seen or self.outgoing or self.acknowledged or self.confirmed or self.refused
+            or self.timers_set or self.timers_gone or self.retried or self.state is not None or self.also
+        )  # fmt: skip

@@ -28,9 +28,9 @@ BULK: set[str] = set()
 """Names of what is large and may come later: whatever else its sender says may overtake it, and its own order stays;
 decision 0098."""
 
-PATIENT: set[str] = set()
-"""Names of reports that nobody acts on at once: their receiver may wait for more before it stores them, so that what
-is urgent has the disk to itself; decision 0110."""
+PATIENT: dict[str, float] = {}
+"""For how many seconds the receiver of a report may wait for more before its turn: of what nobody acts on at once, so
+that what is urgent has the disk to itself (decision 0110), and of what is said every few seconds (decision 0130)."""
 
 
 def register(
@@ -40,14 +40,14 @@ def register(
     guarded: bool = False,
     fleeting: bool = False,
     bulk: bool = False,
-    patient: bool = False,
+    patient: float = 0.0,
 ) -> str:
     """Give the messages of that name a payload type, so that a wrong payload is refused where it arrives.
 
     ``guarded``: it moves a device or says that it is safe (see `GUARDED`). ``fleeting``: it is said again soon (see
-    `FLEETING`). ``bulk``: others may overtake it (see `BULK`). ``patient``: its receiver may wait
-    before it stores it (see `PATIENT`). Returns the name, for the constant it gets; raises ValueError when the name has
-    another type already.
+    `FLEETING`). ``bulk``: others may overtake it (see `BULK`). ``patient``: for how many seconds its receiver may wait
+    for others before it begins a turn (see `PATIENT`). Returns the name, for the constant it gets; raises ValueError
+    when the name has another type already.
     """
     if guarded:
         GUARDED.add(name)
@@ -56,7 +56,7 @@ def register(
     if bulk:
         BULK.add(name)
     if patient:
-        PATIENT.add(name)
+        PATIENT[name] = patient
     if PAYLOADS.get(name, payload) is not payload:
         raise ValueError(f"message {name!r} already carries {PAYLOADS[name].__name__}")
     PAYLOADS[name] = payload

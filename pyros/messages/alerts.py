@@ -101,7 +101,7 @@ class AlertSource(Payload, frozen=True):
 
 
 ALERT_RECEIVED = register("Alert received", AlertReceived, guarded=True)
-ALERT_DECIDED = register("Alert decided", AlertDecided, patient=True)
+ALERT_DECIDED = register("Alert decided", AlertDecided, patient=0.1)
 RELOAD_RULES = register("Reload rules", NoPayload, guarded=True)
 """Somebody -> alert_manager: read the file of rules again; it is refused with its mistakes when it has some."""
 FOLLOW_UP = register("Follow-up", FollowUp, guarded=True)

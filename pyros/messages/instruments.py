@@ -76,6 +76,6 @@ class DeviceState(Payload, frozen=True, kw_only=True):
 ABORT = register("Abort", Abort, guarded=True)
 INSTRUMENT_CONNECTED = register("Instrument connected", InstrumentConnection, guarded=True)
 INSTRUMENT_DISCONNECTED = register("Instrument disconnected", InstrumentConnection)
-TELEMETRY = register("Telemetry", Telemetry, guarded=True, fleeting=True)
+TELEMETRY = register("Telemetry", Telemetry, guarded=True, fleeting=True, patient=5.0)
 TELL_STATE = register("Tell state", NoPayload)
 DEVICE_STATE = register("Device state", DeviceState, guarded=True)

@@ -70,8 +70,8 @@ class PowerReading(Payload, frozen=True, kw_only=True):
     """Seconds since the device was asked."""
 
 
-WEATHER_READING = register("Weather reading", WeatherReading, guarded=True, fleeting=True)
+WEATHER_READING = register("Weather reading", WeatherReading, guarded=True, fleeting=True, patient=0.03)
 WEATHER_SAFE = register("Weather safe", WeatherState, guarded=True, fleeting=True)
 WEATHER_UNSAFE = register("Weather unsafe", WeatherState)
-SAFETY_READING = register("Safety reading", SafetyReading, guarded=True, fleeting=True)
+SAFETY_READING = register("Safety reading", SafetyReading, guarded=True, fleeting=True, patient=0.03)
 POWER_READING = register("Power reading", PowerReading, guarded=True, fleeting=True)

@@ -76,6 +76,19 @@ def glance(rig: Any, number: int, *do: str) -> Any:
     return rig.turns.run([batch(rig, number, *do)], Effects(), hurry=False)
 
 
+def test_in_a_rehearsal_too_a_patient_message_waits_for_another(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyros.agents.runtime.host.PATIENT", {GLANCE: 5.0})
+    rig.host.receive(batch(rig, 1))
+    rig.reactor.advance(4.0)
+    assert rig.agent.state.glances == []
+    rig.host.receive(batch(rig, 2, name="Note"))
+    rig.reactor.advance(0.0)
+    assert rig.agent.state.glances == [1, 2]
+    rig.host.receive(batch(rig, 3))
+    rig.reactor.advance(5.0)
+    assert rig.agent.state.glances == [1, 2, 3]
+
+
 def stored(rig: Any) -> list[int]:
     """Return what the journal has of the state."""
     rows = rig.rows("SELECT value FROM state")

@@ -42,14 +42,12 @@ from pyros.sender.handshake import observatory_key
 from pyros.sender.outbound import Outbound
 from pyros.wire import Entry, Refusal
 
-PATIENT_SECONDS = 0.1
-"""How long a turn of nothing but patient messages waits for more before its commit."""
 _TURN_MESSAGES = 4096
 _MAX_MAILBOX = 1000  # beyond that the agent's own fleeting messages are dropped
 _UNSTORED_SECONDS = 30.0  # so long the journal's state may lack what fleeting messages have changed
 _LONGEST_WAIT = 5.0
 _RETRY_STORING = (1.0, 2.0, 4.0)  # seconds; until then no message begins a turn
-_PRUNE_SECONDS = 10.0
+_PRUNE_SECONDS = 60.0
 _STOP_GRACE = 4.0
 HOLD_LOOK_SECONDS = 10.0
 _HEEDLESS = 3  # so many times as long where a hold ends nothing
@@ -58,6 +56,11 @@ _WAKE = Batch([], "")
 
 STEPS = ("taken", "handled", "committed", "acknowledged", "sent", "command")
 """The steps of a turn between which a process may die, in their order; the last one comes before each command."""
+
+
+def _may_wait(batch: Batch) -> float:
+    """Return how long (seconds) a batch may wait for others before its turn begins."""
+    return min((PATIENT.get(entry.name, 0.0) for entry in batch.entries), default=0.0)
 
 
 class Host:
@@ -435,13 +438,16 @@ class Host:
 
     def _put(self, batch: Batch) -> None:
         self._mailbox.put(batch)
-        if not (self._threaded or self._not_stored or self._turn_is_next()):
-            self._call("turn", 0, self._inline_turn)
+        if self._threaded or self._not_stored or self._finished:
+            return
+        pause = _may_wait(batch)
+        if not self._turn_comes_within(pause):
+            self._call("turn", pause, self._inline_turn)
 
-    def _turn_is_next(self) -> bool:
-        """Whether a rehearsal's turn comes at this instant already."""
+    def _turn_comes_within(self, seconds: float) -> bool:
+        """Whether a rehearsal's turn comes at this instant already, or so many seconds later."""
         call = self._calls.get("turn")
-        return call is not None and call.active() and call.getTime() <= self.reactor.seconds()
+        return call is not None and call.active() and call.getTime() <= self.reactor.seconds() + seconds
 
     def _last_seq(self, peer: tuple[str, str]) -> int:
         return self.journal.seen.get(peer, 0)
@@ -573,15 +579,14 @@ class Host:
             batch = self._mailbox.get(timeout=self._patience())
         except Empty:
             return batches, True
-        until = min(self.clock.monotonic() + PATIENT_SECONDS, self._next_due())
+        until = self._next_due()
         while True:
             if batch is None or not batch.entries:  # the end, or something that doesn't wait
                 until = 0.0
             else:
                 batches.append(batch)
                 count += len(batch.entries)
-                if not all(entry.name in PATIENT for entry in batch.entries):
-                    until = 0.0
+                until = min(until, self.clock.monotonic() + _may_wait(batch))
             if count >= _TURN_MESSAGES:
                 return batches, False
             left = until - self.clock.monotonic()

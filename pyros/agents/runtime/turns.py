@@ -231,9 +231,10 @@ class Turns:
         blamed: dict[int, str] = {}
         self._blamed, self._careful = blamed, False
         while True:
-            tried = Effects()
-            tried.acknowledged, tried.refused = dict(effects.acknowledged), list(effects.refused)
-            tried.confirmed = dict(effects.confirmed)
+            tried = Effects()  # a turn adds nothing to what came along
+            tried.acknowledged, tried.refused, tried.confirmed = (
+                effects.acknowledged, effects.refused, effects.confirmed
+            )  # fmt: skip
             try:
                 return self._run(batches, tried, hurry)
             except WriteFailed as error:
@@ -377,9 +378,10 @@ class Turns:
 
     def _count_durable(self, effects: Effects) -> int:
         """How many effects the turn has so far that a restart needs, beside the state."""
-        sent = sum(not said.fleeting for said in self._out)
-        timers = len(effects.timers_set) + len(effects.timers_gone)
-        return sent + timers + len(effects.retried) + len(effects.also) + len(self._calls)
+        count = len(effects.timers_set) + len(effects.timers_gone) + len(effects.retried) + len(effects.also)
+        for said in self._out:
+            count += not said.fleeting
+        return count + len(self._calls)
 
     def _tell_unheard(self, message: Message, reason: str) -> None:
         """Log, once for each name, why a fleeting message was refused: its sender hears nothing of it."""
@@ -438,7 +440,8 @@ class Turns:
 
     def _commit(self, effects: Effects, answers: list[tuple[Batch, BatchAnswer]], hurry: bool) -> TurnOutcome:
         outgoing = self._number()
-        effects.outgoing = [message for message in outgoing if message.seq]
+        if outgoing:
+            effects.outgoing = [message for message in outgoing if message.seq]
         if self._state_bytes != self._settled:
             self._check_state(self._state_bytes)
         stored = hurry or bool(effects.received or effects.seen or effects.refused or self._count_durable(effects))
@@ -455,15 +458,18 @@ class Turns:
                 self.journal.commit(effects)
                 self._day = day
         self._settled = self._state_bytes
-        for timer in [*effects.timers_set, *self._fleeting_set]:
-            self._timers[timer.number] = timer
-            heapq.heappush(self._due, (timer.steady, timer.number))
-        for number in [*effects.timers_gone, *self._fleeting_gone]:
-            self._timers.pop(number, None)
+        for made in (effects.timers_set, self._fleeting_set):
+            for timer in made:
+                self._timers[timer.number] = timer
+                heapq.heappush(self._due, (timer.steady, timer.number))
+        for gone in (effects.timers_gone, self._fleeting_gone):
+            for number in gone:
+                self._timers.pop(number, None)
         self._message_number += len(effects.outgoing)
         self._fleeting_number += len(outgoing) - len(effects.outgoing)
-        self.taken += sum(len(answer.ids) for _, answer in answers)
-        self.refused += sum(len(answer.refused) for _, answer in answers)
+        for _, answer in answers:
+            self.taken += len(answer.ids)
+            self.refused += len(answer.refused)
         return TurnOutcome(answers, outgoing, self._calls, stored)
 
     def _number(self) -> list[Outgoing]:
