@@ -10,12 +10,13 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
-
-from pyros.clock import Deadline
 
 _PART = 4096
 _NOT_THERE = frozenset({404, 410})
@@ -31,24 +32,19 @@ def get(
 ) -> bytes:  # fmt: skip
     """Return what a web address answers; with ``body`` it is asked by POST.
 
-    ``seconds`` bounds each wait for the server, and the reading of its answer as a whole; who sends a byte now and then
-    is left in time, and who sends more than ``largest`` bytes at once. ``public`` refuses private addresses, and asks
-    no proxy, for whom they would not be the same ones.
+    ``seconds`` bounds each attempt to connect and, from the beginning, all that a server says: who sends a byte now and
+    then is left in time, and who sends more than ``largest`` bytes at once. ``public`` refuses private addresses, and
+    asks no proxy, for whom they would not be the same ones.
 
     Raises OSError whose text is for people, without a subject and without the address: TimeoutError when it is too
     slow, `NotThere` where there is no such thing.
     """
-    deadline = Deadline(seconds)
     request = urllib.request.Request(url, data=body, headers={"User-Agent": "pyros"} | dict(headers or {}))
     content = b""
     try:
-        with _opener(public).open(request, timeout=seconds) as response:
-            while part := response.read1(_PART):
+        with _ended_after(seconds) as end, _opener(end, public=public).open(request, timeout=seconds) as response:
+            while len(content) <= largest and (part := response.read1(_PART)):
                 content += part
-                if len(content) > largest:
-                    break
-                if deadline.left() <= 0:
-                    raise TimeoutError
     except TimeoutError:
         raise _too_slow(seconds) from None
     except urllib.error.HTTPError as error:
@@ -69,44 +65,93 @@ class _PrivateAddress(OSError):
     """Raised before a connection to an address that no public question reaches."""
 
 
-class _PublicHTTP(http.client.HTTPConnection):
-    """Connects to public addresses alone."""
+class _End:
+    """Ends a question that lasts too long: a socket counts its time anew with each byte."""
 
-    def __init__(self, *args: Any, **how: Any) -> None:
+    def __init__(self) -> None:
+        self.late = False
+        self._lines: list[socket.socket] = []
+
+    def watch(self, line: socket.socket) -> None:
+        """Cut that connection off, too, when it is time."""
+        self._lines.append(line)
+        if self.late:
+            self.cut()
+
+    def cut(self) -> None:
+        """Cut off all connections, from any thread: who reads of one finds its end."""
+        self.late = True
+        for line in self._lines:
+            with suppress(OSError):  # it has ended
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[_End]:
+    """Raise TimeoutError in the place of whatever has come of a question that lasted too long."""
+    end = _End()
+    timer = threading.Timer(seconds, end.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield end
+    except (OSError, http.client.HTTPException):
+        if end.late:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+    if end.late:
+        raise TimeoutError
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection that is cut off in time; a public one is made to public addresses alone."""
+
+    def __init__(self, *args: Any, end: _End, public: bool, **how: Any) -> None:
         super().__init__(*args, **how)
-        self._create_connection = _connect_public
+        self._end = end
+        if public:
+            self._create_connection = _connect_public
+
+    def connect(self) -> None:
+        super().connect()
+        self._end.watch(self.sock)
 
 
-class _PublicHTTPS(http.client.HTTPSConnection):
-    """Connects to public addresses alone."""
-
-    def __init__(self, *args: Any, **how: Any) -> None:
-        super().__init__(*args, **how)
-        self._create_connection = _connect_public
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    """The same by TLS."""
 
 
-class _PublicHandler(urllib.request.HTTPHandler):
+class _HTTPHandler(urllib.request.HTTPHandler):
+    def __init__(self, end: _End, *, public: bool) -> None:
+        super().__init__()
+        self._how: dict[str, Any] = {"end": end, "public": public}
+
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_PublicHTTP, req)
+        return self.do_open(partial(_Connection, **self._how), req)
 
 
-class _PublicSecureHandler(urllib.request.HTTPSHandler):
+class _HTTPSHandler(urllib.request.HTTPSHandler):
+    def __init__(self, end: _End, *, public: bool) -> None:
+        super().__init__()
+        self._how: dict[str, Any] = {"end": end, "public": public}
+
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_PublicHTTPS, req)
+        return self.do_open(partial(_SecureConnection, **self._how), req)
 
 
-def _opener(public: bool) -> urllib.request.OpenerDirector:
+def _opener(end: _End, *, public: bool) -> urllib.request.OpenerDirector:
     """Return what asks: without files, FTP and data addresses, which `urllib` would follow, too."""
     opener = urllib.request.OpenerDirector()
-    handlers: tuple[Any, ...] = (
-        (_PublicHandler, _PublicSecureHandler)
-        if public
-        else (urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler)
-    )
-    common = (urllib.request.UnknownHandler, urllib.request.HTTPDefaultErrorHandler,
-              urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor)  # fmt: skip
-    for handler in (*handlers, *common):
-        opener.add_handler(handler())
+    if not public:
+        opener.add_handler(urllib.request.ProxyHandler())
+    for handler in (
+        _HTTPHandler(end, public=public), _HTTPSHandler(end, public=public), urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):  # fmt: skip
+        opener.add_handler(handler)
     return opener
 
 

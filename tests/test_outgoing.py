@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -115,3 +116,27 @@ def test_a_body_is_posted_and_a_large_answer_refused(port: int) -> None:
     assert ask(url, body=b"a=b") == b"a=b"
     with pytest.raises(OSError, match="more than 1000 bytes"):
         ask(url, body=b"x" * 1001)
+
+
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.0 200 OK\r\n\r\n"])
+def test_a_server_that_sends_a_byte_now_and_then_is_left_in_time(begin: bytes) -> None:
+    rest, left = (b"HTTP/1.0 200 OK\r\nX: " + b"y" * 400 + b"\r\n\r\n").removeprefix(begin), threading.Event()
+
+    def drip(listening: socket.socket) -> None:
+        line, _ = listening.accept()
+        with line:
+            try:
+                line.sendall(begin)
+                for byte in rest:
+                    line.sendall(bytes([byte]))
+                    time.sleep(0.01)
+            except OSError:
+                left.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=(listening,))
+        thread.start()
+        with pytest.raises(TimeoutError, match=r"has not answered within 0\.2 s"):
+            outgoing.get(f"http://127.0.0.1:{listening.getsockname()[1]}/", seconds=0.2, largest=1000)
+        thread.join()
+    assert left.is_set()
