@@ -79,8 +79,8 @@ class FlatRecipe(Recipe):
             running.covered = False
 
     def stopped(self, running: CalibrationState) -> None:
-        """Switch the lamp off and open the cover, as the observations expect them."""
-        if running.covered:
+        """Switch the lamp off and open the cover, even one that only closes, as the observations expect them."""
+        if running.covered or running.command == CLOSE_COVER:
             manager = self.core.manager
             manager.send_to(_COVER, CALIBRATOR_OFF, Order("the flats were stopped"))
             manager.send_to(_COVER, OPEN_COVER, Order("the flats were stopped"))

@@ -106,7 +106,10 @@ class NightGate:
             sun = sun_altitude(self.site, self._agent.clock.now())
         except (PlanningError, ValueError, OverflowError, OSError) as error:
             return f"the Sun's place cannot be computed: {error}"
-        return f"it is day: the Sun is at {sun:+.1f}°" if sun >= limit else ""
+        if sun < limit:
+            return ""
+        part = "day" if sun >= self.site.dome_sun_limit else "twilight, and nothing is planned"
+        return f"it is {part}: the Sun is at {sun:+.1f}°"
 
     def _dome_opens_for_flats(self) -> bool:
         return self._state.state is State.OPENING and self._state.running is None

@@ -504,11 +504,11 @@ class MajordomeAgent(Agent):
         if running is not None and running.id == wanted.id and _same_sky(running, wanted):
             self.state.running = wanted
             return
-        self._next = wanted
         may_focus = running is None and not wanted.alert and self.state.state is State.OBSERVING
         if may_focus and (why := self._calibrations.why_focus()):
             self.machine.happen(NightEvent.FOCUS_DUE, why)
             return
+        self._next = wanted
         self.machine.happen(NightEvent.URGENT if wanted.alert else NightEvent.WORK, f"for {wanted.id}")
         self._next = None
 

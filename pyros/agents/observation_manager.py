@@ -104,6 +104,8 @@ class ObservationManagerAgent(Agent):
             messages.INSTRUMENT_DISCONNECTED: self.instrument_disconnected,
             messages.DOME_OPENED: self.dome_opened,
             messages.DOME_CLOSED: self.dome_closed,
+            **dict.fromkeys(messages.cover.FINISHED.values(), self.cover_ended),
+            **dict.fromkeys(messages.cover.FAILED.values(), self.cover_failed),
             STEP_OVERDUE: self.step_overdue,
             STEP_AGAIN: self.step_again,
             CALIBRATION_STEP_OVERDUE: self._calibrating.step_overdue,
@@ -131,6 +133,14 @@ class ObservationManagerAgent(Agent):
         """Handle a message; the answer to a command of a calibration is for that."""
         if not self._calibrating.takes(message):
             super().analyze_message(message)
+
+    def cover_ended(self, message: Message) -> None:
+        """Note that the cover has done what it was told when flats of its lamp were stopped: nothing waits for it."""
+        self.log.info("{name}", name=message.name)
+
+    def cover_failed(self, message: Message) -> None:
+        """Say that the cover, or its lamp, was not left as the observations expect it."""
+        self.log.error("{name}: {reason}", name=message.name, reason=message.payload.reason)
 
     def observe(self, message: Message) -> None:
         """Begin an observation at once; an observation or a calibration that runs is superseded.

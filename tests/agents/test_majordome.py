@@ -527,8 +527,38 @@ def test_flats_open_in_twilight_once_and_close_again() -> None:
         assert rig.state == State.FLATS
         ended(rig, "flat")
         assert rig.pass_(90)[-2:] == SHUT_NOW
+        journal = JournalReader(rig.host.journal.path)
+        try:
+            reason = diary.read(journal, "2026-03-20")[-1].reason
+        finally:
+            journal.close()
+        assert reason.startswith("it is twilight, and nothing is planned: the Sun is at -"), "it is no day"
         rig.shut()
         assert ("dome", messages.OPEN) not in rig.pass_(120)
+
+
+def test_flats_of_the_morning_begin_nothing_that_waited_for_the_focus() -> None:
+    with _rig(datetime(2026, 3, 21, 4, 0, tzinfo=UTC), flats="r", focus="2") as rig:
+        rig.safe()
+        rig.plan()
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        ended(rig, "focus")
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
+        rig.agent.state.focused -= 3 * 3600
+        rig.plan("two")
+        assert rig.state == State.FOCUSING
+        rig.unsafe()
+        rig.shut()
+        rig.say("scheduler", messages.PLAN_UPDATED, Plan(()))
+        assert rig.state == State.READY
+        before = len(rig.agent.orders)
+        for _ in range(120):
+            if rig.state != State.OPENING:
+                rig.pass_(30)
+        assert ("dome", messages.OPEN) in rig.agent.orders[before:]
+        assert ("observation_manager", messages.OBSERVE) not in rig.agent.orders[before:]
+        assert rig.say("dome", messages.DOME_OPENED, Reason()) == [CALIBRATE]
+        assert rig.state == State.FLATS
 
 
 def test_flats_are_taken_in_each_binning_of_the_night() -> None:

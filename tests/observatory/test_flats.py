@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from pyros import messages
 from pyros.messages import CalibrationOrder, CalibrationReport
+from pyros.messages.cover import OPEN_COVER
 from tests.observatory.conftest import Automation, Night
 
 ANALYSED = True
@@ -91,15 +92,21 @@ def test_flats_of_a_lamp_are_taken_behind_a_closed_cover(rehearsal: Callable[...
     assert not night.requests("dome", "DO open")
 
 
-def test_lamp_flats_that_are_stopped_leave_the_cover_open(rehearsal: Callable[..., Night]) -> None:
+@pytest.mark.parametrize("command", ["DO close", "DO light"])
+def test_lamp_flats_that_are_stopped_leave_the_cover_open(rehearsal: Callable[..., Night], command: str) -> None:
     camera = {"width": 64, "height": 64, "speed": 1, "cover": "tcp:127.0.0.1:6021"}
     night = rehearsal(optional=("cover",), devices={"camera": camera, "cover": {"speed": 1}})
+    night.until(lambda: night.state("cover") == "closed", 60)
+    night.person("cover", OPEN_COVER)
+    night.until(lambda: night.state("cover") == "open", 60)
     automation = order(night, is_open=False, source="lamp")
-    night.until(lambda: night.requests("cover", "DO light"))
-    night.run(10)
+    night.until(lambda: night.requests("cover", command), 60)
+    night.run(5)
     automation.tell("observation_manager", messages.ABORT_CALIBRATION, messages.CalibrationAbort(), REPORTS)
     night.until(lambda: night.requests("cover", "DO dark"), 10)
     night.until(lambda: night.state("cover") == "open", 60)
+    night.run(5)
+    assert not night.said("takes no message"), "the observation manager hears how that has ended"
 
 
 def test_without_a_cover_there_are_no_lamp_flats(rehearsal: Callable[..., Night]) -> None:
