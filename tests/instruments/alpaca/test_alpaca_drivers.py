@@ -450,6 +450,33 @@ class Cam:
         return HEADER.pack(1, 0, 1, 2, 44, 2, 8, 2, 3, 2, 0) + np.full((3, 2), self.number, "<u2").tobytes()
 
 
+class LateCam(Cam):
+    """A camera that is idle once told to abort, and still shows that image when the exposure would have ended."""
+
+    def __init__(self, server: Server, world: World) -> None:
+        super().__init__(server, world)
+        self.state, self.started, self.number = 0, 0, 0
+        self.camera_state = lambda: self.state
+        server.answers |= {
+            "GET imageready": lambda _: bool(self.number),
+            "GET imagearray": lambda _: self.fetch(),
+            "PUT abortexposure": lambda _: self.show(0),
+        }
+
+    def start(self, parameters: dict[str, str]) -> None:
+        self.show(0, state=2)
+        self.started += 1
+        self.world.callLater(float(parameters["Duration"]) + 0.7, self.show, self.started)
+
+    def show(self, number: int, state: int = 0) -> None:
+        self.number, self.state = number, state
+
+    def fetch(self) -> Http:
+        image = Http(200, self.pixels(), "application/imagebytes")
+        self.number = 0
+        return image
+
+
 def test_an_exposure(server: Server, device: Device, world: World, clock: VirtualClock) -> None:
     Cam(server, world)
     camera, begin = device("camera"), clock.time()
@@ -584,6 +611,31 @@ def test_an_image_left_by_an_aborted_exposure(server: Server, device: Device, wo
     cam.image = fetch
     world.result(exposure, 20)
     assert server.count("GET imagearray") == 2
+
+
+@pytest.mark.parametrize("end", ["aborted", "aborted while a question is not answered", "failed"])
+def test_an_image_that_an_exposure_leaves_late_is_not_taken_for_the_next(
+    end: str, server: Server, device: Device, world: World
+) -> None:
+    cam, camera = LateCam(server, world), device("camera")
+    first, following = camera.expose(10.0), []
+    world.run(3.5)
+
+    def asked() -> int:
+        cam.camera_state = lambda: cam.state
+        if end == "failed":
+            cam.state = 5
+            return 5
+        camera.abort()
+        if end != "aborted":
+            following.append(camera.expose(6.5))
+            world.run(2.0)
+        return 2
+
+    cam.camera_state = asked
+    world.fails(DeviceFailed if end == "failed" else CommandAborted, "", first, 5)
+    following = following or [camera.expose(6.5)]  # which would end half a second after the first
+    assert world.result(following[0], 30).pixels[0, 0] == cam.started == 2
 
 
 def test_a_camera_in_error(server: Server, device: Device, world: World) -> None:
@@ -920,6 +972,46 @@ def test_a_shutter(server: Server, device: Device, world: World) -> None:
     assert len(started) == 1
     world.result(dome.close(started.append), 30)
     assert started[1] == pytest.approx(20, abs=1)  # what it took before
+
+
+def test_a_stop_aborts_an_opening_however_late_the_dome_answers_it(
+    server: Server, device: Device, world: World
+) -> None:
+    """The opening sees that the shutter stands still long before it is known that the dome has taken the stop."""
+    shutter, dome = Shutter(server, world), device("dome")
+    opening = dome.open()
+    world.run(10)
+
+    def stop(_: Any) -> None:
+        shutter.call.cancel()
+        shutter.now = 4
+        world.run(3)
+
+    server.answers["PUT abortslew"] = stop
+    stopping = dome.stop()
+    world.fails(CommandAborted, "open: stopped", opening, 5)
+    world.result(stopping, 5)
+
+
+def test_an_opening_is_not_told_as_done_once_the_closing_was_taken(
+    server: Server, device: Device, world: World
+) -> None:
+    """The dome's answer that it is open comes after it has begun to close."""
+    shutter, dome = Shutter(server, world), device("dome")
+    closing: list[Any] = []
+
+    def status(_: Any) -> int:
+        seen = shutter.now
+        if seen == 0 and not closing:
+            closing.append(dome.close())
+            world.run(1)
+            assert shutter.now == 3
+        return seen
+
+    server.answers["GET shutterstatus"] = status
+    world.fails(CommandAborted, "open: close took its place", dome.open(), 30)
+    world.result(closing[0], 30)
+    assert world.result(dome.state()) == "closed"
 
 
 def test_shutters_that_fail(server: Server, device: Device, world: World) -> None:
