@@ -2,8 +2,9 @@
 
 It is a process of its own, with its own link to the dome's device; it keeps no journal, imports no agent, and opens
 nothing. The dome's agent connects to it and beats. Without a beat for a few seconds, while the device isn't closed, the
-guardian closes the device itself, again and again until it says that it is closed, and raises an alarm. Where a roof
-needs the mount parked it parks that first, for a minute at most. All times are monotonic.
+guardian closes the device itself, again and again until it says that it is closed, and raises an alarm. It tells the
+majordome, which stops what is observed. Where a roof needs the mount parked it parks that first, for a minute at most,
+and again where somebody else has moved it meanwhile. All times are monotonic.
 
 What is said, in lines of ASCII; numbers grow on each connection, and the key is the observatory's (`pyros.keys`):
 
@@ -42,11 +43,11 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from pyros import keys
+from pyros import keys, messages
 from pyros.alarms import Alarms
 from pyros.clock import Clock, Timer, cancel_call
 from pyros.config import Config, GuardianConfig, StandardAgents
-from pyros.errors import AgentError, ConfigError, WireError
+from pyros.errors import AgentError, ConfigError, InstrumentError, WireError
 from pyros.instruments import connect
 from pyros.planning import Site
 from pyros.reactor import Reactor
@@ -77,10 +78,10 @@ _MAX_CONNECTIONS = 16
 
 
 class Guardian:
-    """Watches one dome. ``send`` delivers a message to monitoring and may block; it runs in a thread."""
+    """Watches one dome. ``send(agent, name, payload)`` delivers a message and may block; it runs in a thread."""
 
     def __init__(
-        self, config: Config, reactor: Reactor, clock: Clock, *, send: Callable[[str, Any], object] | None = None
+        self, config: Config, reactor: Reactor, clock: Clock, *, send: Callable[[str, str, Any], object] | None = None
     ) -> None:
         if config.guardian is None:
             raise ConfigError([f"{config.path}: [guardian]: the section is missing"])
@@ -90,10 +91,10 @@ class Guardian:
         self.state = "starting"
         """What the device last said it does; ``unknown`` while it cannot be asked, ``starting`` before it was."""
         self.beats, self._told = 0, ""
-        self.connections: list[_Connection] = []
+        self.connections: list[_GuardianConnection] = []
         self.tls = PortTls(self.section.place)
-        self._send = send or partial(Sender.send_to, StandardAgents.MONITORING, config=config, timeout=2.0)
-        self._alarms = Alarms(NAME, config.on_alarm, clock, self.log, self._tell)
+        self._send = send or partial(Sender.send_to, config=config, timeout=2.0)
+        self._alarms = Alarms(NAME, config.on_alarm, clock, self.log, self._tell_monitoring)
         self._looking = False
         self._looked = -math.inf
         """When the device was asked last, monotonic seconds."""
@@ -223,6 +224,7 @@ class Guardian:
             text = f"the dome is {self.state}, its agent silent for {self.silence:.0f} s: the guardian closes it"
             self.log.warn("{text}", text=text)
             self._alarms.raise_alarm(SILENT, f"{text}; look why, and start the agent again")
+            self._tell_majordome("the guardian closes it, for the dome's agent is silent")
             if self.config.agent("dome").roof and "telescope" in self.config.agents:
                 await self._park()
             while self.silent and self.state != "closed":
@@ -242,12 +244,24 @@ class Guardian:
             self.closing = False  # whatever has failed: the next look begins again
 
     async def _park(self) -> None:
-        """Park the mount, so that the roof cannot hit it, within `_PARK_SECONDS`."""
+        """Park the mount, so that the roof cannot hit it, within `_PARK_SECONDS`.
+
+        Where it was told something else since, it is told again: an agent may have sent it back to its target.
+        """
         section, mount = self.config.agent("telescope"), None
+        until = self.clock.monotonic() + _PARK_SECONDS
         try:
             site = Site.load(self.config.site)
             mount = connect("telescope", section.driver, section.address, self.reactor, self.clock, site=site)
-            await mount.park().addTimeout(_PARK_SECONDS, self.reactor)
+            while True:
+                try:
+                    await mount.park().addTimeout(max(0.0, until - self.clock.monotonic()), self.reactor)
+                    return
+                except InstrumentError as error:
+                    if self.clock.monotonic() + _AGAIN_SECONDS >= until:
+                        raise
+                    self.log.warn("the mount isn't parked, and is told again: {why}", why=error)
+                await deferLater(self.reactor, _AGAIN_SECONDS)
         except Exception as error:
             self.log.critical("the mount isn't parked, and the roof closes all the same: {why}", why=error)
         finally:
@@ -258,22 +272,29 @@ class Guardian:
         if not self._ended:
             self.log.failure("the guardian's closing of the dome has failed: it looks again", failure)
 
-    def _tell(self, name: str, payload: Any) -> None:
-        """Tell monitoring, until it has taken it or there is something newer to tell of the same alarm."""
-        if StandardAgents.MONITORING in self.config.agents and not self._ended:
-            self._later(payload.key, _ALARM_SECONDS, self._tell, name, payload)
+    def _tell_monitoring(self, name: str, payload: Any) -> None:
+        """Tell of an alarm, or of its end, until there is something newer to tell of it."""
+        self._tell(StandardAgents.MONITORING, payload.key, name, payload)
+
+    def _tell_majordome(self, reason: str) -> None:
+        """Say in the agent's place why the dome may not be open: nobody else stops what is observed in time."""
+        report = messages.DomeReport(state=self.state, may_open=reason)
+        self._tell(StandardAgents.MAJORDOME, messages.KEPT_OPEN, messages.KEPT_OPEN, report)
+
+    def _tell(self, agent: str, key: str, name: str, payload: Any) -> None:
+        """Tell an agent, until it has taken it, or there is something newer with the same ``key``."""
+        if agent in self.config.agents and not self._ended and (agent != StandardAgents.MAJORDOME or self.silent):
+            self._later(key, _ALARM_SECONDS, self._tell, agent, key, name, payload)
             pool = self.reactor.getThreadPool()
-            told = maybeDeferred(deferToThreadPool, self.reactor, pool, self._send, name, payload)
-            told.addCallbacks(
-                lambda _, timer=self._timers[payload.key]: timer.active() and timer.cancel(), lambda _: None
-            )
+            told = maybeDeferred(deferToThreadPool, self.reactor, pool, self._send, agent, name, payload)
+            told.addCallbacks(lambda _, timer=self._timers[key]: timer.active() and timer.cancel(), lambda _: None)
 
     def _later(self, what: str, seconds: float, function: Callable[..., object], *args: Any) -> None:
         cancel_call(self._timers.get(what))
         self._timers[what] = self.clock.call_later(seconds, function, *args)
 
 
-class _Connection(LineOnlyReceiver):
+class _GuardianConnection(LineOnlyReceiver):
     """Somebody who beats, or asks how it is."""
 
     transport: ITCPTransport
@@ -358,7 +379,7 @@ class _Connections(ServerFactory):
     def __init__(self, guardian: Guardian) -> None:
         self._guardian = guardian
 
-    def buildProtocol(self, addr: Any) -> _Connection | None:
+    def buildProtocol(self, addr: Any) -> _GuardianConnection | None:
         ip = ip_address(addr.host.partition("%")[0])
         ip = getattr(ip, "ipv4_mapped", None) or ip
         if not any(ip in network for network in self._guardian.section.allow):
@@ -367,4 +388,4 @@ class _Connections(ServerFactory):
         if len(connections) >= _MAX_CONNECTIONS:
             strangers = [each for each in connections if not each.number]
             (strangers or connections)[0].transport.abortConnection()
-        return _Connection(self._guardian)
+        return _GuardianConnection(self._guardian)

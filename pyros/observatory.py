@@ -178,7 +178,7 @@ class RunningObservatory:
             if guardian == "inline":
                 from pyros.guardian import Guardian  # noqa: PLC0415
 
-                self.guardians.append(Guardian(seen, reactor, clock, send=partial(self._tell_monitoring, seen)))
+                self.guardians.append(Guardian(seen, reactor, clock, send=partial(self._tell_agent, seen)))
             elif seen.guardian is not None:
                 simulated = bool(self.simulators)
                 self.guardians.append(GuardianProcess(seen, seen.guardian, reactor, clock, simulated=simulated))
@@ -256,10 +256,10 @@ class RunningObservatory:
         for simulator in self.simulators:
             await simulator.stop()
 
-    def _tell_monitoring(self, seen: Config, name: str, payload: Any) -> None:
-        """Pass an inline guardian's alarm to its unit's monitoring; raises AgentError when that isn't there."""
-        section = seen.agents.get(Agent.MONITORING)
-        monitoring = self.hosts.get(section.name) if section is not None else None
-        if monitoring is None or not monitoring.running:
-            raise AgentError("monitoring is not there")
-        monitoring.post(name, messages.encode_payload(name, payload))
+    def _tell_agent(self, seen: Config, agent: str, name: str, payload: Any) -> None:
+        """Pass an inline guardian's word to an agent of its unit; raises AgentError when that isn't there."""
+        section = seen.agents.get(agent)
+        host = self.hosts.get(section.name) if section is not None else None
+        if host is None or not host.running:
+            raise AgentError(f"{agent} is not there")
+        host.post(name, messages.encode_payload(name, payload))

@@ -19,6 +19,8 @@ from pyros.agents.beat import START_SECONDS, BeatSender
 from pyros.clock import VirtualClock
 from pyros.errors import AgentError
 from pyros.guardian import NOT_CLOSED, SILENT, Guardian
+from pyros.planning import Site
+from pyros.planning.visibility import place_overhead
 from pyros.rehearsal.reactor import MemoryReactor
 from pyros.simulators import Simulator
 from pyros.simulators import load as load_simulator
@@ -65,12 +67,13 @@ class Place:
         path.write_text(
             "[observatory]\nname = test\nsite = site.yaml\nalert_rules = alert_rules.yaml\n"
             f"[guardian]\nport = 5016\n{guardian}\n"
-            "[monitoring]\nport = 5005\n"
+            "[monitoring]\nport = 5005\n[majordome]\nport = 5003\n"
             f"[dome]\nport = 5008\ndriver = native\naddress = tcp:127.0.0.1:6012\nroof = {roof}\n"
             "[telescope]\nport = 5010\ndriver = native\naddress = tcp:127.0.0.1:6010\n"
         )
         self.config = configuration.load(path)
         self.told: list[tuple[str, Any]] = []
+        self.said: list[tuple[str, Any]] = []
         self.deaf = False
         self.guardian = self.make_guardian()
         self.guardian.start()
@@ -96,10 +99,10 @@ class Place:
     def _is_alive(self) -> bool:
         return self.alive()
 
-    def _send(self, name: str, payload: Any) -> None:
+    def _send(self, agent: str, name: str, payload: Any) -> None:
         if self.deaf:
             raise OSError("nobody there")
-        self.told.append((name, payload))
+        (self.told if agent == "monitoring" else self.said).append((name, payload))
 
     @property
     def now(self) -> float:
@@ -312,6 +315,40 @@ def test_a_roof_closes_after_the_mount_is_parked(place: Callable[..., Place]) ->
     here.until(lambda: here.shutter == "closing")
     assert here.simulators["telescope"].device.state == "parked"
     here.until(lambda: here.shutter == "closed")
+
+
+def test_a_mount_that_is_sent_off_meanwhile_is_parked_again_before_the_roof_closes(place: Callable[..., Place]) -> None:
+    here = place(roof="yes")
+    here.open()
+    here.device("telescope", "DO unpark")
+    ra, dec = place_overhead(Site.load(here.config.site), here.clock.now())
+    here.device("telescope", f"DO slew ra={ra} dec={dec}")
+    here.run(60)
+    here.alive = lambda: False
+    here.until(lambda: here.simulators["telescope"].device.state == "parking")
+    here.device("telescope", f"DO slew ra={ra} dec={dec}")
+    here.until(lambda: here.shutter == "closing")
+    assert here.simulators["telescope"].device.state == "parked"
+
+
+def test_the_majordome_is_told_until_it_takes_it_or_the_agent_is_back(place: Callable[..., Place]) -> None:
+    here = place()
+    here.open()
+    here.deaf, here.alive = True, lambda: False
+    here.run(25)
+    assert not here.said
+    here.deaf = False
+    here.run(60)
+    ((name, report),) = here.said
+    assert (name, report.may_open) == (messages.KEPT_OPEN, "the guardian closes it, for the dome's agent is silent")
+    here.alive = lambda: True
+    here.run(60)
+    here.open()
+    here.deaf, here.alive = True, lambda: False
+    here.run(15)
+    here.deaf, here.alive = False, lambda: True
+    here.run(60)
+    assert len(here.said) == 1
 
 
 @pytest.mark.parametrize("fault", ["stuck for=600", 'refuse request="DO park" for=600', "garbage for=600"])

@@ -40,6 +40,7 @@ _OF_OPEN_DOME = ("open when unsafe", "open when told unsafe", "open without majo
                  "open under hold", "open by day", "the guardian does not close")  # fmt: skip
 """The rules that look how long the dome is not closed."""
 _WRONG_CLOCK = 2.0  # seconds
+_SETTLED_SECONDS = 90.0  # who lives so long has had its minute for the mount
 
 
 class Violation(NamedTuple):
@@ -412,12 +413,14 @@ class Invariants:
         night = self._night
         if not self._roof or state != "closing" or night.state("telescope") == "parked":
             return
-        since = night.alive_since("dome")
-        if since is None or night.now - since < 90 or self._troubled("telescope"):
+        if self._troubled("telescope"):
             return
-        if night.link("dome", "telescope"):
-            mount = night.state("telescope")
-            self.report("roof onto the mount", f"the roof closes while the mount is {mount}, and nothing is broken")
+        dead = night.alive_since("dome") is None
+        who, mount = (GUARDIAN, f"telescope{DEVICE}") if dead else ("dome", "telescope")
+        since = night.alive_since(who)
+        if since is not None and night.now - since >= _SETTLED_SECONDS and night.link(who, mount):
+            text = f"the roof closes while the mount is {night.state('telescope')}, and nothing of either is broken"
+            self.report("roof onto the mount", text)
 
     def _look_at_starving(self) -> None:
         """Report when nothing is observed of what can be, though nothing is out of order or keeps it rightly shut."""

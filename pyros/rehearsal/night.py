@@ -52,7 +52,7 @@ from pyros.rehearsal.process import (
     Process,
     World,
 )  # fmt: skip
-from pyros.rehearsal.process import tell_monitoring as post_alarm
+from pyros.rehearsal.process import tell_agent as tell_from_guardian
 from pyros.rehearsal.script import Fault, parse, write
 from pyros.rehearsal.stand_ins import stand_in
 from pyros.rehearsal.timeline import Call, EndlessError, Timeline
@@ -146,7 +146,7 @@ class RehearsedNight:
             self.processes[BROKER] = BrokerProcess(world, BROKER)
         for seen in self.config.guarded():
             name = f"{GUARDIAN} {seen.unit}".strip()
-            self.processes[name] = GuardianNode(world, name, seen, partial(post_alarm, self.processes, seen))
+            self.processes[name] = GuardianNode(world, name, seen, partial(tell_from_guardian, self.processes, seen))
 
     def _judges(self, unit: JudgedUnit) -> Invariants:
         """Make the rules of a telescope's unit, which hear of its own agents."""

@@ -322,11 +322,11 @@ class BrokerProcess(Process):
 
 
 class GuardianNode(Process):
-    """A guardian's process, which sees the observatory as its unit does; ``tell`` passes its alarms to monitoring."""
+    """A guardian's process, which sees the observatory as its unit does; ``tell`` passes its words to agents."""
 
     guardian: Guardian | None = None
 
-    def __init__(self, world: World, name: str, seen: Config, tell: Callable[[str, Any], None]) -> None:
+    def __init__(self, world: World, name: str, seen: Config, tell: Callable[[str, str, Any], None]) -> None:
         super().__init__(world, name)
         self._seen, self._tell = seen, tell
 
@@ -383,13 +383,13 @@ class _Requests(deque[tuple[float, str]]):
         self._node.world.on_request(self._node, request[1])
 
 
-def tell_monitoring(processes: dict[str, Process], seen: Config, name: str, payload: Any) -> None:
-    """Pass an alarm of a unit's guardian to its monitoring; raises AgentError when that isn't there."""
-    section = seen.agents.get(Agent.MONITORING)
-    monitoring = processes.get(section.name) if section is not None else None
-    host = monitoring.host if isinstance(monitoring, AgentProcess) else None
+def tell_agent(processes: dict[str, Process], seen: Config, agent: str, name: str, payload: Any) -> None:
+    """Pass the word of a unit's guardian to an agent of the unit; raises AgentError when that isn't there."""
+    section = seen.agents.get(agent)
+    process = processes.get(section.name) if section is not None else None
+    host = process.host if isinstance(process, AgentProcess) else None
     if host is None or not host.running:
-        raise AgentError("monitoring is not there")
+        raise AgentError(f"{agent} is not there")
     host.post(name, messages.encode_payload(name, payload))
 
 

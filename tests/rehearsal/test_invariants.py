@@ -284,6 +284,17 @@ def test_a_roof_closes_when_the_mount_cannot_be_parked() -> None:
     assert judge.broken() == []
 
 
+@pytest.mark.parametrize("dead", [{"dome"}, {"dome", "guardian"}], ids=["guardian", "nobody"])
+def test_the_guardian_of_a_roof_parks_the_mount_first(dead: set[str]) -> None:
+    judge = Judge(roof=True)
+    judge.open()
+    judge.night.dead = dead
+    judge.pass_time(20)
+    judge.night.states |= {"dome": "closing", "telescope": "slewing"}
+    judge.rules.look()
+    assert judge.broken() == ([] if "guardian" in dead else ["roof onto the mount"])
+
+
 def test_exposures_need_a_mount_that_tracks_and_an_open_dome(judge: Judge) -> None:
     judge.open()
     judge.rules.requested("camera", "DO expose seconds=60")

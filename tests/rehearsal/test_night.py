@@ -91,10 +91,26 @@ def test_a_short_night_without_faults_observes_and_breaks_no_rule() -> None:
     assert kept() is None, "a thousand nights would not fit"
 
 
+def under_a_roof(folder: Path) -> Path:
+    """Copy the demo observatory, whose roof would hit the telescope."""
+    made = demo(folder)
+    made.write_text(made.read_text().replace("; roof = yes", "roof = yes"))
+    return made
+
+
+@pytest.mark.parametrize("dead", ["dome", "dome,majordome"])
+def test_the_guardians_roof_waits_for_a_mount_that_is_sent_back_to_its_target(dead: str, tmp_path: Path) -> None:
+    made = under_a_roof(tmp_path / "own")
+    script = f"00:12:00 kill {dead} away=150"
+    plan = NightPlan(str(made), "2026-03-20", 1, script=script, alerts=200, hours=0.3)
+    world = RehearsedNight(plan, tmp_path / "night")
+    assert world.run().violations == ()
+    assert any("the guardian closes it" in line.text for line in world.log.lines)
+
+
 def test_a_night_under_a_roof_closes_parks_and_goes_on(tmp_path: Path) -> None:
     """The dome's agent orders the mount to park as well as the majordome, and both hear that it has."""
-    made = demo(tmp_path / "own")
-    made.write_text(made.read_text().replace("; roof = yes", "roof = yes"))
+    made = under_a_roof(tmp_path / "own")
     plan = NightPlan(str(made), "2026-03-20", 1, "none", alerts=60, hours=0.5)
     result = RehearsedNight(plan, tmp_path / "night").run()
     assert result.violations == ()
