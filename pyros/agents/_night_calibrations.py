@@ -11,7 +11,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._night_gate import NightGate
-from pyros.agents._night_machine import NightMachine
+from pyros.agents._night_machine import LIMIT_SECONDS, NightMachine
 from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import NightEvent, State
@@ -100,6 +100,7 @@ class NightCalibrations:
         )
 
     def focus(self, reason: str) -> None:
+        self._state.before_focus = self._state.focused, self._state.focus_temperature, self._state.sharpness
         self._state.focused, self._state.sharpness = self._agent.clock.time(), Sharpness()
         self._state.focus_temperature = self._celsius
         self._calibrate(CalibrationOrder(id="focus", kind="focus", filters=self._filters_to_focus()))
@@ -151,9 +152,15 @@ class NightCalibrations:
             if found.found and found.filter and found.filter not in self._state.focused_filters:
                 self._state.focused_filters = [*self._state.focused_filters, found.filter][-_MAX_FILTERS:]
         if report.calibration and report.calibration == self._state.calibration:
+            self._state.before_focus = None
             self._next_calibration()
 
     def stop(self, reason: str) -> None:
+        """Stop what runs; a focus that was not found in its time, but stopped, is looked for again."""
+        before, self._state.before_focus = self._state.before_focus, None
+        lasted = self._agent.clock.time() - self._state.focused
+        if before is not None and lasted < LIMIT_SECONDS[State.FOCUSING]:
+            self._state.focused, self._state.focus_temperature, self._state.sharpness = before
         if self._state.calibration:
             abort = CalibrationAbort(self._state.calibration, reason)
             self._agent.send_to(Agent.OBSERVATION_MANAGER, messages.ABORT_CALIBRATION, abort)

@@ -265,7 +265,7 @@ class MajordomeAgent(Agent):
             if self.state.state is State.OPENING and self.state.running is None:
                 if self._calibrations.flats_are_due(self._now()[0]):
                     event = NightEvent.OPENED_FOR_FLATS
-                elif self._calibrations.why_focus() and self._gate.wanted() is not None:
+                elif self._calibrations.why_focus() and (wanted := self._gate.wanted()) and not wanted.alert:
                     event = NightEvent.OPENED_FOR_FOCUS
             self.machine.happen(event, "the dome is open")
 

@@ -48,6 +48,8 @@ class MajordomeState(msgspec.Struct):
     """When the focus was looked for last, Unix seconds."""
     focus_temperature: float | None = None
     """The focuser's then, degrees Celsius; None where that wasn't known."""
+    before_focus: tuple[float, float | None, Sharpness] | None = None
+    """`focused`, `focus_temperature` and `sharpness` before the focusing that runs: they count again if it stops."""
     focused_filters: list[str] = []
     """Filters through which the focus was found, in any night: their offsets are known."""
     sharpness: Sharpness = msgspec.field(default_factory=Sharpness)

@@ -598,6 +598,41 @@ def test_the_focus_comes_before_work_and_an_alert_before_the_focus() -> None:
         assert rig.state == State.OBSERVING
 
 
+@pytest.mark.parametrize("options", [{"focus": "2"}, {"focus_kelvin": "1.5"}], ids=["hours", "kelvin"])
+def test_a_focus_that_an_alert_has_stopped_is_looked_for_before_the_next_work(options: dict[str, Any]) -> None:
+    with _rig(**options) as rig:
+        rig.safe()
+        rig.agent.state.focused = rig.clock.time() - 4 * 3600
+        rig.agent.state.focus_temperature = 10.0
+        rig.say("focuser", messages.FOCUSER_TEMPERATURE, messages.FocuserTemperature(5.0))
+        rig.plan()
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        assert rig.state == State.FOCUSING
+        rig.plan("two", alert="ivo://x")
+        assert rig.state == State.OBSERVING
+        assert _focuses(rig, "three")
+        assert not _focuses(rig, "four")
+
+
+def test_a_focus_that_lasts_too_long_is_not_begun_again_at_once() -> None:
+    with _rig(focus="2") as rig:
+        rig.safe()
+        rig.plan(exposures=(Exposures("r", 7200.0),))
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        rig.pass_(1790)
+        assert rig.state == State.FOCUSING
+        rig.plan("two")
+        assert ("observation_manager", messages.OBSERVE) in rig.pass_(20)
+
+
+def test_a_roof_that_opens_for_an_alert_does_not_focus_first() -> None:
+    with _rig(roof=True, focus="2") as rig:
+        rig.safe()
+        rig.plan(alert="ivo://x")
+        rig.say("telescope", messages.PARK_FINISHED)
+        assert rig.say("dome", messages.DOME_OPENED, Reason()) == [("observation_manager", messages.OBSERVE)]
+
+
 def test_after_focusing_the_work_goes_on() -> None:
     with _rig(focus="2") as rig:
         rig.safe()
