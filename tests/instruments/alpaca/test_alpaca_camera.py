@@ -207,6 +207,19 @@ def test_an_image_left_by_an_aborted_exposure(server: Server, device: Device, wo
     assert server.count("GET imagearray") == 2
 
 
+def test_an_exposure_aborted_while_its_image_comes_is_aborted(server: Server, device: Device, world: World) -> None:
+    cam, camera = Cam(server, world), device("camera")
+    pixels = cam.image
+
+    def image() -> Any:
+        camera.abort()
+        world.run(1)
+        return pixels()
+
+    cam.image = image
+    world.fails(CommandAborted, "aborted", camera.expose(1.0), 20)
+
+
 @pytest.mark.parametrize("end", ["aborted", "aborted while a question is not answered", "failed"])
 def test_an_image_that_an_exposure_leaves_late_is_not_taken_for_the_next(
     end: str, server: Server, device: Device, world: World

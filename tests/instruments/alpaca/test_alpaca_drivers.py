@@ -248,6 +248,25 @@ def test_an_opening_is_not_told_as_done_once_the_closing_was_taken(
     assert world.result(dome.state()) == "closed"
 
 
+def test_a_closing_does_not_wait_for_the_answer_to_an_opening(server: Server, device: Device, world: World) -> None:
+    """Some domes answer only when they are open: the closing is sent at once, and again then."""
+    shutter, dome = Shutter(server, world), device("dome")
+    closing: list[Any] = []
+    meanwhile: list[int] = []
+
+    def open_(_: Any) -> None:
+        shutter.go(2, 0)
+        closing.append(dome.close())
+        world.run(1)
+        meanwhile.append(shutter.now)
+
+    server.answers["PUT openshutter"] = open_
+    world.fails(CommandAborted, "open: close took its place", dome.open(), 30)
+    world.result(closing[0], 30)
+    assert meanwhile == [3]
+    assert server.count("PUT closeshutter") == 2
+
+
 def test_shutters_that_fail(server: Server, device: Device, world: World) -> None:
     shutter, dome = Shutter(server, world), device("dome")
     opening = dome.open()

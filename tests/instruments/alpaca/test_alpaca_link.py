@@ -99,6 +99,18 @@ def test_a_server_started_again_between_two_looks(
     assert [up for up, _ in told] == [True, False, True]
 
 
+def test_what_a_device_can_is_asked_again_once_its_server_was_started_again(
+    server: Server, device: Device, world: World
+) -> None:
+    server.set(maxstep=5000)
+    focuser = device("focuser")
+    assert world.result(focuser.limits()).most == 5000
+    server.set(maxstep=3000)
+    server.is_connected = False
+    world.run(5)
+    assert world.result(focuser.limits()).most == 3000
+
+
 def test_silence(server: Server, device: Device, world: World, told: list[tuple[bool, str]]) -> None:
     server.set(issafe=None)
     safety = device("safety")
