@@ -52,10 +52,11 @@ class AlpacaCamera(AlpacaDevice):
     _fetched = False  # the image that is ready was fetched already
     _readout_seconds = _READOUT_SECONDS
     _due = -math.inf  # when the last exposure ends
-    _thrown_away = -math.inf  # when the one that was aborted last would have ended
 
     def __init__(self, *args: Any, **named: Any) -> None:
         self._coolings = DeferredLock()
+        self._thrown_away: set[float] = set()
+        """When exposures that were aborted, or failed, would have ended, monotonic seconds."""
         super().__init__(*args, **named)
 
     @deferred
@@ -145,7 +146,7 @@ class AlpacaCamera(AlpacaDevice):
             ready = self._clock.monotonic()
             pixels = await self._fetched_image(command)
         except BaseException:  # whatever it is, nobody will fetch its image
-            self._thrown_away = end
+            self._thrown_away.add(end)
             raise
         with suppress(ConnectionLost):  # it is here, whatever has become of the camera since
             await command.check()
@@ -181,13 +182,18 @@ class AlpacaCamera(AlpacaDevice):
         )
 
     async def _avoid_the_image_thrown_away(self, command: DeviceCommand, seconds: float) -> None:
-        """Begin an exposure a little later that would end with one that was aborted.
+        """Begin an exposure a little later that would end with one that was aborted, or failed.
 
         Some cameras leave the image of the aborted one when it would have ended; it must not be taken for the new one.
         """
-        end = self._clock.monotonic() + seconds
-        if self._thrown_away - 1.0 < end < self._thrown_away + _LATE_SECONDS:
-            await command.pause(self._thrown_away + _LATE_SECONDS - end)
+        now = self._clock.monotonic()
+        self._thrown_away = {each for each in self._thrown_away if now < each + _LATE_SECONDS}
+        end = now + seconds
+        for each in sorted(self._thrown_away):
+            if each - 1.0 < end < each + _LATE_SECONDS:
+                end = each + _LATE_SECONDS
+        if end > now + seconds:
+            await command.pause(end - now - seconds)
 
     async def _check_on_the_way(self, left: float) -> None:
         """Ask the camera in mid-exposure whether it failed; an answer that stays out does not end the exposure."""
@@ -254,7 +260,8 @@ class AlpacaCamera(AlpacaDevice):
     @deferred
     async def abort(self) -> None:
         if self._exposing is not None:
-            self._thrown_away, self._exposing = self._due, None  # from now on another may be asked for
+            self._thrown_away.add(self._due)
+            self._exposing = None  # from now on another may be asked for
         await self._stop(self._end_exposure, "aborted", "exposure")
 
     async def _end_exposure(self) -> None:

@@ -245,6 +245,18 @@ def test_an_image_that_an_exposure_leaves_late_is_not_taken_for_the_next(
     assert world.result(following[0], 30).pixels[0, 0] == cam.started == 2
 
 
+def test_the_late_images_of_several_aborted_exposures_are_not_taken(
+    server: Server, device: Device, world: World
+) -> None:
+    cam, camera = LateCam(server, world), device("camera")
+    for seconds in (20.0, 5.0):
+        aborted = camera.expose(seconds)
+        world.run(2.5)
+        world.result(camera.abort())
+        world.fails(CommandAborted, "", aborted)
+    assert world.result(camera.expose(15.5), 30).pixels[0, 0] == cam.started == 3  # it would end just after the first
+
+
 def test_a_camera_in_error(server: Server, device: Device, world: World) -> None:
     cam, camera = Cam(server, world), device("camera")
     exposure, state = camera.expose(10.0), cam.camera_state
