@@ -22,10 +22,14 @@ class Limit(Payload, frozen=True):
 
 STATE_OVERDUE = messages.register("State overdue", Limit, guarded=True)
 LIMIT_SECONDS = {
-    State.PREPARING: 1800.0, State.OPENING: 300.0, State.FLATS: 3600.0, State.FOCUSING: 1800.0, State.CLOSING: 300.0,
+    State.PREPARING: 1800.0, State.OPENING: 300.0, State.FLATS: 14_400.0, State.FOCUSING: 1800.0, State.CLOSING: 300.0,
     State.FINISHING: 7200.0, State.FAULT: 60.0,
 }  # fmt: skip
-"""For how long a state may last; of a fault it is the minute between two alarms."""
+"""For how long a state may last; of a fault it is the minute between two alarms.
+
+Flats of a morning begin at first light and wait for more: at 58 degrees of latitude for up to 2.8 hours. Day, work and
+the weather end them.
+"""
 
 
 class NightMachine:

@@ -561,6 +561,15 @@ def test_flats_of_the_morning_begin_nothing_that_waited_for_the_focus() -> None:
         assert rig.state == State.FLATS
 
 
+def test_flats_may_last_as_long_as_a_northern_twilight() -> None:
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r") as rig:
+        rig.safe()
+        rig.pass_(25)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        rig.pass_(2.8 * 3600)
+        assert rig.state == State.FLATS
+
+
 def test_flats_are_taken_in_each_binning_of_the_night() -> None:
     ordered: list[messages.CalibrationOrder] = []
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,3 +21,16 @@ def test_what_nobody_looks_at_is_measured_seldom_unless_the_section_says_how_oft
     assert agents["camera"].options["telemetry"] == "30"
     assert "telemetry" not in agents["dome"].options
     assert "telemetry" not in agents["telescope"].options
+
+
+def test_a_camera_sees_the_rehearsed_sky_and_no_device_of_the_configuration(tmp_path: Path) -> None:
+    for path in (configuration.demo_file(), configuration.demo_file().parent / "observatory"):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    camera = tmp_path / "observatory" / "simulators" / "camera.yaml"
+    camera.write_text(camera.read_text().replace("# weather: ", "weather: ").replace("# cover: ", "cover: "))
+    made = rehearsed(
+        configuration.load(tmp_path / configuration.FILE_NAME), tmp_path / "night", rules=None, images="small"
+    )
+    settings: Any = made.devices["camera"].settings
+    assert settings.weather == made.config.agents["weather"].address
+    assert settings.cover == ""
