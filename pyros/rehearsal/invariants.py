@@ -36,6 +36,7 @@ _CALM_SECONDS = 1800.0  # without any trouble or bad weather, after which nobody
 _ON_TARGET = 0.2  # degrees
 _RETRACTED_SECONDS = 8.0  # in which a retraction gets to the camera
 _SAME_PLACE = 0.01  # degrees
+_OF_MONITOR = "the safety monitor says unsafe"
 _OF_OPEN_DOME = ("open when unsafe", "open when told unsafe", "open without majordome", "open without monitoring",
                  "open under hold", "open by day", "the guardian does not close")  # fmt: skip
 """The rules that look how long the dome is not closed."""
@@ -83,6 +84,10 @@ class JudgedNight(Protocol):
 
     def faulty(self, device: str) -> bool:
         """Whether a device has a fault now."""
+        ...
+
+    def frozen(self, device: str) -> bool:
+        """Whether a device's sensors say now for ever what they said before."""
         ...
 
     def state(self, device: str) -> str:
@@ -321,7 +326,7 @@ class Invariants:
         since = night.alive_since("dome")
         able = not night.faulty("dome")
         hand = able and since is not None and night.link("dome", f"dome{DEVICE}")
-        unsafe = self._unsafe_now()
+        unsafe = self._unsafe_in_sight()
         lease = max(LEASE_SECONDS, self._silence) + self._travel + _COMMAND_SECONDS + self._roof * 60.0
         soon = LOOK_SECONDS + self._travel + SLACK_SECONDS + self._roof * 60.0
         self._lasting("open when unsafe", bool(hand and unsafe), lease, f"the dome is {state} while {unsafe}")
@@ -351,7 +356,7 @@ class Invariants:
         since = night.alive_since("telescope")
         able = not night.faulty("telescope") and night.link("telescope", f"telescope{DEVICE}")
         out = able and state not in ("parked", "parking") and since is not None
-        unsafe = self._unsafe_now() if out else ""
+        unsafe = self._unsafe_in_sight() if out else ""
         lease = max(LEASE_SECONDS, self._silence) + 2 * LOOK_SECONDS + _COMMAND_SECONDS
         self._lasting("in the open when unsafe", bool(out and unsafe), lease, f"the mount is {state} while {unsafe}")
         for who in ("majordome", "monitoring"):
@@ -373,6 +378,11 @@ class Invariants:
             self._unsafe = self.unsafe()
         return self._unsafe
 
+    def _unsafe_in_sight(self) -> str:
+        """Return what is unsafe now, unless only a safety monitor could tell that says for ever what it said before."""
+        unsafe = self._unsafe_now()
+        return "" if unsafe == _OF_MONITOR and self._night.frozen("safety") else unsafe
+
     def unsafe(self) -> str:
         """Why it is really unsafe to be open, in words; '' when it is safe."""
         night, limits = self._night, self._night.config.limits
@@ -387,7 +397,7 @@ class Invariants:
             if self._spread() < limits.min_spread:
                 return f"the air is {self._spread():.1f} K above its dew point"
         if "safety" in night.devices and night.truth("safety", "safe").startswith("0"):
-            return "the safety monitor says unsafe"
+            return _OF_MONITOR
         return ""
 
     def _told_at_once(self) -> bool:

@@ -59,6 +59,9 @@ class JudgedUnit:
     def faulty(self, device: str) -> bool:
         return self._night.faulty(self._name(device))
 
+    def frozen(self, device: str) -> bool:
+        return self._night.frozen(self._name(device))
+
     def state(self, device: str) -> str:
         return self._night.state(self._name(device))
 

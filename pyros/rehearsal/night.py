@@ -435,6 +435,9 @@ class RehearsedNight:
     def faulty(self, device: str) -> bool:
         return device in self.nodes and self.nodes[device].device.faults.any
 
+    def frozen(self, device: str) -> bool:
+        return device in self.nodes and "frozen" in self.nodes[device].device.faults.names()
+
     def state(self, device: str) -> str:
         return self.nodes[device].device.state if device in self.nodes else ""
 

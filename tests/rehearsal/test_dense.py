@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from multiprocessing import resource_tracker
+
 import pytest
 
 from pyros.rehearsal.plan import NightResult
 from pyros.rehearsal.rehearse import plans, rehearse, rehearse_night
 from tests.rehearsal.dense import DENSE
+
+resource_tracker.ensure_running()  # Python's own, beside a pool of processes: it ends with this one
 
 
 def broken(results: list[NightResult]) -> list[str]:

@@ -48,6 +48,7 @@ class FakeNight:
         self.born: dict[str, float] = {}
         self.broken: set[frozenset[str]] = set()
         self.sick: set[str] = set()
+        self.stiff: set[str] = set()
         self.states = {"dome": "closed", "telescope": "parked", "camera": "idle"}
         self.readings = {"rain": "0", "wind": "3", "humidity": "50", "cloud": "0.1", "temperature": "11",
                          "dew_point": "1", "target": "", "safe": "1"}  # fmt: skip
@@ -76,6 +77,9 @@ class FakeNight:
 
     def faulty(self, device: str) -> bool:
         return device in self.sick
+
+    def frozen(self, device: str) -> bool:
+        return device in self.stiff
 
     def state(self, device: str) -> str:
         return self.states.get(device, "")

@@ -117,6 +117,14 @@ def test_a_night_under_a_roof_closes_parks_and_goes_on(tmp_path: Path) -> None:
     assert result.counts["openings"] >= 2
 
 
+def test_nobody_closes_for_smoke_that_a_frozen_safety_monitor_hides(tmp_path: Path) -> None:
+    script = "00:00:30 device safety frozen for=600\n00:04:20 safety for=900\n"
+    plan = NightPlan(str(config.demo_file()), "2026-04-18", 30, script=script, alerts=200, hours=0.3)
+    result = RehearsedNight(plan, tmp_path / "night").run()
+    assert result.violations == ()
+    assert result.counts["exposures"] > 3
+
+
 def test_every_night_has_its_own_seed_and_evening() -> None:
     plan = NightPlan("observatory.ini", "2026-12-31", 7)
     assert [(each.seed, each.date) for each in plans(plan, 3)] == [
