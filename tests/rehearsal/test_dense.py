@@ -28,5 +28,5 @@ def test_a_few_dense_nights_observe_and_break_no_rule() -> None:
 def test_fifty_dense_nights_observe_and_break_no_rule() -> None:
     results = list(rehearse(plans(DENSE, 50), 2))
     assert broken(results) == []
-    assert sum(each.counts["exposures"] > 0 for each in results) >= 40
+    assert sum(each.counts["exposures"] > 0 for each in results) >= 30
     print(f"{sum(each.cpu for each in results):.0f} s of processors")
