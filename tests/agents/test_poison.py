@@ -259,7 +259,7 @@ def test_a_busy_agent_forgets_what_is_too_much_and_says_so_once(
 
     agent.fault = fail
     for number in range(20):
-        rig.reactor.advance(1)
+        rig.reactor.advance(6)
         rig.host.receive(Batch([Entry(0, f"x{number}", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
         rig.reactor.advance(0)
         assert rig.host.status()["taken"] == number + 1, "it is never idle"

@@ -174,10 +174,12 @@ OPEN_NAMES = {
         "Observation failed", "Weather unsafe",
     },
     "observation_manager": {
-        "Dither failed", "Exposure failed", "Exposure started", "Filter failed", "Focus failed", "Guide failed",
-        "Guiding lost", "Instrument disconnected", "Slew failed", "Slit failed",
+        "Calibrator off failed", "Calibrator on failed", "Close cover failed", "Dither failed", "Exposure failed",
+        "Exposure started", "Filter failed", "Focus failed", "Guide failed", "Guiding lost", "Instrument disconnected",
+        "Open cover failed", "Slew failed", "Slit failed",
     },
     "scheduler": {"Plan again"},
+    "telescope": {"Weather unsafe"},
 }  # fmt: skip
 MAKES_SAFE = {"Alarm", "Hold", "Tell state"}
 """What each standard agent takes from anybody: it moves nothing, says of nothing that it is safe, begins nothing."""

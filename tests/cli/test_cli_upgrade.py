@@ -10,6 +10,7 @@ import pytest
 
 from pyros.alerts.archive.archive import Archive
 from pyros.alerts.archive.search import archive_format
+from pyros.alerts.archive.tables import FORMAT as ARCHIVE_FORMAT
 from pyros.backup import FOLDER, check
 from pyros.journal import FORMAT, Journal, JournalReader
 from tests.cli.conftest import fails, run
@@ -55,7 +56,7 @@ def test_an_upgrade_makes_a_backup_first(older: Path) -> None:
     data = older.parent / "var"
     done = run("upgrade", "--config", older)
     assert done.exit_code == 0, done.output
-    assert formats(data) == (FORMAT, 2)
+    assert formats(data) == (FORMAT, ARCHIVE_FORMAT)
     [backup] = (data / FOLDER).iterdir()
     assert check(backup)[1] == []
     assert formats(backup / "data") == (1, 1)

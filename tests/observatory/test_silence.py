@@ -106,6 +106,6 @@ def test_who_keeps_no_scheduler_alive_closes_at_dawn(rehearsal: Callable[..., Ni
     night.until(lambda: night.state("camera") == "exposing")
     night.kill("scheduler")
     night.kill("observation_manager")
-    night.until(lambda: night.said("it is day", "majordome"), 1800)
+    night.until(lambda: night.said("it is twilight", "majordome"), 1800)
     assert sun_altitude(night.site, night.clock.now()) < night.site.twilight + 1
     night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked", 120)
