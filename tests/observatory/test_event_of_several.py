@@ -62,7 +62,7 @@ def test_each_telescope_tells_what_it_did_about_a_burst(two: Night) -> None:
         assert {step.unit for step in shown.steps if step.what == "image on disk"} <= {busy, done}
         assert {step.unit for step in shown.steps if step.what == "decided"} == {""}
         if done == busy:
-            assert did[other].word in ("not asked", "withdrawn")  # it may have been offered it meanwhile
+            assert did[other].word in ("not asked", "withdrawn")  # offered it before its own rain was told
         assert next(step.unit for step in steps if isinstance(step, TelescopeAsked)) == busy
         assert {step.unit for step in steps if isinstance(step, SlewCommanded)} >= {busy}
         assert len([step for step in steps if isinstance(step, ImageOnDisk)]) >= 3

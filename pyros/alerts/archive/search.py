@@ -242,8 +242,7 @@ class ArchiveReader:
             if wanted and name == side:
                 yield packets.c[name].in_(wanted)
             elif wanted:
-                by_index = side in {"", "cell", *_FILTERS}
-                yield _probe(name, wanted) if by_index else (packets.c[name] + "").in_(wanted)
+                yield _probe(name, wanted) if side != "number" else (packets.c[name] + "").in_(wanted)
         yield from _received(query, span, by_index=side != "cell")
         if side == "cell":
             yield sa.literal_column(f"({' OR '.join(_ranges(_cells(query)))})")
