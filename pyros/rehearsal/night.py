@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +41,7 @@ from pyros.rehearsal.judged_unit import JudgedUnit
 from pyros.rehearsal.judging import judge_processes, outbox_ends
 from pyros.rehearsal.log import NightLog, bytes_of_commit
 from pyros.rehearsal.network import Network
-from pyros.rehearsal.plan import NightPlan, NightResult, nights_of
+from pyros.rehearsal.plan import CALM_SECONDS, NightPlan, NightResult, ends_dark, nights_of
 from pyros.rehearsal.process import (
     AgentProcess,
     BrokerProcess,
@@ -66,8 +67,6 @@ SEEDS_ON_FILES = 10
 """Of so many seeds one keeps its journals in files, as an observatory does, the others as objects."""
 _SEEDS_WITH_ARCHIVE = 10
 """Of so many seeds one has the broker archive packets: nothing that is judged reads that."""
-CALM_SECONDS = 3600.0
-"""The calm hour after each night."""
 _SHORT_CALM_SECONDS = 900.0
 _SHORT_DENSITY = 3.0
 _PERSON = "rehearsal"
@@ -224,8 +223,9 @@ class RehearsedNight:
         self.faults.end_all()
         if self.timeline.run_until(self.seconds + self.calm_seconds - _SETTLE_SECONDS, done):
             return
-        if self.plan.hours:  # it is dark still: a person ends it
-            self.faults.hold("the end of a short night")
+        end = self.begin + timedelta(seconds=self.seconds)
+        if self.plan.hours or any(ends_dark(rules.site, end) for rules in self.invariants):
+            self.faults.hold("the rehearsal ends, and it is dark still")
         sent, outboxes = self.deliveries.sent(), outbox_ends(self.processes)
         if not self.timeline.run_until(self.seconds + self.calm_seconds, done):
             self._judge_end()

@@ -14,6 +14,8 @@ from pyros.rehearsal.draw import Level
 from pyros.rehearsal.invariants import Violation
 from pyros.site import Site
 
+CALM_SECONDS = 3600.0
+"""The calm hour after each night."""
 _DUSK = 2.0  # the Sun's altitude in degrees at which a night begins and ends
 
 
@@ -99,3 +101,9 @@ def nights_of(sites: Collection[Site], plan: NightPlan) -> tuple[datetime, list[
         ends.append(max(begin + timedelta(seconds=seconds) for begin, seconds in nights))
     first = begins[0]
     return first, [(begin - first).total_seconds() for begin in begins], (ends[-1] - first).total_seconds()
+
+
+def ends_dark(site: Site, end: datetime) -> bool:
+    """Tell whether a dome may be open in the calm hour after nights that end then, as in a polar night."""
+    ends = (end, end + timedelta(seconds=CALM_SECONDS))
+    return any(sun_altitude(site, when) < site.dome_sun_limit for when in ends)

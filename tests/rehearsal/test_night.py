@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import weakref
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -20,9 +21,10 @@ from pyros.agents.runtime.host import STEPS
 from pyros.nights.report import write_report
 from pyros.rehearsal import night
 from pyros.rehearsal.night import RehearsedNight
-from pyros.rehearsal.plan import NightPlan, NightResult
+from pyros.rehearsal.plan import NightPlan, NightResult, ends_dark, nights_of
 from pyros.rehearsal.rehearse import command, night_folder, plans
 from pyros.rehearsal.stand_ins import stand_in
+from pyros.site import Site
 
 JOBS = """
 [jobs]
@@ -130,6 +132,21 @@ def test_every_night_has_its_own_seed_and_evening() -> None:
     assert [(each.seed, each.date) for each in plans(plan, 3)] == [
         (7, "2026-12-31"), (8, "2027-01-01"), (9, "2027-01-02"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("latitude", "evening", "dark"),
+    [
+        pytest.param(43.9, "2026-03-20", False, id="mid-latitude"),
+        pytest.param(78.2, "2026-01-07", True, id="polar night"),
+        pytest.param(78.2, "2026-06-21", False, id="midnight sun"),
+        pytest.param(66.9, "2026-12-21", True, id="the Sun is up for less than the calm hour"),
+    ],
+)
+def test_a_rehearsal_that_ends_in_the_dark_is_known(latitude: float, evening: str, dark: bool) -> None:
+    site = Site("far north", latitude, 15.5, 0.0)
+    begin, _, seconds = nights_of([site], NightPlan("", evening, 1))
+    assert ends_dark(site, begin + timedelta(seconds=seconds)) is dark
 
 
 def test_nights_together_are_one_plan() -> None:
