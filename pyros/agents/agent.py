@@ -32,6 +32,8 @@ from pyros.messages import (
     RELOAD_SITE,
     SERVICE,
     STOP,
+    TELL_ALARM,
+    TELL_ALARM_OVER,
     AlarmEnded,
     AlarmRaised,
     HoldOrder,
@@ -81,8 +83,8 @@ class Agent(StandardAgents):
     HOLD_CHANGED: ClassVar[str] = "Hold changed"
     """What every agent says to itself when a hold has begun or ended without a message."""
 
-    TELL_ALARM: ClassVar[str] = "Tell alarm"
-    TELL_ALARM_OVER: ClassVar[str] = "Tell alarm over"
+    TELL_ALARM: ClassVar[str] = TELL_ALARM
+    TELL_ALARM_OVER: ClassVar[str] = TELL_ALARM_OVER
     """What every agent says to itself, so that monitoring hears of its alarms."""
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -475,8 +477,6 @@ _OF_EVERY_AGENT = (Agent.SHUTDOWN, Agent.RETRY_FAILED, HOLD, RELEASE, SERVICE, S
 guard(Agent.SHUTDOWN)
 register(Agent.RETRY_FAILED, RetryFailed, guarded=True)
 register(Agent.HOLD_CHANGED, NoPayload, guarded=True)
-register(Agent.TELL_ALARM, AlarmRaised, guarded=True)
-register(Agent.TELL_ALARM_OVER, AlarmEnded, guarded=True)
 
 
 def _takes_argument(handler: Handler) -> bool:

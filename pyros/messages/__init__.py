@@ -88,7 +88,7 @@ __all__ = [
     "WEATHER_READING", "WEATHER_SAFE", "WEATHER_UNSAFE", "SAFETY_READING", "POWER_READING",
     # safety
     "HoldOrder", "ReleaseOrder", "ServiceOrder", "AlarmRaised", "AlarmEnded", "DomeReport",
-    "HOLD", "RELEASE", "STOP", "SERVICE", "ALARM", "ALARM_OVER", "KEPT_OPEN",
+    "HOLD", "RELEASE", "STOP", "SERVICE", "ALARM", "ALARM_OVER", "TELL_ALARM", "TELL_ALARM_OVER", "KEPT_OPEN",
     # images
     "ImageTaken", "ImageAnalysed", "SourceFound",
     "IMAGE_TAKEN", "IMAGE_ANALYSED", "SOURCE_FOUND",

@@ -70,4 +70,7 @@ RELOAD_SITE = register("Reload site", NoPayload, guarded=True)
 """Somebody -> every agent: read the file of the site again; it is refused with its mistakes when it has some."""
 ALARM = register("Alarm", AlarmRaised)
 ALARM_OVER = register("Alarm over", AlarmEnded, guarded=True)
+TELL_ALARM = register("Tell alarm", AlarmRaised, guarded=True)
+TELL_ALARM_OVER = register("Tell alarm over", AlarmEnded, guarded=True)
+"""An agent -> itself, so that monitoring hears of its alarms; of monitoring's own nothing else is in its journal."""
 KEPT_OPEN = register("Kept open", DomeReport, guarded=True, fleeting=True)

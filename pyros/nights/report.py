@@ -217,9 +217,10 @@ def _journal(config: Config, name: str, missing: list[str]) -> Iterator[JournalR
 
 
 def _heard(journal: JournalReader, noon: float) -> list[tuple[float, Any]]:
-    """Return what monitoring was told in the night, with when it was said."""
+    """Return what monitoring was told in the night, and its own alarms, with when it was said."""
     types: dict[str, Any] = {
         messages.IMAGE_ANALYSED: ImageAnalysed, messages.ALERT_DECIDED: AlertDecided, messages.ALARM: AlarmRaised,
+        messages.TELL_ALARM: AlarmRaised,
     }  # fmt: skip
     heard = []
     for name, sent, payload in reversed(journal.received_about("", *types, sent=True)):

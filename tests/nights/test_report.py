@@ -142,7 +142,9 @@ def test_a_night_is_gathered_from_its_journals(config: Config) -> None:
     analysed = messages.ImageAnalysed("grb", "a.fits", fwhm=2.5, zero_point=21.3)
     decided = messages.AlertDecided("ivo://x#1", "GRB 260320A", True, "close", observation="grb")
     alarm = messages.AlarmRaised(source="dome", key="x", text="the dome does not close")
-    heard = [(messages.IMAGE_ANALYSED, analysed), (messages.ALERT_DECIDED, decided), (messages.ALARM, alarm)]
+    own = messages.AlarmRaised(source="monitoring", key="flapping", text="the dome stays shut until you release it")
+    heard = [(messages.IMAGE_ANALYSED, analysed), (messages.ALERT_DECIDED, decided), (messages.ALARM, alarm),
+             (messages.TELL_ALARM, own)]  # fmt: skip
     slew = messages.Slew("grb", 10.0, 20.0)
     _write(config, "majordome", [diary.prepare, *(_diary(each) for each in DIARY)], [])
     _write(config, "scheduler", [night_log.prepare, lambda db: night_log.write(db, requests()),
@@ -160,6 +162,7 @@ def test_a_night_is_gathered_from_its_journals(config: Config) -> None:
     assert (made.alerts[0].to_observe, made.alerts[0].to_slew) == (0.0, 0.0)  # monitoring heard of it later
     text = as_markdown(made)
     assert "alarm: the dome does not close" in text
+    assert "alarm: the dome stays shut until you release it" in text
     assert "| GRB 260320A | 100 |" in text
     assert "| zero point (mag) | 21.30 | 21.30 | 21.30 |" in text
 
