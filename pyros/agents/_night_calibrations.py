@@ -17,6 +17,7 @@ from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import NightEvent, State
 from pyros.agents.sharpness import AT_MOST_EVERY_SECONDS, Sharpness
 from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport, Cool, Exposures, Message
+from pyros.planning.night_log import night_name
 from pyros.planning.phases import Phase, phase
 from pyros.planning.visibility import sun_altitude
 
@@ -187,6 +188,18 @@ class NightCalibrations:
             if abs(change) >= self._focus_kelvin:
                 return f"the focuser's temperature has changed by {change:+.1f} K"
         return self._state.sharpness.why_focus(self._focus_wider)
+
+    def why_focus_at_leisure(self, part: Phase) -> str:
+        """Say why the focus is to be looked for though nothing is to be observed; '' where it isn't, or may not be.
+
+        So the next alert, which waits for no focus, finds a good one.
+        """
+        may = part == "night" and not self._gate.reason_closed()
+        return self.why_focus() if may and self._agent.clock.monotonic() >= self._gate.pause_until else ""
+
+    def why_open_to_focus(self, part: Phase, night: str) -> str:
+        """Say the same where the dome would have to open for it: only where it wasn't looked for in this night yet."""
+        return self.why_focus_at_leisure(part) if night_name(self._gate.site, self._state.focused) < night else ""
 
     def flats_are_due(self, part: Phase) -> bool:
         """Whether the twilight is right for flats of the sky, none were begun in it, and the dome may be open."""

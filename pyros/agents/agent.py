@@ -35,7 +35,6 @@ from pyros.messages import (
     TELL_ALARM,
     TELL_ALARM_OVER,
     AlarmEnded,
-    AlarmRaised,
     HoldOrder,
     Message,
     NoPayload,

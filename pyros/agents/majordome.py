@@ -263,9 +263,10 @@ class MajordomeAgent(Agent):
             self.alarm_over(_FAULT)
             event = NightEvent.OPENED
             if self.state.state is State.OPENING and self.state.running is None:
-                if self._calibrations.flats_are_due(self._now()[0]):
+                part, wanted = self._now()[0], self._gate.wanted()
+                if self._calibrations.flats_are_due(part):
                     event = NightEvent.OPENED_FOR_FLATS
-                elif self._calibrations.why_focus() and (wanted := self._gate.wanted()) and not wanted.alert:
+                elif not (wanted and wanted.alert) and self._calibrations.why_focus_at_leisure(part):
                     event = NightEvent.OPENED_FOR_FOCUS
             self.machine.happen(event, "the dome is open")
 
@@ -409,7 +410,8 @@ class MajordomeAgent(Agent):
     def end_session(self) -> None:
         self.state.end_timer = None
         if self.state.state is State.OBSERVING and self.state.running is None and self._gate.wanted() is None:
-            self.machine.happen(NightEvent.IDLE, "nothing to observe")
+            why = self._calibrations.why_focus_at_leisure(self._now()[0])
+            self.machine.happen(NightEvent.FOCUS_DUE if why else NightEvent.IDLE, why or "nothing to observe")
 
     # Day and night ------------------------------------------------------------------------------------------------
 
@@ -431,6 +433,8 @@ class MajordomeAgent(Agent):
             unprepared = state is State.READY and not self.state.prepared
             if (night != self.state.night or unprepared) and state is not State.PREPARING:
                 self.machine.happen(NightEvent.EVENING, f"the night of {night} begins")
+            elif state is State.READY and (why := self._calibrations.why_open_to_focus(part, night)):
+                self.machine.happen(NightEvent.FOCUS_DUE, why)
 
     def _is_over(self, part: Phase, night: str) -> bool:
         """Whether it is morning, or the night that was begun is another one than that of now."""

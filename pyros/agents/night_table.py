@@ -59,6 +59,8 @@ class NightEvent(StrEnum):
     """The same for an alert's."""
     FLATS_DUE = "flats due"
     FOCUS_DUE = "focus due"
+    """The focus is looked for before the next work, or because there is none; of a night whose focus was not looked for
+    yet the dome opens for it."""
     MOUNT_CLEAR = "mount clear"
     """The mount says that it is parked, which a roof waits for."""
     OPENED = "opened"
@@ -187,7 +189,7 @@ _ROWS: dict[State, _NightRow] = {
     ),
     _S.READY: _row(
         (_E.RESTART, _S.READY, (_A.ABORT, _A.ASK)),
-        ((_E.WORK, _E.URGENT, _E.FLATS_DUE), _S.OPENING, (_A.OPEN,)),
+        ((_E.WORK, _E.URGENT, _E.FLATS_DUE, _E.FOCUS_DUE), _S.OPENING, (_A.OPEN,)),
         (_E.UNSAFE, _S.READY, (_A.CLOSE,)),
         (_E.FOUND_OPEN, _S.CLOSING, (_A.CLOSE,)),
         (_E.EVENING, _S.PREPARING, _EVENING),

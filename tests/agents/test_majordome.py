@@ -642,6 +642,37 @@ def test_a_roof_that_opens_for_an_alert_does_not_focus_first() -> None:
         assert rig.say("dome", messages.DOME_OPENED, Reason()) == [("observation_manager", messages.OBSERVE)]
 
 
+def test_a_night_without_work_is_focused_once_for_the_alerts_to_come() -> None:
+    with _rig(focus="2") as rig:
+        assert ("dome", messages.OPEN) in rig.pass_(40)
+        assert CALIBRATE in rig.say("dome", messages.DOME_OPENED, Reason())
+        ended(rig, "focus")
+        assert [order for order in rig.pass_(70) if order in SHUT_NOW] == SHUT_NOW
+        rig.shut()
+        rig.agent.state.focused -= 3 * 3600
+        assert ("dome", messages.OPEN) not in rig.pass_(120), "it was looked for in this night"
+
+
+@pytest.mark.parametrize("reason", ["twilight", "unsafe"])
+def test_nothing_opens_to_focus_by_twilight_or_when_unsafe(reason: str) -> None:
+    start = datetime(2026, 3, 20, 18, 20, tzinfo=UTC) if reason == "twilight" else MIDNIGHT
+    with _rig(start, focus="2") as rig:
+        if reason == "unsafe":
+            rig.unsafe()
+        assert ("dome", messages.OPEN) not in rig.pass_(120, safe=reason != "unsafe")
+
+
+def test_what_alerts_have_kept_from_being_focused_is_focused_after_the_last() -> None:
+    with _rig(focus="2") as rig:
+        rig.safe()
+        rig.plan(alert="ivo://x")
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
+        assert CALIBRATE in rig.pass_(70)
+        assert rig.state == State.FOCUSING
+        assert ("observation_manager", messages.OBSERVE) in rig.plan("two", alert="ivo://y")
+
+
 def test_after_focusing_the_work_goes_on() -> None:
     with _rig(focus="2") as rig:
         rig.safe()

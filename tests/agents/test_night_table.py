@@ -9,6 +9,9 @@ import pytest
 from pyros.agents.majordome import MajordomeAgent
 from pyros.agents.night_table import OPEN_STATES, TABLE, NightAction, NightEvent, State, for_document
 
+OPENING = (
+    NightEvent.WORK, NightEvent.URGENT, NightEvent.FLATS_DUE, NightEvent.FOCUS_DUE, NightEvent.MOUNT_CLEAR,
+)  # fmt: skip
 CELLS = sorted(TABLE.items())
 
 
@@ -43,9 +46,9 @@ def test_what_is_open_is_closed_on_the_way_to_closed(
 
 
 @pytest.mark.parametrize(("place", "cell"), CELLS)
-def test_only_work_and_flats_open(place: tuple[State, NightEvent], cell: tuple[State, object]) -> None:
+def test_only_work_flats_and_focus_open(place: tuple[State, NightEvent], cell: tuple[State, object]) -> None:
     if NightAction.OPEN in TABLE[place].actions:
-        assert place[1] in (NightEvent.WORK, NightEvent.URGENT, NightEvent.FLATS_DUE, NightEvent.MOUNT_CLEAR)
+        assert place[1] in OPENING
         assert TABLE[place].state is State.OPENING
     if place[0] not in OPEN_STATES and cell[0] in OPEN_STATES:
         assert NightAction.OPEN in TABLE[place].actions
