@@ -37,8 +37,12 @@ MAX_REQUESTS = 1000
 """How many requests are kept; each repeat of an alert's is one."""
 _MAX_FIELDS_MADE = 300
 _INTERVAL = 60.0
-_ATTEMPTS = 3
-_PAUSE = 60.0  # seconds before the instruments are tried again with what they failed at
+_PAUSES = (60.0, 120.0, 300.0, 900.0, 1800.0)
+"""Seconds before the instruments are tried again with what they failed at; after the last attempt it is given up.
+
+A mount that refuses everything for some minutes fails all that is up, one after the other, and is in order again long
+before an alert expires.
+"""
 _PLAN_LINES = 50  # the one to start, then the others in their order
 _DAY_SECONDS = 86_400.0
 _JOB_SECONDS = 60.0
@@ -273,16 +277,17 @@ class SchedulerAgent(Agent):
         self._ended(observation)
         failures = self.state.failures.get(observation, 0)
         if not report.again:
+            pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
             failures += 1
             self.state.failures[observation] = failures
-            self.state.paused[observation] = self.clock.time() + _PAUSE
+            self.state.paused[observation] = self.clock.time() + pause
         if report.images and wanted is not None:
             self.state.taken[observation] = len(report.images)
         fate: Fate = "withdrawn" if wanted is None else "interrupted" if report.again else "failed"
         told = wanted or self.state.started
         if told is not None and told.id == observation:
             self._log_fate(told, fate, report.reason, len(report.images))
-        if failures >= _ATTEMPTS or wanted is None:
+        if failures > len(_PAUSES) or wanted is None:
             self.log.warn("{observation} is given up: {reason}", observation=observation, reason=report.reason)
             self._made(observation)
         self._plan(at_once=True)

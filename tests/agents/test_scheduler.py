@@ -188,6 +188,21 @@ def test_an_interrupted_observation_takes_only_what_is_left(rig: SchedulerRig) -
     assert (line.fate, line.fate_reason, line.images) == ("interrupted", "rain", 3)
 
 
+def test_what_the_instruments_refuse_is_tried_ever_more_rarely_for_an_hour(rig: SchedulerRig) -> None:
+    """A mount that is out of order for some minutes costs no alert its observation."""
+    rig.ask(request("burst", alert="ivo://burst"))
+    failed = ObservationReport(observation="burst", reason="slew failed: a fault makes it refuse")
+    for minutes in (1, 2, 5, 15, 30):
+        rig.begin("burst")
+        assert rig.say(messages.OBSERVATION_FAILED, failed).start_now is None
+        assert rig.wait(60 * minutes - 5).start_now is None
+        assert rig.wait(10).start_now == "burst"
+    rig.begin("burst")
+    rig.say(messages.OBSERVATION_FAILED, failed)
+    assert rig.state.requests == {}
+    assert rig.log()["burst"].fate == "failed"
+
+
 def test_what_is_too_long_for_the_night_is_begun_all_the_same(rig: SchedulerRig) -> None:
     plan = rig.ask(request("long", exposures=(Exposures("r", 300.0, 400),), where=place(70, 90)))
     assert plan.start_now == "long"
