@@ -350,11 +350,9 @@ class MonitoringAgent(Agent):
             if now - self._began > self.config.limits.max_silence:
                 self._tell(False, not_heard, reading)
         elif self.state.shut:
-            text = f"unsafe {self.state.closings_night} times in a night: shut until a person releases it"
-            self._say(False, text, reading)
+            self._say(False, self._shut_text(), reading)
         elif verdict.wait > 0:
-            why = f" ({self.state.broken[_FLAPPING].reason})" if _FLAPPING in self.state.broken else ""
-            self._say(False, f"good again, safe in {verdict.wait:.0f} s{why}", reading)
+            self._say(False, f"good again, safe in {verdict.wait:.0f} s{self._why_longer()}", reading)
         else:
             self._say(True, "all readings are within their limits", reading)
 
@@ -535,9 +533,10 @@ class MonitoringAgent(Agent):
 
     def _say(self, safe: bool, reason: str, reading: WeatherReading | None) -> None:
         """Say it, again and again: the dome's leave to be open ends with the silence; see `_is_told`."""
-        self._tell(safe, reason, reading, new=safe != self.state.safe)
         if self.state.safe and not safe:
             self._count_closing()
+            reason += self._why_longer()
+        self._tell(safe, reason, reading, new=safe != self.state.safe)
         if safe != self.state.safe:
             self.log.info(
                 "{what}: {reason}", what=messages.WEATHER_SAFE if safe else messages.WEATHER_UNSAFE, reason=reason
@@ -566,6 +565,15 @@ class MonitoringAgent(Agent):
             self.state.shut = True
             text = f"it has become unsafe {self.state.closings_night} times this night: the dome stays shut until"
             self.alarm(_FLAPPING, f"{text} you release it (pyros release); look at the weather and the station")
+
+    def _shut_text(self) -> str:
+        return f"unsafe {self.state.closings_night} times in a night: shut until a person releases it"
+
+    def _why_longer(self) -> str:
+        """Say in brackets why it stays unsafe for longer than its reason; '' where it doesn't."""
+        flapping = self.state.broken.get(_FLAPPING)
+        why = self._shut_text() if self.state.shut else flapping.reason if flapping is not None else ""
+        return f" ({why})" if why else ""
 
     def on_release(self) -> None:
         """Forget how often it has become unsafe: a person has looked."""

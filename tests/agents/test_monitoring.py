@@ -187,6 +187,16 @@ def test_three_closings_in_an_hour_ask_for_an_hour_of_quiet(host: Any) -> None:
     assert pass_(host, 6) == messages.WEATHER_SAFE
 
 
+def test_what_is_unsafe_says_at_once_that_it_will_be_for_longer(host: Any) -> None:
+    pass_(host, 0.2)
+    for _ in range(2):
+        pass_(host, 1, wind=16.0)
+        pass_(host, 16)
+    host.reactor.advance(10)
+    (state,) = {state for _, state in read(host, wind=16.0)}
+    assert state.reason.endswith(" (unsafe 3 times within an hour)")
+
+
 def test_six_closings_in_a_night_stay_until_released(inline: Callable[..., Any]) -> None:
     section = AgentConfig("monitoring", "127.0.0.1", 5001, "x", options={"safe_after": "1"})
     agents = {name: AgentConfig(name, "127.0.0.1", 5002, "x") for name in ("weather", "dome")}
