@@ -8,15 +8,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
 from twisted.web.http import BAD_REQUEST, HTTPChannel
 from twisted.web.resource import IResource, Resource
-from twisted.web.wsgi import WSGIResource
 
 from pyros.console.actions import ORDERS
 from pyros.console.console import Console
+from pyros.console.sending import SendingRequest
+from pyros.sender.tcp import bound_silence, bound_unanswered
 
 MAX_BODY = 1 << 20
 """Bytes of a POST; twisted.web keeps all of them before anybody looks."""
 _IDLE_SECONDS = 60
-"""How long a connection may be silent, and a request take until it is there."""
+"""How long a connection may be silent, a request take until it is there, and an answer wait for being read."""
 _SLOWEST_BYTES = 1000
 """Bytes of a body a second, at least, after that: a byte now and then keeps no connection."""
 _TOO_LARGE = (
@@ -40,7 +41,7 @@ HEADERS = {
 """Of every answer."""
 
 
-class BoundedRequest(server.Request):
+class BoundedRequest(SendingRequest):
     """A request whose body is cut off where it is larger than `MAX_BODY`."""
 
     _got = 0
@@ -76,6 +77,11 @@ class BoundedChannel(HTTPChannel):
 
     _begun = False
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        bound_silence(self.transport)
+        bound_unanswered(self.transport, _IDLE_SECONDS)
+
     def resetTimeout(self) -> None:
         """Note that bytes have come; twisted.web counts the time anew with each."""
         if self.requests:
@@ -105,7 +111,7 @@ class _OtherName(Resource):
 class Root(Resource):
     """Everything under ``/``."""
 
-    def __init__(self, console: Console, pages: WSGIResource, orders: WSGIResource, **others: IResource) -> None:
+    def __init__(self, console: Console, pages: IResource, orders: IResource, **others: IResource) -> None:
         """``pages`` answers everything but ``orders``, which have threads of their own, and the ``others`` by name."""
         super().__init__()
         self._hosts, self._secure = console.hosts, console.secure

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.wsgi import get_wsgi_application
-from twisted.web.wsgi import WSGIResource
 
 from pyros.console.caller import may_listen
 from pyros.console.console import Console
@@ -14,6 +13,7 @@ from pyros.console.feed import Feed
 from pyros.console.files import StaticFiles
 from pyros.console.live import Live
 from pyros.console.night import NightFrames
+from pyros.console.sending import DjangoPages
 from pyros.console.server import Root, make_site
 from pyros.reactor import Reactor
 
@@ -26,8 +26,8 @@ def make_stack(console: Console, reactor: Reactor, pool: Any, order_pool: Any) -
     storage: Any = staticfiles_storage
     root = Root(
         console,
-        WSGIResource(reactor, pool, application),
-        WSGIResource(reactor, order_pool, application),
+        DjangoPages(reactor, pool, application),
+        DjangoPages(reactor, order_pool, application),
         live=live,
         static=StaticFiles(storage),
     )

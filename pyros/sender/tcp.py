@@ -34,11 +34,11 @@ def bound_silence_of(connection: socket.socket) -> None:
         _set_option(connection, name, value)
 
 
-def bound_unanswered(transport: Any) -> None:
-    """Have the kernel end a connection on which something isn't acknowledged for `UNANSWERED_SECONDS`."""
+def bound_unanswered(transport: Any, seconds: int = UNANSWERED_SECONDS) -> None:
+    """Have the kernel end a connection on which something isn't acknowledged, or taken, for so many seconds."""
     handle = _handle(transport)
     if handle is not None:
-        _set_option(handle, "TCP_USER_TIMEOUT", UNANSWERED_SECONDS * 1000)
+        _set_option(handle, "TCP_USER_TIMEOUT", seconds * 1000)
 
 
 def _handle(transport: Any) -> socket.socket | None:

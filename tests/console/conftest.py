@@ -80,9 +80,9 @@ class Browser:
 class Running:
     """A console that runs."""
 
-    def __init__(self, config: Config, log: Path) -> None:
+    def __init__(self, config: Config, log: Path, pid: int) -> None:
         assert config.console is not None
-        self.config, self.log = config, log
+        self.config, self.log, self.pid = config, log, pid
         self.section: ConsoleConfig = config.console
 
     def browser(self, role: Role = Role.NOBODY, name: str = "") -> Browser:
@@ -114,7 +114,7 @@ def running_console(file: Path, *changes: tuple[str, str]) -> Iterator[Running]:
         port = config.console.port
         wait_until(lambda: is_open(port) or process.poll() is not None, what="the console to listen")
         assert process.poll() is None, log.read_text()
-        yield Running(config, log)
+        yield Running(config, log, process.pid)
     finally:
         process.terminate()
         assert process.wait(PATIENCE) in (0, -signal.SIGTERM)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import socket
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,7 +13,11 @@ import pytest
 
 from pyros.console.links import download_link
 from pyros.jobs.outbox import open_output, outputs
-from tests.console.conftest import Running
+from tests.conftest import PATIENCE, wait_until
+from tests.console.conftest import Browser, Running
+
+LARGE = 60_000_000
+"""Bytes of an output that must not come into memory."""
 
 
 @pytest.fixture
@@ -62,3 +69,67 @@ def test_an_outbox_that_is_a_link_has_nothing(console: Running, tmp_path: Path) 
 def test_outputs_are_files(console: Running, outbox: Path) -> None:
     assert outputs(console.config, "jobs", "job-1") == [("report.html", 25)]
     assert outputs(console.config, "jobs", "never") == []
+
+
+@pytest.fixture
+def large(outbox: Path) -> Path:
+    """Leave a large output."""
+    file = outbox / "large.bin"
+    with file.open("wb") as stream:
+        stream.truncate(LARGE)
+    return file
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_held(pid: int, file: Path) -> bool:
+    """Whether a process has a file open."""
+    return any(Path(each).resolve() == file.resolve() for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def ask_and_read_a_little(console: Running, path: str) -> socket.socket:
+    """Ask for a file, and read its first bytes only."""
+    line = socket.create_connection(("127.0.0.1", console.section.port), timeout=PATIENCE)
+    line.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{console.section.port}\r\n\r\n".encode())
+    assert line.recv(15) == b"HTTP/1.1 200 OK"
+    return line
+
+
+def test_who_reads_no_further_keeps_no_file_in_memory_and_holds_nobody_up(console: Running, large: Path) -> None:
+    path, before = path_of(console, large.name), resident(console.pid)
+    lines = [ask_and_read_a_little(console, path) for _ in range(12)]  # more than there are threads
+    assert len(console.browser().get(path).body) == LARGE
+    assert resident(console.pid) - before < LARGE / 2
+    for line in lines:
+        line.close()
+    wait_until(lambda: not is_held(console.pid, large), what="the file to be closed")
+
+
+def test_a_head_tells_how_large_a_file_is_and_sends_none(console: Running, large: Path) -> None:
+    answer = Browser(console.section.port).ask("HEAD", path_of(console, large.name))
+    assert (answer.status, answer.headers["content-length"], answer.body) == (200, str(LARGE), "")
+    wait_until(lambda: not is_held(console.pid, large), what="the file to be closed")
+
+
+def test_a_file_that_becomes_shorter_meanwhile_is_not_taken_for_the_whole(console: Running, large: Path) -> None:
+    with ask_and_read_a_little(console, path_of(console, large.name)) as line:
+        os.truncate(large, 1000)
+        got = 0
+        with suppress(ConnectionResetError):
+            while piece := line.recv(1 << 20):
+                got += len(piece)
+        assert got < LARGE
+
+
+def test_a_file_that_becomes_longer_meanwhile_ends_where_it_was_said(console: Running, large: Path) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", console.section.port, timeout=PATIENCE)) as line:
+        line.request("GET", path_of(console, large.name))
+        answer = line.getresponse()
+        answer.read(1)
+        os.truncate(large, LARGE + 1000)
+        assert len(answer.read()) == LARGE - 1
+        line.request("GET", "/sign-in")
+        assert line.getresponse().status == 200

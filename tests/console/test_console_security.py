@@ -125,6 +125,16 @@ def test_a_byte_now_and_then_keeps_no_connection(line: tuple[Clock, Any, MemoryL
     assert transport.aborting
 
 
+def test_the_kernel_ends_a_connection_whose_answer_nobody_reads() -> None:
+    with socket.socket() as handle:
+        transport: Any = MemoryLine()
+        transport.getHandle = lambda: handle
+        channel: Any = make_site(AtRest(), Clock()).buildProtocol(None)
+        channel.makeConnection(transport)
+        assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+        channel.connectionLost(Failure(ConnectionDone()))
+
+
 def test_a_slow_body_and_a_connection_used_again_are_served(line: tuple[Clock, Any, MemoryLine]) -> None:
     clock, channel, transport = line
     channel.dataReceived(f"POST / HTTP/1.1\r\nContent-Length: {MAX_BODY}\r\n\r\n".encode())
