@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from pyros import messages
+from pyros.agents._covering import COVER_SECONDS, Covering
 from pyros.agents.agent import Agent
 from pyros.calibration import fields, frames
 from pyros.calibration.flats import Flats
@@ -97,8 +98,8 @@ class CalibrationState(msgspec.Struct):
     """How far a focusing is."""
     flats: Flats | None = None
     """How far flats are."""
-    covered: bool = False
-    """Whether the cover was closed for it."""
+    cover: Literal["", "open", "closed"] = ""
+    """What the cover has said that it is, told for this; '' before that."""
     lamp: bool = False
     """Whether the cover's lamp is lit."""
 
@@ -140,8 +141,10 @@ class Recipe:
 class Calibrating:
     """Runs the order in the observation manager's state; all methods are for its turns."""
 
-    def __init__(self, manager: Agent, recipes: Mapping[str, Callable[[Calibrating], Recipe]]) -> None:
-        self.manager = manager
+    def __init__(
+        self, manager: Agent, recipes: Mapping[str, Callable[[Calibrating], Recipe]], covering: Covering
+    ) -> None:
+        self.manager, self._covering = manager, covering
         self._recipes = {kind: recipe(self) for kind, recipe in recipes.items()}
         self._ends = {
             messages.EXPOSURE_FINISHED: messages.EXPOSE,
@@ -237,19 +240,21 @@ class Calibrating:
         if running is not None and not self._needs_sky(running.order):
             self.stop("the dome opens", again=True)
 
-    def dome_closed(self, reason: str) -> None:
-        """End what needs the sky."""
+    def stop_for_sky(self, reason: str) -> None:
+        """End what needs the sky, of which nothing is seen any more."""
         running = self.running
         if running is not None and self._needs_sky(running.order):
-            self.stop(f"the dome has closed: {reason}", again=True)
+            self.stop(reason, again=True)
 
     def connected(self, device: str) -> None:
-        """Go on with what waited for a device. A telescope that was away may have been moved."""
+        """Go on with what waited for a device. A telescope or a cover that was away may have been moved."""
         running = self.running
         if running is None:
             return
         if device == self.manager.TELESCOPE:
             running.pointing = None
+        elif device == self.manager.COVER:
+            running.cover = ""
         if running.away and running.device == device:
             self.proceed()
 
@@ -289,6 +294,8 @@ class Calibrating:
             assert running.pointing is not None
             follow = Follow(observation=running.order.id, ra=running.pointing[0], dec=running.pointing[1])
             self.give(self.manager.DOME, messages.FOLLOW, follow, _SLIT_SECONDS)
+        elif sky and running.cover != "open" and self._covering.present:
+            self.move_cover(cover.OPEN_COVER)
         else:
             recipe.proceed(running)
 
@@ -334,6 +341,14 @@ class Calibrating:
         self.give(self.manager.FILTER_WHEEL, messages.SELECT_FILTER, select, _MOTOR_SECONDS)
         return True
 
+    def move_cover(self, name: str) -> None:
+        """Have the cover opened or closed."""
+        running = self.running
+        assert running is not None
+        order = cover.CoverOrder(f"for {running.order.id}", running.order.id)
+        self.give(self.manager.COVER, name, order, COVER_SECONDS)
+        self._covering.told(name, running.order.id)
+
     def move_focus(self, move: MoveFocus) -> None:
         """Give the focuser a move."""
         self.give(self.manager.FOCUSER, messages.MOVE_FOCUS, move, _MOTOR_SECONDS)
@@ -349,6 +364,8 @@ class Calibrating:
             running.slit = True
         elif name == messages.SELECT_FILTER:
             running.filter = end.filter
+        elif name in (cover.OPEN_COVER, cover.CLOSE_COVER):
+            running.cover = "open" if name == cover.OPEN_COVER else "closed"
         self._recipes[running.order.kind].ended(running, name, end)
         if self.running is running:
             self.proceed()

@@ -6,17 +6,16 @@ from typing import Any
 
 from pyros import messages
 from pyros.agents._calibrating import CalibrationState, Recipe
+from pyros.agents._covering import COVER_SECONDS
 from pyros.calibration import flats
 from pyros.calibration.flats import FlatExposure, Flats, Wait
 from pyros.calibration.frames import CalibrationFrame, Shot
-from pyros.messages import CalibrationOrder, ExposureFinished, Order
-from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, OPEN_COVER, CalibratorOn
+from pyros.messages import CalibrationOrder, ExposureFinished
+from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, CalibratorOn, CoverOrder
 from pyros.planning.visibility import sun_altitude
 
 _LEVEL = 20_000.0
 _LEAST_SECONDS, _MOST_SECONDS = 1.0, 60.0
-_COVER = "cover"
-_COVER_SECONDS = 600.0
 
 
 class FlatRecipe(Recipe):
@@ -27,7 +26,7 @@ class FlatRecipe(Recipe):
 
     def problem(self, order: CalibrationOrder) -> str:
         manager = self.core.manager
-        if order.source == "lamp" and _COVER not in manager.config.agents:
+        if order.source == "lamp" and manager.COVER not in manager.config.agents:
             return "there is no cover with a lamp in the configuration"
         return "flats of the sky need a site in [observatory]" if self.core.site is None else ""
 
@@ -54,10 +53,11 @@ class FlatRecipe(Recipe):
         if now.bias is None:
             self.core.expose(running, Shot("BIAS", 0.0), running.exposures + 1, running.exposures + 1, keep=False)
         elif running.order.source == "lamp" and now.filters and not running.lamp:
-            if not running.covered:
-                self.core.give(_COVER, CLOSE_COVER, Order(running.order.id), _COVER_SECONDS)
+            if running.cover != "closed":
+                self.core.move_cover(CLOSE_COVER)
             else:
-                self.core.give(_COVER, CALIBRATOR_ON, CalibratorOn(), _COVER_SECONDS)
+                light = CalibratorOn(observation=running.order.id)
+                self.core.give(manager.COVER, CALIBRATOR_ON, light, COVER_SECONDS)
         elif not now.filters:
             self._finish(running, now)
         elif running.order.until is not None and manager.clock.time() >= running.order.until:
@@ -71,19 +71,14 @@ class FlatRecipe(Recipe):
     def ended(self, running: CalibrationState, name: str, end: Any) -> None:
         if name == messages.EXPOSE:
             self._exposed(running, end)
-        elif name == CLOSE_COVER:
-            running.covered = True
         elif name in (CALIBRATOR_ON, CALIBRATOR_OFF):
             running.lamp = name == CALIBRATOR_ON
-        elif name == OPEN_COVER:
-            running.covered = False
 
     def stopped(self, running: CalibrationState) -> None:
-        """Switch the lamp off and open the cover, even one that only closes, as the observations expect them."""
-        if running.covered or running.command == CLOSE_COVER:
+        """Put the lamp out, even one that is only being lit; the cover stays closed until something needs the sky."""
+        if running.lamp or running.command == CALIBRATOR_ON:
             manager = self.core.manager
-            manager.send_to(_COVER, CALIBRATOR_OFF, Order("the flats were stopped"))
-            manager.send_to(_COVER, OPEN_COVER, Order("the flats were stopped"))
+            manager.send_to(manager.COVER, CALIBRATOR_OFF, CoverOrder("the flats were stopped"))
 
     def _next(self, running: CalibrationState, now: Flats) -> None:
         following = flats.following(now, self.core.manager.clock.time())
@@ -128,9 +123,8 @@ class FlatRecipe(Recipe):
 
     def _finish(self, running: CalibrationState, now: Flats) -> None:
         if running.lamp:
-            self.core.give(_COVER, CALIBRATOR_OFF, Order(running.order.id), _COVER_SECONDS)
-        elif running.covered:
-            self.core.give(_COVER, OPEN_COVER, Order(running.order.id), _COVER_SECONDS)
+            order = CoverOrder("the flats are taken", running.order.id)
+            self.core.give(self.core.manager.COVER, CALIBRATOR_OFF, order, COVER_SECONDS)
         elif running.frames or not running.order.filters:
             self.core.end(messages.CALIBRATION_FINISHED, "; ".join(now.missing))
         else:

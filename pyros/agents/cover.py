@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from pyros.agents._motor import MotorAgent
 from pyros.agents.instrument import Command
+from pyros.errors import DeviceRefused
 from pyros.instruments.cover import Cover
 from pyros.messages import Failure, Message
 from pyros.messages.cover import (
@@ -28,6 +29,7 @@ Started = Callable[[float], None]
 class CoverAgent(MotorAgent):
     """Takes *Open cover*, *Close cover*, *Calibrator on*, *Calibrator off* and *Abort*.
 
+    A flat panel without a cover is open, and closed, as soon as it is told to be.
     A hold stops an opening, and lets none begin; closing it never forbids. The lamp, which moves nothing, has its
     commands beside those of the cover.
     """
@@ -54,14 +56,17 @@ class CoverAgent(MotorAgent):
 
         def run(started: Started) -> Deferred[dict[str, Any]]:
             self.refuse_after_safe()
-            return self._with_state(self.device.open(started))
+            return self._with_state(self._moved(self.device.open(started)))
 
         self.command(message.name, message.payload, run, order=message)
 
     def close_cover(self, message: Message) -> None:
         """Close, in place of a movement under way."""
         self.command(
-            message.name, message.payload, lambda started: self._with_state(self.device.close(started)), order=message
+            message.name,
+            message.payload,
+            lambda started: self._with_state(self._moved(self.device.close(started))),
+            order=message,
         )
 
     def calibrator_on(self, message: Message) -> None:
@@ -127,13 +132,27 @@ class CoverAgent(MotorAgent):
         return await self.device.state(), {"brightness": await self.device.brightness()}
 
     def done(self, command: Command, result: dict[str, Any]) -> None:
-        self.answer(command, FINISHED[command.name], CoverReport(**result))
+        report = CoverReport(**result, observation=command.payload.get("observation", ""))
+        self.answer(command, FINISHED[command.name], report)
 
     def failed(self, command: Command, failure: Failure) -> None:
         self.answer(command, FAILED[command.name], failure)
 
     def _refuse(self, message: Message, reason: str) -> None:
-        self.send_if_there(message.sender, FAILED[message.name], Failure(reason=reason))
+        failure = Failure(observation=message.payload.observation, reason=reason)
+        self.send_if_there(message.sender, FAILED[message.name], failure)
+
+    def _moved(self, ended: Deferred[None]) -> Deferred[None]:
+        """Wait for a movement's end, and take it as done where there is no cover; in the reactor's thread."""
+
+        async def wait() -> None:
+            try:
+                await ended
+            except DeviceRefused:
+                if await self.device.state() != "absent":
+                    raise
+
+        return Deferred.fromCoroutine(wait())
 
     def _with_state(self, ended: Deferred[Any]) -> Deferred[dict[str, Any]]:
         """Return what the device says of itself when the command has ended; in the reactor's thread."""

@@ -38,6 +38,7 @@ from pyros.messages import (
     Order,
     Plan,
 )
+from pyros.messages.cover import CLOSE_COVER, CoverOrder
 from pyros.nights import diary
 from pyros.planning import Site
 from pyros.planning.night_log import night_name
@@ -578,6 +579,9 @@ class MajordomeAgent(Agent):
         self.state.shut = [] if self._has_dome else [self.DOME]
         self.send_if_there(self.DOME, messages.CLOSE, Order(reason=reason))
         self.send_to(self.TELESCOPE, messages.PARK, Order(reason=reason))
+        if self.COVER in self.config.agents:
+            # By the agent that has it opened, so that neither order overtakes the other.
+            self.send_to(self.OBSERVATION_MANAGER, CLOSE_COVER, CoverOrder(reason))
 
     def _is_shut(self, device: str) -> None:
         """Note that the dome is closed, or the mount parked, by its own word."""

@@ -116,6 +116,7 @@ class NightAction(StrEnum):
     ABORT = "abort the observation"
     STOP = "stop calibrating"
     CLOSE = "close and park"
+    """Have the dome closed, the telescope parked, and then the cover closed."""
     PAUSE = "pause"
     """Have nothing opened for some time: the longer the more often it has failed."""
     ALARM = "alarm"

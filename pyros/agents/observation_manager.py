@@ -2,8 +2,9 @@
 
 It slews, waits for *Slew finished* and for the dome, and exposes N times through each filter.
 
-What else stands in the light's way is made ready while the telescope slews: the dome's slit, and the first filter where
-a filter wheel or a focuser is there. Each of them is asked again before an exposure through another filter.
+What else stands in the light's way is made ready while the telescope slews: the dome's slit, the cover, and the first
+filter where a filter wheel or a focuser is there. Wheel and focuser are asked again before an exposure through another
+filter. The cover is closed when the majordome closes the dome and parks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
+from pyros.agents._covering import COVER_AGAIN, Covering
 from pyros.agents._flats import FlatRecipe
 from pyros.agents._focusing import FocusRecipe
 from pyros.agents._guiding import ObservationGuiding
@@ -41,6 +43,7 @@ from pyros.messages import (
     SelectFilter,
     Slew,
     TakenImage,
+    cover,
 )
 from pyros.planning import meridian
 from pyros.site import Site
@@ -79,7 +82,8 @@ class ObservationManagerAgent(Agent):
     def __init__(self) -> None:
         super().__init__(Agent.OBSERVATION_MANAGER)
         recipes = {"bias": FramesRecipe, "dark": FramesRecipe, "flat": FlatRecipe, "focus": FocusRecipe}
-        self._calibrating = Calibrating(self, recipes)
+        self._cover = Covering(self, self._next, lambda: self.state.current is not None)
+        self._calibrating = Calibrating(self, recipes, self._cover)
         self.guarded.add(messages.IMAGE_ANALYSED)  # what it says of the field may be another slew
         self.actions_by_message |= {
             messages.OBSERVE: self.observe,
@@ -104,8 +108,10 @@ class ObservationManagerAgent(Agent):
             messages.INSTRUMENT_DISCONNECTED: self.instrument_disconnected,
             messages.DOME_OPENED: self.dome_opened,
             messages.DOME_CLOSED: self.dome_closed,
-            **dict.fromkeys(messages.cover.FINISHED.values(), self.cover_ended),
-            **dict.fromkeys(messages.cover.FAILED.values(), self.cover_failed),
+            cover.CLOSE_COVER: self.close_cover,
+            COVER_AGAIN: self._cover.again,
+            **dict.fromkeys(cover.FINISHED.values(), self.cover_ended),
+            **dict.fromkeys(cover.FAILED.values(), self.cover_failed),
             STEP_OVERDUE: self.step_overdue,
             STEP_AGAIN: self.step_again,
             CALIBRATION_STEP_OVERDUE: self._calibrating.step_overdue,
@@ -131,15 +137,24 @@ class ObservationManagerAgent(Agent):
 
     def analyze_message(self, message: Message) -> None:
         """Handle a message; the answer to a command of a calibration is for that."""
+        self._cover.hears(message)
         if not self._calibrating.takes(message):
             super().analyze_message(message)
 
+    def close_cover(self, message: Message) -> None:
+        """Have the cover closed, by the majordome's word; what needs the sky ends."""
+        reason = f"the cover closes: {message.payload.reason}"
+        if self.state.current is not None:
+            self._stop(reason, again=True, halt=True)
+        self._calibrating.stop_for_sky(reason)
+        self._cover.close(message.payload.reason)
+
     def cover_ended(self, message: Message) -> None:
-        """Note that the cover has done what it was told when flats of its lamp were stopped: nothing waits for it."""
+        """Note that the cover, or its lamp, has done what it was told."""
         self.log.info("{name}", name=message.name)
 
     def cover_failed(self, message: Message) -> None:
-        """Say that the cover, or its lamp, was not left as the observations expect it."""
+        """Note that the cover, or its lamp, has not done what it was told."""
         self.log.error("{name}: {reason}", name=message.name, reason=message.payload.reason)
 
     def observe(self, message: Message) -> None:
@@ -166,6 +181,7 @@ class ObservationManagerAgent(Agent):
         if not self.state.slit:
             follow = Follow(observation=observation.id, ra=observation.ra, dec=observation.dec)
             self.send_to(self.DOME, messages.FOLLOW, follow)
+        self._cover.open(f"for {observation.id}")
         exposures = _one_by_one(observation)
         self._prepare(observation, exposures[min(self.state.done, len(exposures) - 1)].filter)
         self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
@@ -373,6 +389,8 @@ class ObservationManagerAgent(Agent):
                 self.state.astray = True
         if name == self.state.awaited and self.state.phase == "waiting":
             self._go_on()
+        if name == self.COVER:
+            self._cover.connected()
         self._calibrating.connected(name)
 
     def instrument_disconnected(self, message: Message) -> None:
@@ -417,14 +435,14 @@ class ObservationManagerAgent(Agent):
     def dome_closed(self, message: Message) -> None:
         """No light comes in any more."""
         self.state.dome_open = False
-        self._calibrating.dome_closed(message.payload.reason)
+        self._calibrating.stop_for_sky(f"the dome has closed: {message.payload.reason}")
         if self.state.phase in ("centring", "guiding", "exposing", "waiting") and self.state.pointing is not None:
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)
 
     def step_overdue(self, message: Message) -> None:
         """Give up a step that takes too long.
 
-        A device that stays away, and a dome that stays closed, say nothing against the target.
+        A device that stays away, and a dome or a cover that stays closed, say nothing against the target.
         """
         if message.payload.number != self.state.step or self.state.current is None:
             return
@@ -436,6 +454,9 @@ class ObservationManagerAgent(Agent):
             self._guiding.overdue()
         elif self.state.phase == "ready" and not self._is_open:
             self._stop("the dome does not open", again=True, halt=True)
+        elif self.state.phase == "ready" and not self._cover.is_open:
+            self._cover.overdue()
+            self._stop("the cover does not open", again=True, halt=True)
         else:
             self._stop(f"no end of {self.state.phase} was heard in time", again=False, halt=True)
 
@@ -504,7 +525,7 @@ class ObservationManagerAgent(Agent):
             self.log.warn("{what}: {reason}", what=what, reason=failure.reason)
 
     def _next(self) -> None:
-        """Begin the next exposure, if the telescope is on target and the dome open; report after the last one."""
+        """Begin the next exposure, if the telescope is on target, dome and cover open; report after the last one."""
         current = self.state.current
         if current is None or self.state.phase != "ready" or not self._is_open:
             return
@@ -525,7 +546,7 @@ class ObservationManagerAgent(Agent):
         if exposure.filter != self.state.filter:
             self._prepare(current, exposure.filter)
             self._expect_within(_FILTER_LIMIT)
-        prepared = self.state.filter_ready and self.state.focus_ready and self.state.slit
+        prepared = self.state.filter_ready and self.state.focus_ready and self.state.slit and self._cover.is_open
         if not prepared or self._holds_the_field(current, exposure):
             return
         self.state.phase = "exposing"

@@ -8,6 +8,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._calibrating import CalibrationState
+from pyros.agents._covering import ObservingCover
 from pyros.messages import Exposures, Observation, Payload, TakenImage
 
 STEP_OVERDUE = "Step overdue"
@@ -93,6 +94,7 @@ class ObservationManagerState(msgspec.Struct):
     """What the guider does for the observation that runs; lost: it was to guide and does not."""
     guide_after: float = 0.0
     """Until when exposures are not guided, because that failed: Unix seconds."""
+    cover: ObservingCover = msgspec.field(default_factory=ObservingCover)
     calibration: CalibrationState | None = None
     """The calibration that runs; while one does, no observation is there."""
     half_width: float | None = None

@@ -41,6 +41,7 @@ class StandardAgents:
     SAFETY: ClassVar[str]
     UPS: ClassVar[str]
     SWITCH: ClassVar[str]
+    COVER: ClassVar[str]
 
 
 STANDARD_AGENTS = {name: f"pyros.agents.{name}" for key, name in vars(StandardAgents).items() if key.isupper()} | {

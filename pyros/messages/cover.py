@@ -8,14 +8,25 @@ import msgspec
 
 from pyros.messages._codec import register
 from pyros.messages._payload import Payload
-from pyros.messages.instruments import Failure, Order
+from pyros.messages.instruments import Failure
+
+
+class CoverOrder(Payload, frozen=True):
+    """observation manager -> cover: open, close, put the lamp out; majordome -> observation manager: have it closed."""
+
+    reason: str = ""
+    """Why, for a person who reads the journal."""
+    observation: str = ""
+    """What it is for, repeated in its answer; '' for none."""
 
 
 class CalibratorOn(Payload, frozen=True):
-    """-> cover: light the lamp."""
+    """observation manager -> cover: light the lamp."""
 
     brightness: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """In steps of the lamp's own; None for its full brightness."""
+    observation: str = ""
+    """What it is for, repeated in its answer; '' for none."""
 
 
 class CoverReport(Payload, frozen=True, kw_only=True):
@@ -25,12 +36,14 @@ class CoverReport(Payload, frozen=True, kw_only=True):
     """That of the cover, one of `pyros.instruments.cover.CoverState`."""
     brightness: int
     """The lamp's, in steps of its own; 0 when it is off."""
+    observation: str = ""
+    """That of the order."""
 
 
-OPEN_COVER = register("Open cover", Order, guarded=True)
-CLOSE_COVER = register("Close cover", Order, guarded=True)
+OPEN_COVER = register("Open cover", CoverOrder, guarded=True)
+CLOSE_COVER = register("Close cover", CoverOrder, guarded=True)
 CALIBRATOR_ON = register("Calibrator on", CalibratorOn, guarded=True)
-CALIBRATOR_OFF = register("Calibrator off", Order, guarded=True)
+CALIBRATOR_OFF = register("Calibrator off", CoverOrder, guarded=True)
 FINISHED = {
     name: register(f"{name} finished", CoverReport, guarded=True)
     for name in (OPEN_COVER, CLOSE_COVER, CALIBRATOR_ON, CALIBRATOR_OFF)

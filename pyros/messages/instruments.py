@@ -24,7 +24,7 @@ class Failure(Payload, frozen=True, kw_only=True):
 
 
 class Order(Payload, frozen=True):
-    """majordome -> dome, telescope, cover: an order, such as open, close, park."""
+    """majordome -> dome, telescope: an order, such as open, close, park."""
 
     reason: str = ""
     """Why, for a person who reads the journal."""

@@ -29,7 +29,7 @@ _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _TELEMETRY = {"telemetry": "30"}
 """What `_SELDOM` measure that nobody looks at in a rehearsal: an hour of it costs as much as an hour of observing."""
 _SELDOM = KINDS.keys() - {"telescope", "dome", "weather", "safety"}
-_NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome", "weather")
+_NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome", "weather", "cover")
 RULE = "rehearsed burst"
 """The name of the rule for the rehearsal's own alerts."""
 
@@ -121,8 +121,6 @@ def _device(config: Config, name: str, listens: dict[str, int], images: Images, 
             beside = listens[seen.agents[neighbour].name] if neighbour in seen.agents else None
             used = beside is not None and (getattr(found.settings, neighbour) or neighbour == "telescope")
             changes[neighbour] = f"tcp:127.0.0.1:{beside}" if used else ""
-    if "cover" in keys:
-        changes["cover"] = ""  # it is closed when it is switched on, and a person opens it: here there is none
     changes |= dict.fromkeys(SECOND_LANGUAGES.keys() & set(keys), "")
     if "faults" in keys:
         changes["faults"] = ()

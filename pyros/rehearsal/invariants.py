@@ -266,6 +266,18 @@ class Invariants:
             self._judge_target(*(float(word) for word in night.truth("telescope", "target").split(" ")))
         if "dome" in night.devices and night.state("dome") == "closed":
             self.report("exposing in a closed dome", "the camera is told to expose while the dome is closed")
+        self._judge_cover()
+
+    def _judge_cover(self) -> None:
+        """Judge what is exposed behind the cover: there is only the light of its lamp."""
+        night = self._night
+        if "cover" not in night.devices or self._troubled("cover"):
+            return
+        state, has_lamp = night.state("cover"), getattr(night.devices["cover"].settings, "max_brightness", 0)
+        if has_lamp and night.truth("cover", "brightness") != "0":
+            return
+        if state not in ("open", "absent"):
+            self.report("exposing behind the cover", f"the camera is told to expose while the cover is {state}")
 
     def _judge_target(self, ra: float, dec: float) -> None:
         """Judge what is exposed when nothing has been out of order for a while: nothing that was retracted before."""
@@ -295,7 +307,7 @@ class Invariants:
         self._unsafe = None
         if not night.quiet:
             self._since["unquiet"] = night.now
-        for device in ("telescope", "dome"):
+        for device in ("telescope", "dome", "cover"):
             if device in night.devices:
                 self._troubled(device)
         self._look_at_dome()
@@ -368,7 +380,10 @@ class Invariants:
     def judge_end(self) -> None:
         """Report what must not be so after the calm hour."""
         night = self._night
-        for device, states in (("dome", ("closed",)), ("telescope", ("parked",)), ("camera", ("idle", "ready"))):
+        for device, states in (
+            ("dome", ("closed",)), ("telescope", ("parked",)), ("camera", ("idle", "ready")),
+            ("cover", ("closed", "absent")),
+        ):  # fmt: skip
             if device in night.devices and night.state(device) not in states:
                 self.report("not closed and parked", f"after the calm hour the {device} is {night.state(device)}")
 

@@ -8,8 +8,16 @@ from typing import Any
 import pytest
 
 from pyros.hold import Holds
-from pyros.messages import Order, Payload
-from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, OPEN_COVER, CalibratorOn, CoverReport
+from pyros.messages import Payload
+from pyros.messages.cover import (
+    CALIBRATOR_OFF,
+    CALIBRATOR_ON,
+    CLOSE_COVER,
+    OPEN_COVER,
+    CalibratorOn,
+    CoverOrder,
+    CoverReport,
+)
 from pyros.messages.rotator import ROTATE, SYNC_ROTATOR, Rotate, Rotated
 from tests.observatory.conftest import Automation, Night
 
@@ -28,11 +36,11 @@ def automation(night: Night) -> Automation:
 
 def test_every_command_of_the_cover_tells_its_end(night: Night, automation: Automation) -> None:
     for name, payload, state, brightness in (
-        (OPEN_COVER, Order(), "open", 0),
-        (CLOSE_COVER, Order(), "closed", 0),
+        (OPEN_COVER, CoverOrder(), "open", 0),
+        (CLOSE_COVER, CoverOrder(), "closed", 0),
         (CALIBRATOR_ON, CalibratorOn(), "closed", 255),
         (CALIBRATOR_ON, CalibratorOn(20), "closed", 20),
-        (CALIBRATOR_OFF, Order(), "closed", 0),
+        (CALIBRATOR_OFF, CoverOrder(), "closed", 0),
     ):
         automation.tell("cover", name, payload)
         assert automation.end() == (f"{name} finished", CoverReport(state=state, brightness=brightness))
@@ -55,7 +63,7 @@ def test_the_rotator_turns_and_is_synchronised(night: Night, automation: Automat
 
 
 @pytest.mark.parametrize(
-    ("device", "name", "payload"), [("cover", OPEN_COVER, Order()), ("rotator", ROTATE, Rotate(angle=200.0))]
+    ("device", "name", "payload"), [("cover", OPEN_COVER, CoverOrder()), ("rotator", ROTATE, Rotate(angle=200.0))]
 )
 def test_a_hold_stops_what_moves_and_lets_nothing_begin(
     night: Night, automation: Automation, device: str, name: str, payload: Payload
@@ -72,18 +80,18 @@ def test_a_hold_stops_what_moves_and_lets_nothing_begin(
 
 
 def test_a_hold_does_not_forbid_closing_the_cover(night: Night, automation: Automation) -> None:
-    automation.tell("cover", OPEN_COVER, Order())
+    automation.tell("cover", OPEN_COVER, CoverOrder())
     night.until(lambda: night.state("cover") == "moving", 5)
     night.person("cover", "Stop", why="smoke")
     night.until(lambda: night.state("cover") == "stopped", 2)
-    automation.tell("cover", CLOSE_COVER, Order())
+    automation.tell("cover", CLOSE_COVER, CoverOrder())
     night.person("cover", "Stop", why="more smoke")
     assert automation.end() == ("Close cover finished", CoverReport(state="closed", brightness=0))
 
 
 @pytest.mark.parametrize(
     ("device", "name", "payload", "state"),
-    [("cover", OPEN_COVER, Order(), "stopped"), ("rotator", ROTATE, Rotate(angle=200.0), "idle")],
+    [("cover", OPEN_COVER, CoverOrder(), "stopped"), ("rotator", ROTATE, Rotate(angle=200.0), "idle")],
 )
 def test_an_abort_stops_it_and_the_command_has_failed(
     night: Night, automation: Automation, device: str, name: str, payload: Payload, state: str
@@ -115,7 +123,7 @@ def test_a_command_that_a_restart_interrupts_is_given_again(
 
 
 def test_the_end_of_the_agent_stops_an_opening(night: Night, automation: Automation) -> None:
-    automation.tell("cover", OPEN_COVER, Order())
+    automation.tell("cover", OPEN_COVER, CoverOrder())
     night.until(lambda: night.state("cover") == "moving", 5)
     night.person("cover", "Shutdown")
     night.until(lambda: night.state("cover") == "stopped", 5)
@@ -129,7 +137,7 @@ def test_telemetry_tells_angle_and_brightness(night: Night) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "name", "payload"), [("cover", OPEN_COVER, Order()), ("rotator", ROTATE, Rotate(angle=200.0))]
+    ("device", "name", "payload"), [("cover", OPEN_COVER, CoverOrder()), ("rotator", ROTATE, Rotate(angle=200.0))]
 )
 def test_what_moves_is_stopped_when_a_hold_began_while_the_agent_was_down(
     night: Night, automation: Automation, device: str, name: str, payload: Payload

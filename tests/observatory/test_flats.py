@@ -88,12 +88,12 @@ def test_flats_of_a_lamp_are_taken_behind_a_closed_cover(rehearsal: Callable[...
     assert [(each.filter, len(each.images)) for each in report.sets] == [("g", 3), ("r", 3)]
     assert all(each.level == pytest.approx(LEVEL, rel=0.03) for each in report.sets)
     assert not night.slews()
-    assert night.state("cover") == "open"
+    assert night.state("cover") == "closed"
     assert not night.requests("dome", "DO open")
 
 
 @pytest.mark.parametrize("command", ["DO close", "DO light"])
-def test_lamp_flats_that_are_stopped_leave_the_cover_open(rehearsal: Callable[..., Night], command: str) -> None:
+def test_lamp_flats_that_are_stopped_leave_it_dark_and_closed(rehearsal: Callable[..., Night], command: str) -> None:
     camera = {"width": 64, "height": 64, "speed": 1, "cover": "tcp:127.0.0.1:6021"}
     night = rehearsal(optional=("cover",), devices={"camera": camera, "cover": {"speed": 1}})
     night.until(lambda: night.state("cover") == "closed", 60)
@@ -103,9 +103,10 @@ def test_lamp_flats_that_are_stopped_leave_the_cover_open(rehearsal: Callable[..
     night.until(lambda: night.requests("cover", command), 60)
     night.run(5)
     automation.tell("observation_manager", messages.ABORT_CALIBRATION, messages.CalibrationAbort(), REPORTS)
-    night.until(lambda: night.requests("cover", "DO dark"), 10)
-    night.until(lambda: night.state("cover") == "open", 60)
+    night.until(lambda: night.said("aborted", "observation_manager"), 10)
+    night.until(lambda: night.state("cover") == "closed", 60)
     night.run(5)
+    assert len(night.requests("cover", "DO dark")) == (command == "DO light")
     assert not night.said("takes no message"), "the observation manager hears how that has ended"
 
 

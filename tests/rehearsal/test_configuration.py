@@ -33,4 +33,16 @@ def test_a_camera_sees_the_rehearsed_sky_and_no_device_of_the_configuration(tmp_
     )
     settings: Any = made.devices["camera"].settings
     assert settings.weather == made.config.agents["weather"].address
-    assert settings.cover == ""
+    assert settings.cover == "", "there is no cover in the configuration"
+
+
+def test_a_camera_looks_through_the_rehearsed_cover(tmp_path: Path) -> None:
+    for path in (configuration.demo_file(), configuration.demo_file().parent / "observatory"):
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    camera = tmp_path / "observatory" / "simulators" / "camera.yaml"
+    camera.write_text(camera.read_text().replace("# cover: ", "cover: "))
+    ini = tmp_path / configuration.FILE_NAME
+    ini.write_text(f"{ini.read_text()}\n[cover]\nport = 5019\ndriver = native\naddress = tcp:127.0.0.1:6021\n")
+    made = rehearsed(configuration.load(ini), tmp_path / "night", rules=None, images="small")
+    settings: Any = made.devices["camera"].settings
+    assert settings.cover == made.config.agents["cover"].address

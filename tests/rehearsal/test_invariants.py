@@ -30,7 +30,7 @@ def _devices() -> dict[str, Description]:
 class FakeNight:
     """A night of which everything can be set."""
 
-    def __init__(self, *, roof: bool = False, open_air: bool = False) -> None:
+    def __init__(self, *, roof: bool = False, open_air: bool = False, cover: bool = False) -> None:
         config = configuration.load(configuration.demo_file())
         agents = dict(config.agents)
         agents["dome"] = msgspec.structs.replace(agents["dome"], roof=roof)
@@ -40,6 +40,10 @@ class FakeNight:
         self.config: Config = msgspec.structs.replace(config, agents=agents)
         self.site = Site.load(config.site)
         self.devices = _devices()
+        if cover:
+            self.devices["cover"] = simulators.load(
+                configuration.demo_file().parent / "observatory/simulators/cover.yaml"
+            )
         if open_air:
             del self.devices["dome"]
         self.now = 1000.0
@@ -49,9 +53,9 @@ class FakeNight:
         self.broken: set[frozenset[str]] = set()
         self.sick: set[str] = set()
         self.stiff: set[str] = set()
-        self.states = {"dome": "closed", "telescope": "parked", "camera": "idle"}
+        self.states = {"dome": "closed", "telescope": "parked", "camera": "idle", "cover": "closed"}
         self.readings = {"rain": "0", "wind": "3", "humidity": "50", "cloud": "0.1", "temperature": "11",
-                         "dew_point": "1", "target": "", "safe": "1"}  # fmt: skip
+                         "dew_point": "1", "target": "", "safe": "1", "brightness": "0"}  # fmt: skip
         self.violations: dict[str, str] = {}
         self.offset = 0.0
         self.full_disk = self.held = False
@@ -309,6 +313,41 @@ def test_exposures_need_a_mount_that_tracks_and_an_open_dome(judge: Judge) -> No
     assert len(judge.broken()) == 1, "darks need neither"
     judge.rules.requested("camera", "DO expose seconds=60")
     assert judge.broken()[1:] == ["exposing in a closed dome"]
+
+
+def test_the_sky_is_not_exposed_behind_a_cover() -> None:
+    judge = Judge(cover=True)
+    judge.open()
+    judge.night.states["telescope"] = "tracking"
+    judge.night.readings["target"] = "10 20"
+    judge.rules.requested("camera", "DO expose seconds=60 dark=1")
+    judge.night.readings["brightness"] = "255"
+    judge.rules.requested("camera", "DO expose seconds=60")
+    judge.night.readings["brightness"] = "0"
+    judge.night.states["cover"] = "open"
+    judge.rules.requested("camera", "DO expose seconds=60")
+    assert judge.broken() == [], "darks and flats of the lamp need a closed one"
+    judge.night.states["cover"] = "moving"
+    judge.rules.requested("camera", "DO expose seconds=60")
+    assert judge.broken() == ["exposing behind the cover"]
+
+
+def test_what_the_covers_agent_cannot_know_is_not_judged() -> None:
+    judge = Judge(cover=True)
+    judge.open()
+    judge.night.states["telescope"] = "tracking"
+    judge.night.readings["target"] = "10 20"
+    judge.night.sick = {"cover"}
+    judge.pass_time(2)
+    judge.rules.requested("camera", "DO expose seconds=60")
+    assert judge.broken() == []
+
+
+def test_a_cover_that_is_left_open_is_told() -> None:
+    judge = Judge(cover=True)
+    judge.night.states["cover"] = "open"
+    judge.rules.judge_end()
+    assert judge.broken() == ["not closed and parked"]
 
 
 def test_a_camera_that_exposes_is_told_nothing(judge: Judge) -> None:
