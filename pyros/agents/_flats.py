@@ -128,7 +128,7 @@ class FlatRecipe(Recipe):
         elif running.frames or not running.order.filters:
             self.core.end(messages.CALIBRATION_FINISHED, "; ".join(now.missing))
         else:
-            self.core.end(messages.CALIBRATION_FAILED, "; ".join(now.missing), again=True)
+            self.core.end(messages.CALIBRATION_FAILED, "; ".join(now.missing))  # the light only gets worse
 
 
 def _names(text: str) -> list[str]:

@@ -22,6 +22,7 @@ from pyros.planning.phases import Phase, phase
 from pyros.planning.visibility import sun_altitude
 
 _FLATS = 7  # images through each filter
+_MAX_FLATS_FAILED = 3  # times in a twilight, after which the filters that are missing are left out
 _FLATS_SUN = -2.0  # degrees of the Sun below which flats of the sky are begun
 _MAX_DARK_TIMES = 30
 _MAX_FILTERS = 100
@@ -91,14 +92,32 @@ class NightCalibrations:
         self._calibrate(*orders)
 
     def take_flats(self, reason: str) -> None:
-        self._state.flats.append(phase(self._gate.site, self._agent.clock.now()))
-        binnings = (1, *sorted(self._state.binned_times))  # in the evening those of the night aren't known yet
-        self._calibrate(
-            *(
+        """Order flats, or what is missing of those that were stopped in this twilight."""
+        state, part = self._state, phase(self._gate.site, self._agent.clock.now())
+        if part != state.flats_twilight:
+            state.flats_twilight, state.flats_failed = part, 0
+            binnings = (1, *sorted(state.binned_times))  # in the evening those of the night aren't known yet
+            state.flats_left = [
                 CalibrationOrder(id="flat", kind="flat", filters=self._flat_filters, count=_FLATS, binning=each)
                 for each in binnings
-            )
-        )
+            ]
+        state.flats.append(part)
+        self._calibrate(*state.flats_left)
+
+    def _flats_ended(self, order: CalibrationOrder, report: CalibrationReport, *, failed: bool, stopped: bool) -> None:
+        """Note what is left of flats; where something came between, they are due again while the twilight lasts."""
+        state = self._state
+        state.flat = None
+        complete = {each.filter for each in report.sets if len(each.images) >= order.count}
+        missing = tuple(each for each in order.filters if each not in complete) if failed and report.again else ()
+        left = [each for each in state.flats_left if each.binning != order.binning]
+        if missing:
+            left.insert(0, msgspec.structs.replace(order, id="flat", filters=missing))
+            state.flats_failed += not stopped
+        state.flats_left = left
+        again = missing and state.flats_failed < _MAX_FLATS_FAILED
+        if again and state.flats_twilight in state.flats:
+            state.flats.remove(state.flats_twilight)
 
     def focus(self, reason: str) -> None:
         self._state.before_focus = self._state.focused, self._state.focus_temperature, self._state.sharpness
@@ -130,6 +149,8 @@ class NightCalibrations:
             order = self._state.orders.pop(0)
             self._state.calibration = f"{self._state.night}-{order.kind}-{self._state.calibrations}"
             order = msgspec.structs.replace(order, id=self._state.calibration)
+            if order.kind == "flat":
+                self._state.flat = order
             self._agent.send_to(Agent.OBSERVATION_MANAGER, messages.CALIBRATE, order)
             return
         if self._state.state is State.FINISHING and not math.isnan(self._cool):
@@ -145,14 +166,18 @@ class NightCalibrations:
             self._next_calibration()
 
     def calibration_ended(self, message: Message) -> None:
-        """Go on with the next one; what has failed is not tried again in this state."""
+        """Go on with the next one; what has failed is not tried again in this state, but flats that were stopped."""
         report: CalibrationReport = message.payload
         self._agent.log.info("{id}: {name} {reason}", id=report.calibration, name=message.name, reason=report.reason)
         for found in report.focus:
             self._machine.note("focus", str(found.position), found.reason)
             if found.found and found.filter and found.filter not in self._state.focused_filters:
                 self._state.focused_filters = [*self._state.focused_filters, found.filter][-_MAX_FILTERS:]
-        if report.calibration and report.calibration == self._state.calibration:
+        flat, mine = self._state.flat, report.calibration == self._state.calibration
+        if flat is not None and report.calibration == flat.id:
+            failed = message.name == messages.CALIBRATION_FAILED
+            self._flats_ended(flat, report, failed=failed, stopped=not mine)
+        if report.calibration and mine:
             self._state.before_focus = None
             self._next_calibration()
 

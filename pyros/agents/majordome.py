@@ -392,9 +392,9 @@ class MajordomeAgent(Agent):
         """While the dome shall be open, say so again before the lease ends; and look who is silent, and at the Sun."""
         self._wait_for_lease(_RENEW_SECONDS)
         self._look_who_is_silent()
+        self._look_at_sun()  # flats that are due keep a dome open that twilight would close
         if self.machine.dome_wanted and (day := self._gate.reason_day()):
             self.machine.happen(NightEvent.DAY, day)
-        self._look_at_sun()
         if self.machine.dome_wanted and not self._gate.weather_reason:
             keeper = self.DOME if self._has_dome else self.TELESCOPE
             self.send_if_there(keeper, messages.KEEP_OPEN, KeepOpen(seconds=LEASE))
@@ -447,6 +447,7 @@ class MajordomeAgent(Agent):
             self._end_night(reason)
             self.state.night, self.state.over, self.state.prepared = night, False, False
             self.state.dark_times, self.state.binned_times, self.state.flats = [], {}, []
+            self.state.flats_twilight = ""
 
     def _end_night(self, reason: str) -> None:
         """Have the night's report written, once."""

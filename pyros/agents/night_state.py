@@ -43,7 +43,15 @@ class MajordomeState(msgspec.Struct):
     binned_times: dict[int, list[float]] = {}
     """The same of binned exposures, by the binning."""
     flats: list[str] = []
-    """The twilights of this night in which flats were begun."""
+    """The twilights of this night in which flats were begun, and none are missing that may be taken yet."""
+    flats_twilight: str = ""
+    """The twilight of this night in which flats were begun last; '' for none."""
+    flats_left: list[CalibrationOrder] = []
+    """Of that twilight what isn't taken yet, an order for each binning."""
+    flats_failed: int = 0
+    """How often in that twilight flats were not taken for another reason than that the majordome stopped them."""
+    flat: CalibrationOrder | None = None
+    """The flats that were ordered last, and haven't ended."""
     focused: float = 0.0
     """When the focus was looked for last, Unix seconds."""
     focus_temperature: float | None = None

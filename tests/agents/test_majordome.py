@@ -30,6 +30,7 @@ from pyros.messages import (
     DomeReport,
     Exposures,
     FocusReached,
+    FrameSet,
     ImageAnalysed,
     Observation,
     ObservationReport,
@@ -591,6 +592,74 @@ def test_flats_are_taken_in_each_binning_of_the_night() -> None:
     assert [(each.kind, each.binning, each.filters) for each in ordered] == [
         ("flat", 1, ("r", "g")), ("flat", 2, ("r", "g")),
     ]  # fmt: skip
+
+
+def _flats(rig: MajordomeRig, *filters: str, count: int = 7, again: bool = True, failed: bool = True) -> None:
+    """Have the flats that were ordered last end, with so many images through these filters."""
+    sets = tuple(FrameSet(image_type="FLAT", filter=each, images=("x.fits",) * count) for each in filters)
+    number = rig.agent.state.calibrations
+    report = CalibrationReport(calibration=f"2026-03-20-flat-{number}", kind="flat", sets=sets, again=again)
+    rig.say("observation_manager", messages.CALIBRATION_FAILED if failed else messages.CALIBRATION_FINISHED, report)
+
+
+def test_flats_that_a_person_stopped_are_taken_up_with_what_is_missing() -> None:
+    ordered: list[messages.CalibrationOrder] = []
+
+    class Noting(Watched):
+        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
+            if name == messages.CALIBRATE:
+                ordered.append(payload)
+            super().send_to(agent, name, payload, durable=durable)
+
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g i", make=Noting) as rig:
+        rig.safe()
+        rig.pass_(25)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        _flats(rig, "g")
+        assert rig.state == State.OBSERVING
+        rig.pass_(25)
+        assert rig.state == State.FLATS
+        _flats(rig, "r", "i", failed=False)
+        rig.pass_(25)
+        assert rig.state == State.CLOSING, "none is missing"
+    assert [each.filters for each in ordered] == [("r", "g", "i"), ("r", "i")]
+
+
+def test_flats_that_fail_by_themselves_are_not_taken_up_for_ever() -> None:
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r") as rig:
+        rig.safe()
+        rig.pass_(25)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        for _ in range(3):
+            assert rig.state == State.FLATS
+            _flats(rig)
+            rig.pass_(25)
+        assert rig.state == State.CLOSING
+
+
+def test_flats_for_which_it_is_too_dark_are_not_taken_up() -> None:
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g") as rig:
+        rig.safe()
+        rig.pass_(25)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        _flats(rig, again=False)
+        rig.pass_(25)
+        assert rig.state == State.CLOSING
+
+
+def test_flats_that_the_weather_stopped_are_taken_up_when_it_is_safe_again() -> None:
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g") as rig:
+        rig.safe()
+        rig.pass_(25)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        rig.unsafe()
+        _flats(rig, "r")
+        rig.shut()
+        rig.safe()
+        assert ("dome", messages.OPEN) in rig.pass_(25)
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        assert rig.state == State.FLATS
+        assert rig.agent.state.flats_left[0].filters == ("g",)
 
 
 def test_the_focus_comes_before_work_and_an_alert_before_the_focus() -> None:

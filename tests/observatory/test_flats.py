@@ -77,7 +77,7 @@ def test_at_night_it_is_too_dark_for_flats(rehearsal: Callable[..., Night]) -> N
     automation = order(rehearsal(hours_after_midnight=-3))
     assert automation.end()[0] == messages.CALIBRATION_STARTED
     name, report = automation.end(600)
-    assert (name, report.again) == (messages.CALIBRATION_FAILED, True)
+    assert (name, report.again) == (messages.CALIBRATION_FAILED, False)
     assert report.reason.startswith("g: 0 of 3, it is too dark; ")
 
 
@@ -115,3 +115,19 @@ def test_without_a_cover_there_are_no_lamp_flats(rehearsal: Callable[..., Night]
     name, report = automation.end(5)
     assert (name, report.again) == (messages.CALIBRATION_FAILED, False)
     assert report.reason == "there is no cover with a lamp in the configuration"
+
+
+def test_flats_that_rain_stopped_are_taken_up_in_the_same_twilight(rehearsal: Callable[..., Night]) -> None:
+    night = rehearsal(
+        hours_after_midnight=EVENING - 0.1,
+        options={"majordome": {"option_flats": "g r"}},
+        devices={"camera": {"width": 64, "height": 64, "speed": 1, "cosmic_rays": 0}},
+    )
+    night.until(night.images, 3600)
+    night.weather(rain=1)
+    night.until(lambda: night.state("dome") == "closed" and night.state("telescope") == "parked", 300)
+    night.weather(rain=0)
+    night.until(lambda: len(night.said("flats -> ", "majordome")) == 2, 5400)
+    assert {str(fits.getheader(path)["FILTER"]) for path in night.images()} == {"g", "r"}
+    night.run(600)
+    assert len(night.said("-> flats", "majordome")) == 2, "none is missing"
