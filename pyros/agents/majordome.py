@@ -58,6 +58,9 @@ _CLOSE_AFTER = 60.0
 PAUSES = (30.0, 120.0, 600.0, 1800.0)
 """Seconds without an attempt after the dome did not open, by how often in a row; the last is for all that follow."""
 
+_SHUT_AGAIN = 3
+"""So often in half an hour a dome that has closed by itself is opened as soon as its agent says that it may be."""
+
 ATTEMPTS = 3
 """A dome that has not opened so often in a row is a fault."""
 
@@ -147,6 +150,8 @@ class MajordomeAgent(Agent):
         """When the dome was told to open last, monotonic seconds."""
         self._paused_by_dome = False
         """The pause is because the dome's agent says that the dome may not be open: its better word ends it."""
+        self._pauses: list[float] = []
+        """When each pause of the last half hour began, monotonic seconds."""
         self._next: Observation | None = None
         """What the event is about that is being handled."""
         self._closes = False
@@ -283,7 +288,7 @@ class MajordomeAgent(Agent):
             self._paused_by_dome = True
         elif not self._gate.dome_reason:
             if self._paused_by_dome:  # what kept it closed is over
-                self._gate.pause_until = -math.inf
+                self._end_pause()
             self._decide()
 
     def dome_closed(self, message: Message) -> None:
@@ -304,7 +309,7 @@ class MajordomeAgent(Agent):
         """End the pause of a dome that did not do what it was told, and now has closed: its device works again."""
         if self._dome_not_closed:
             self._dome_not_closed, self._gate.dome_reason = False, ""
-            self._gate.pause_until = -math.inf
+            self._end_pause()
             self._decide()
 
     def dome_failed(self, message: Message) -> None:
@@ -569,10 +574,21 @@ class MajordomeAgent(Agent):
 
     def _pause(self) -> None:
         """Pause before the dome, which has just refused, is asked again: the longer the more often it has failed."""
-        seconds = PAUSES[min(max(self.state.attempts, 1), len(PAUSES)) - 1]
-        self._gate.pause_until = self.clock.monotonic() + seconds
+        now = self.clock.monotonic()
+        self._pauses = [*(each for each in self._pauses if now - each < PAUSES[-1]), now]
+        failed = max(1, self.state.attempts, len(self._pauses) - _SHUT_AGAIN + 1)
+        seconds = PAUSES[min(failed, len(PAUSES)) - 1]
+        self._gate.pause_until = now + seconds
         self._paused_by_dome = False
+        if failed > 1:
+            text = "the dome was shut {count} times in half an hour: it is not opened for {seconds:.0f} s"
+            self.log.warn(text, count=len(self._pauses), seconds=seconds)
         self.call_later(seconds, PAUSE_OVER)
+
+    def _end_pause(self) -> None:
+        """Have the dome opened before the pause is over, unless it has closed by itself too often of late."""
+        if len(self._pauses) <= _SHUT_AGAIN:
+            self._gate.pause_until = -math.inf
 
     def _close_and_park(self, reason: str) -> None:
         if not self.machine.was_open and self.holds.service is not None:

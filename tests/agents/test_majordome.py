@@ -385,6 +385,24 @@ def test_a_dome_that_does_not_open_is_tried_ever_more_rarely(rig: MajordomeRig) 
     assert list(rig.host.alarms.raised) == []
 
 
+def test_a_dome_that_closes_by_itself_again_and_again_is_opened_ever_more_rarely(rig: MajordomeRig) -> None:
+    opened = []
+    rig.safe()
+    end = rig.clock.monotonic() + 2700
+    while rig.clock.monotonic() < end:
+        rig.plan()
+        if rig.state == State.OPENING:
+            opened.append(rig.clock.monotonic())
+            rig.say("dome", messages.DOME_OPENED, Reason())
+            lost = DomeReport(state="open", may_open="the guardian cannot reach the dome")
+            rig.say("dome", messages.KEPT_OPEN, lost)
+            rig.shut()
+        rig.say("dome", messages.KEPT_OPEN, DomeReport(state="closed"))
+        rig.pass_(10)
+    pauses = [later - earlier for earlier, later in pairwise(opened)]
+    assert pauses[:6] == [pytest.approx(pause, abs=15) for pause in (10, 10, 10, *PAUSES[1:])]
+
+
 @pytest.mark.parametrize(
     ("state", "reason", "after"),
     [("open", "", State.OBSERVING), ("open", "monitoring is silent", State.CLOSING), ("closed", "", State.CLOSING)],
