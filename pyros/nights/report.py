@@ -7,12 +7,13 @@ not there leaves its part empty. Plain Python, for any thread or process.
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,8 +23,9 @@ from pyros.config import Config
 from pyros.errors import JournalError
 from pyros.files import atomic_write
 from pyros.journal import JournalReader
-from pyros.messages import AlarmRaised, AlertDecided, ImageAnalysed
+from pyros.messages import AlarmRaised, AlertDecided, ImageAnalysed, Observation, Slew
 from pyros.nights import diary
+from pyros.nights.lateness import seconds_late
 from pyros.nights.times import night_times
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
@@ -31,6 +33,7 @@ from pyros.planning.visibility import sun_altitude
 from pyros.prepared import prepared
 from pyros.printable import clock_time
 
+_T = TypeVar("_T")
 DAY = 86400.0
 
 
@@ -66,6 +69,10 @@ class AlertLine(msgspec.Struct, frozen=True):
     """Seconds from its decision to the order to observe; None when there was none."""
     to_slew: float | None = None
     """Seconds from its decision to the telescope's taking the order to slew; None when there was none."""
+    late: float | None = None
+    """Of these the seconds in which nothing kept it from being observed; None when it was told in time."""
+    observation: str = ""
+    """The id of the observation that it asked for."""
 
 
 class ImageLine(msgspec.Struct, frozen=True):
@@ -159,8 +166,8 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
             lines.append(
                 f"{len(problems)} of {len(self.images)} images have a problem, the first: {problems[0].problem}"
             )
-        late = [alert for alert in self.alerts if alert.to_slew is not None and alert.to_slew > 2.0]
-        lines += [f"{alert.alert}: the telescope was told {alert.to_slew:.1f} s after the decision" for alert in late]
+        lines += [f"{alert.alert}: the telescope was told {alert.late:.1f} s after it could be observed"
+                  for alert in self.alerts if alert.late is not None]  # fmt: skip
         lines += [f"the journal of {text}" for text in self.missing]
         return lines
 
@@ -178,14 +185,16 @@ def gather(config: Config, night: str, now: float | None = None) -> NightReport:
         lines = diary.read(journal, night) if journal else []
     with _journal(config, "scheduler", missing) as journal:
         requests = night_log.read(journal, night) if journal else []
+        wanted = _wanted(journal) if journal else {}
     until = None if now is None or now >= sunrise else max(now, noon)
     end = min(noon + DAY, max([sunrise, *(line.time for line in lines)])) if until is None else until
     with _journal(config, "monitoring", missing) as journal:
         heard = _heard(journal, noon) if journal else []
     with _journal(config, "telescope", missing) as journal:
-        alerts = tuple(_alert(journal, lines, when, each) for when, each in heard if isinstance(each, AlertDecided))
+        slews = _slews(journal) if journal else {}
+    alerts = tuple(_alert(slews, lines, when, each) for when, each in heard if isinstance(each, AlertDecided))
     weather = spans_of([line for line in lines if line.what == "weather"], end)
-    return NightReport(
+    made = NightReport(
         observatory=config.name, unit=config.unit, site=site.name, night=night, sunset=times.sunset, sunrise=sunrise,
         dusk=times.dusk, dawn=times.dawn, until=until,
         requests=tuple(requests),
@@ -199,6 +208,7 @@ def gather(config: Config, night: str, now: float | None = None) -> NightReport:
         alarms=tuple((when, each.text) for when, each in heard if isinstance(each, AlarmRaised)),
         missing=tuple(missing),
     )  # fmt: skip
+    return msgspec.structs.replace(made, alerts=tuple(_with_lateness(made, site, each, wanted) for each in alerts))
 
 
 @contextmanager
@@ -225,22 +235,61 @@ def _heard(journal: JournalReader, noon: float) -> list[tuple[float, Any]]:
     heard = []
     for name, sent, payload in reversed(journal.received_about("", *types, sent=True)):
         if noon <= sent < noon + DAY:
-            try:
-                heard.append((sent, msgspec.json.decode(payload, type=prepared(types[name]))))
-            except msgspec.DecodeError:  # of another version
-                continue
+            heard.append((sent, _decoded(payload, types[name])))
     return heard
 
 
-def _alert(journal: JournalReader | None, lines: list[diary.DiaryLine], when: float, alert: AlertDecided) -> AlertLine:
+def _wanted(journal: JournalReader) -> dict[str, Observation]:
+    """Return what was asked of the scheduler last, by the ids."""
+    names = (messages.OBSERVATION_REQUESTED, messages.OBSERVATION_REQUEST_CHANGED)
+    asked = (_decoded(row[2], Observation) for row in reversed(journal.received_about("", *names)))
+    return {each.id: each for each in asked if each is not None}
+
+
+def _slews(journal: JournalReader) -> dict[str, list[float]]:
+    """Return when the telescope took the orders to slew for each observation, Unix seconds, the oldest first."""
+    slews: dict[str, list[float]] = {}
+    for _, taken, payload in reversed(journal.received_about("", messages.SLEW)):
+        if (order := _decoded(payload, Slew)) is not None:
+            slews.setdefault(order.observation, []).append(taken)
+    return slews
+
+
+def _decoded(payload: bytes, kind: type[_T]) -> _T | None:
+    """Return a payload as its type; None for one of another version."""
+    try:
+        decoded: _T = msgspec.json.decode(payload, type=prepared(kind))
+    except msgspec.DecodeError:
+        return None
+    return decoded
+
+
+def _with_lateness(report: NightReport, site: Site, alert: AlertLine, wanted: dict[str, Observation]) -> AlertLine:
+    """Add for how long nothing kept an alert waiting that was observed; what runs yields to a higher priority."""
+    if alert.to_slew is None:
+        return alert
+    priorities = {each.observation: each.priority for each in report.requests}
+    own = priorities.get(alert.observation, 0)
+    kept = [
+        *report.unsafe,
+        *(span for span in report.spans if span.what in ("fault", "held", "opening", "closing")),
+        *(span for span in report.working if span.what != alert.observation and priorities.get(span.what, own) >= own),
+    ]
+    told = alert.time + alert.to_slew
+    spans = [(span.begin, span.end) for span in kept]
+    late = seconds_late(site, wanted.get(alert.observation), alert.time, told, spans)
+    return msgspec.structs.replace(alert, late=late)
+
+
+def _alert(slews: dict[str, list[float]], lines: list[diary.DiaryLine], when: float, alert: AlertDecided) -> AlertLine:
     """Add to an alert when it was observed: the first order after its decision."""
     orders = [line for line in lines if line.what == "observe" and line.value == alert.observation]
     begun = next((line.time for line in orders if line.time >= when - 1), None) if alert.observation else None
-    slew = None
-    if journal is not None and begun is not None:
-        told = [row for row in journal.received_about(alert.observation, messages.SLEW) if row[1] >= when - 1]
-        slew = told[-1][1] - when if told else None
-    return AlertLine(alert.alert, when, alert.accepted, alert.reason, None if begun is None else begun - when, slew)
+    told = [] if begun is None else [taken for taken in slews.get(alert.observation, ()) if taken >= when - 1]
+    return AlertLine(
+        alert.alert, when, alert.accepted, alert.reason, None if begun is None else begun - when,
+        told[0] - when if told else None, observation=alert.observation,
+    )  # fmt: skip
 
 
 def spans_of(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
@@ -251,15 +300,25 @@ def spans_of(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
 
 
 def worked(lines: list[diary.DiaryLine], end: float) -> tuple[Span, ...]:
-    """Return when each observation ran: until its end, or until another superseded it."""
-    spans, running = [], None
+    """Return when each observation ran: until its end, or until another superseded it.
+
+    Each order has an end of its own. That of a superseded one comes after the next order, which may be of the same
+    observation with a better position.
+    """
+    spans: list[Span] = []
+    running, orders = None, Counter[str]()
     for line in [*lines, diary.DiaryLine("", end, "ended", "")]:
-        superseded = line.what == "observe" or (running is not None and line.value in ("", running.value))
-        if running is not None and line.what in ("observe", "ended") and superseded:
-            spans.append(Span(running.time, line.time, running.value))
-            running = None
         if line.what == "observe":
-            running = line
+            orders[line.value] += 1
+        elif line.what == "ended":
+            orders[line.value] -= 1
+            if running is None or line.value not in ("", running.value) or orders[line.value] > 0:
+                continue
+        else:
+            continue
+        if running is not None:
+            spans.append(Span(running.time, line.time, running.value))
+        running = line if line.what == "observe" else None
     return tuple(spans)
 
 

@@ -19,11 +19,13 @@ from pyros import messages, views
 from pyros.cli.app import app
 from pyros.config import AgentConfig, Config
 from pyros.journal import Effects, Journal, Received
+from pyros.messages import Exposures, Observation
 from pyros.nights import diary
 from pyros.nights.altitude_plot import as_svg
 from pyros.nights.diary import DiaryLine
+from pyros.nights.lateness import seconds_late
 from pyros.nights.render import as_html, as_markdown
-from pyros.nights.report import NightReport, Span, gather, newest_night, write_report
+from pyros.nights.report import NightReport, Span, gather, newest_night, worked, write_report
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
 from pyros.planning.visibility import place_overhead
@@ -111,6 +113,29 @@ def test_a_night_that_goes_on_is_told_up_to_now() -> None:
 def test_weather_comes_before_what_else_went_on() -> None:
     hours = report(working=(Span(at(20), at(24), "x"),)).hours()
     assert (hours["weather"], hours["observing"]) == pytest.approx((2.0, 2.0))
+
+
+def test_an_observation_that_goes_on_at_a_better_position_is_one_that_runs() -> None:
+    lines = [
+        line("observe", 20, "grb"), line("observe", 20.5, "grb"), line("ended", 20.5, "grb", "gave way to grb"),
+        line("observe", 21, "m31"), line("ended", 21, "grb", "gave way to m31"), line("ended", 22, "m31"),
+    ]  # fmt: skip
+    spans = [(each.what, each.seconds) for each in worked(lines, at(29))]
+    assert spans == [("grb", 1800), ("grb", 1800), ("m31", 3600)]
+
+
+def test_only_an_alert_that_nothing_kept_waiting_was_late() -> None:
+    ra, dec = place_overhead(SITE, datetime.fromtimestamp(at(22), UTC), 60.0, 150.0)
+    wanted = Observation(id="grb", target="GRB", ra=ra, dec=dec, exposures=(Exposures("r", 60.0),), min_altitude=15.0)
+
+    def late(decided: float, told: float, *kept: tuple[float, float]) -> float | None:
+        return seconds_late(SITE, wanted, at(decided), at(told), [(at(begin), at(end)) for begin, end in kept])
+
+    assert late(22, 22 + 1 / 3600) is None
+    assert late(22, 22.1) == pytest.approx(360)
+    assert late(22, 22.1, (21.9, 22.1)) is None
+    assert late(22, 23, (22.1, 22.5), (22.4, 22.7)) == pytest.approx(1440)
+    assert late(18, 18.9) is None, "it was not dark"
 
 
 def test_each_of_several_telescopes_has_reports_of_its_own(tmp_path: Path) -> None:
