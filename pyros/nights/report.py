@@ -34,6 +34,7 @@ from pyros.prepared import prepared
 from pyros.printable import clock_time
 
 _T = TypeVar("_T")
+_Wanted = dict[str, list[tuple[float, Observation]]]
 DAY = 86400.0
 
 
@@ -239,11 +240,14 @@ def _heard(journal: JournalReader, noon: float) -> list[tuple[float, Any]]:
     return heard
 
 
-def _wanted(journal: JournalReader) -> dict[str, Observation]:
-    """Return what was asked of the scheduler last, by the ids."""
+def _wanted(journal: JournalReader) -> _Wanted:
+    """Return what was asked of the scheduler and when (Unix seconds), by the ids, the oldest first."""
     names = (messages.OBSERVATION_REQUESTED, messages.OBSERVATION_REQUEST_CHANGED)
-    asked = (_decoded(row[2], Observation) for row in reversed(journal.received_about("", *names)))
-    return {each.id: each for each in asked if each is not None}
+    wanted: _Wanted = {}
+    for _, taken, payload in reversed(journal.received_about("", *names)):
+        if (request := _decoded(payload, Observation)) is not None:
+            wanted.setdefault(request.id, []).append((taken, request))
+    return wanted
 
 
 def _slews(journal: JournalReader) -> dict[str, list[float]]:
@@ -264,20 +268,27 @@ def _decoded(payload: bytes, kind: type[_T]) -> _T | None:
     return decoded
 
 
-def _with_lateness(report: NightReport, site: Site, alert: AlertLine, wanted: dict[str, Observation]) -> AlertLine:
+def _with_lateness(report: NightReport, site: Site, alert: AlertLine, wanted: _Wanted) -> AlertLine:
     """Add for how long nothing kept an alert waiting that was observed; what runs yields to a higher priority."""
     if alert.to_slew is None:
         return alert
-    priorities = {each.observation: each.priority for each in report.requests}
-    own = priorities.get(alert.observation, 0)
+    told = alert.time + alert.to_slew
+
+    def as_of_then(observation: str) -> Observation | None:
+        return next((each for taken, each in reversed(wanted.get(observation, ())) if taken <= told), None)
+
+    own = as_of_then(alert.observation)
+
+    def gives_way(observation: str) -> bool:
+        running = as_of_then(observation)
+        return own is not None and running is not None and running.interruptible and running.priority < own.priority
+
     kept = [
         *report.unsafe,
         *(span for span in report.spans if span.what in ("fault", "held", "opening", "closing")),
-        *(span for span in report.working if span.what != alert.observation and priorities.get(span.what, own) >= own),
+        *(span for span in report.working if span.what != alert.observation and not gives_way(span.what)),
     ]
-    told = alert.time + alert.to_slew
-    spans = [(span.begin, span.end) for span in kept]
-    late = seconds_late(site, wanted.get(alert.observation), alert.time, told, spans)
+    late = seconds_late(site, own, alert.time, told, [(span.begin, span.end) for span in kept])
     return msgspec.structs.replace(alert, late=late)
 
 
