@@ -6,6 +6,7 @@ The majordome orders one after the other of the observation manager; the night g
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import msgspec
 
@@ -69,7 +70,7 @@ class NightCalibrations:
 
     def prepare(self, reason: str) -> None:
         """Cool, and order biases."""
-        self._state.prepared = True
+        self._state.prepared, self._state.biases_left = True, bool(self._biases)
         self._state.attempts = 0
         if not math.isnan(self._cool):
             self._state.cooling = True
@@ -77,8 +78,10 @@ class NightCalibrations:
         self._calibrate(CalibrationOrder(id="bias", kind="bias", count=self._biases) if self._biases else None)
 
     def finish(self, reason: str) -> None:
-        """Order darks that match the night, and for binned ones biases as well, which the evening couldn't know of."""
+        """Order darks that match the night, and biases: those that the evening had no time for, or couldn't know of."""
         orders: list[CalibrationOrder] = []
+        if self._biases and self._state.biases_left:
+            orders.append(CalibrationOrder(id="bias", kind="bias", count=self._biases))
         if self._darks and (times := tuple(self._state.dark_times)):
             orders.append(CalibrationOrder(id="dark", kind="dark", count=self._darks, seconds=times))
         for binning, binned in sorted(self._state.binned_times.items()):
@@ -179,6 +182,8 @@ class NightCalibrations:
             self._flats_ended(flat, report, failed=failed, stopped=not mine)
         if report.calibration and mine:
             self._state.before_focus = None
+            if report.kind == "bias" and message.name == messages.CALIBRATION_FINISHED:
+                self._state.biases_left = False
             self._next_calibration()
 
     def stop(self, reason: str) -> None:
@@ -197,8 +202,8 @@ class NightCalibrations:
         if message.payload.fwhm is not None:
             self._state.sharpness.take(message.payload.fwhm)
 
-    def why_focus(self) -> str:
-        """Say why the focus is to be looked for now; '' where it isn't."""
+    def why_focus(self, *, offsets: bool = True) -> str:
+        """Say why the focus is to be looked for now; '' where it isn't. With ``offsets`` unknown ones are a reason."""
         if Agent.FOCUSER not in self._agent.config.agents:
             return ""
         since = self._agent.clock.time() - self._state.focused
@@ -206,7 +211,7 @@ class NightCalibrations:
             return f"the focus was found {_hours(since)} ago"
         if since < AT_MOST_EVERY_SECONDS:
             return ""
-        if unknown := [each for each in self._focus_filters if each not in self._state.focused_filters]:
+        if offsets and (unknown := [each for each in self._focus_filters if each not in self._state.focused_filters]):
             return f"the focus was never found through {', '.join(unknown)}"
         if self._celsius is not None and self._state.focus_temperature is not None:
             change = self._celsius - self._state.focus_temperature
@@ -214,17 +219,21 @@ class NightCalibrations:
                 return f"the focuser's temperature has changed by {change:+.1f} K"
         return self._state.sharpness.why_focus(self._focus_wider)
 
-    def why_focus_at_leisure(self, part: Phase) -> str:
+    def why_focus_at_leisure(self, part: Phase, *, offsets: bool = False) -> str:
         """Say why the focus is to be looked for though nothing is to be observed; '' where it isn't, or may not be.
 
-        So the next alert, which waits for no focus, finds a good one.
+        So the next alert, which waits for no focus, finds a good one. At the night's end there would be no use in it.
         """
-        may = part == "night" and not self._gate.reason_closed()
-        return self.why_focus() if may and self._agent.clock.monotonic() >= self._gate.pause_until else ""
+        end = self._agent.clock.now() + timedelta(seconds=LIMIT_SECONDS[State.FOCUSING])
+        may = part == phase(self._gate.site, end) == "night" and not self._gate.reason_closed()
+        return (
+            self.why_focus(offsets=offsets) if may and self._agent.clock.monotonic() >= self._gate.pause_until else ""
+        )
 
     def why_open_to_focus(self, part: Phase, night: str) -> str:
         """Say the same where the dome would have to open for it: only where it wasn't looked for in this night yet."""
-        return self.why_focus_at_leisure(part) if night_name(self._gate.site, self._state.focused) < night else ""
+        first = night_name(self._gate.site, self._state.focused) < night
+        return self.why_focus_at_leisure(part, offsets=True) if first else ""
 
     def flats_are_due(self, part: Phase) -> bool:
         """Whether the twilight is right for flats of the sky, none were begun in it, and the dome may be open."""

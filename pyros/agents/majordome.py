@@ -269,10 +269,10 @@ class MajordomeAgent(Agent):
             self.alarm_over(_FAULT)
             event = NightEvent.OPENED
             if self.state.state is State.OPENING and self.state.running is None:
-                part, wanted = self._now()[0], self._gate.wanted()
-                if self._calibrations.flats_are_due(part):
+                (part, night), wanted, ask = self._now(), self._gate.wanted(), self._calibrations
+                if ask.flats_are_due(part):
                     event = NightEvent.OPENED_FOR_FLATS
-                elif not (wanted and wanted.alert) and self._calibrations.why_focus_at_leisure(part):
+                elif ask.why_open_to_focus(part, night) if wanted is None else not wanted.alert and ask.why_focus():
                     event = NightEvent.OPENED_FOR_FOCUS
             self.machine.happen(event, "the dome is open")
 
@@ -607,7 +607,8 @@ class MajordomeAgent(Agent):
         if len(self.state.shut) < 2:
             return
         if self.state.state is State.CLOSING:
-            over = not self.state.over and self._is_over(*self._now())
+            part, night = self._now()
+            over = not self.state.over and self._is_over(part, night) and not self._calibrations.flats_are_due(part)
             self.machine.happen(NightEvent.SHUT_AT_MORNING if over else NightEvent.SHUT, "closed and parked")
         else:
             self._recover()

@@ -352,7 +352,8 @@ class MonitoringAgent(Agent):
         elif self.state.shut:
             self._say(False, self._shut_text(), reading)
         elif verdict.wait > 0:
-            self._say(False, f"good again, safe in {verdict.wait:.0f} s{self._why_longer()}", reading)
+            was = ", ".join(broken.reason for broken in self.state.broken.values())
+            self._say(False, f"good again, safe in {verdict.wait:.0f} s (it was: {was})", reading)
         else:
             self._say(True, "all readings are within their limits", reading)
 

@@ -24,6 +24,8 @@ class MajordomeState(msgspec.Struct):
     """Whether that night is over."""
     prepared: bool = True
     """Whether the detector was cooled, and biases were ordered, for that night."""
+    biases_left: bool = False
+    """Whether biases were ordered for that night, and not taken yet."""
     attempts: int = 0
     """How often in a row the dome did not open."""
     shut: list[str] = []

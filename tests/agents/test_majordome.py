@@ -491,6 +491,22 @@ def test_an_evening_cools_first_and_then_takes_biases() -> None:
         assert rig.state == State.READY
 
 
+def test_biases_that_an_alert_has_stopped_are_taken_in_the_morning() -> None:
+    with _rig(EVENING, biases="9") as rig:
+        assert rig.state == State.PREPARING
+        rig.safe()
+        rig.clock.step(3 * 3600)
+        rig.safe()
+        rig.plan(alert="ivo://x")
+        rig.unsafe()
+        rig.shut()
+        rig.clock.step(8.5 * 3600)
+        assert CALIBRATE in rig.pass_(25, safe=False)
+        assert rig.state == State.FINISHING
+        ended(rig, "bias")
+        assert rig.state == State.CLOSED
+
+
 def test_a_detector_that_stays_warm_is_waited_for_half_an_hour() -> None:
     with _rig(EVENING, cool="-10") as rig:
         rig.pass_(1810)
@@ -578,6 +594,20 @@ def test_flats_of_the_morning_begin_nothing_that_waited_for_the_focus() -> None:
         assert ("observation_manager", messages.OBSERVE) not in rig.agent.orders[before:]
         assert rig.say("dome", messages.DOME_OPENED, Reason()) == [CALIBRATE]
         assert rig.state == State.FLATS
+
+
+def test_a_dome_that_closes_in_the_mornings_twilight_is_opened_again_for_flats() -> None:
+    with _rig(datetime(2026, 3, 21, 4, 20, tzinfo=UTC), flats="r", focus="2") as rig:
+        rig.safe()
+        rig.plan()
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        assert rig.state == State.FOCUSING
+        rig.clock.step(1200)
+        rig.say("scheduler", messages.PLAN_UPDATED, Plan(()))
+        rig.pass_(25)
+        assert rig.state == State.CLOSING
+        rig.shut()
+        assert ("dome", messages.OPEN) in rig.pass_(25)
 
 
 def test_flats_may_last_as_long_as_a_northern_twilight() -> None:
@@ -740,10 +770,10 @@ def test_a_night_without_work_is_focused_once_for_the_alerts_to_come() -> None:
         assert ("dome", messages.OPEN) not in rig.pass_(120), "it was looked for in this night"
 
 
-@pytest.mark.parametrize("reason", ["twilight", "unsafe"])
-def test_nothing_opens_to_focus_by_twilight_or_when_unsafe(reason: str) -> None:
-    start = datetime(2026, 3, 20, 18, 20, tzinfo=UTC) if reason == "twilight" else MIDNIGHT
-    with _rig(start, focus="2") as rig:
+@pytest.mark.parametrize("reason", ["twilight", "unsafe", "end"])
+def test_nothing_opens_to_focus_by_twilight_when_unsafe_or_at_the_end(reason: str) -> None:
+    times = {"twilight": datetime(2026, 3, 20, 18, 20, tzinfo=UTC), "end": datetime(2026, 3, 21, 4, 10, tzinfo=UTC)}
+    with _rig(times.get(reason, MIDNIGHT), focus="2") as rig:
         if reason == "unsafe":
             rig.unsafe()
         assert ("dome", messages.OPEN) not in rig.pass_(120, safe=reason != "unsafe")
@@ -758,6 +788,21 @@ def test_what_alerts_have_kept_from_being_focused_is_focused_after_the_last() ->
         assert CALIBRATE in rig.pass_(70)
         assert rig.state == State.FOCUSING
         assert ("observation_manager", messages.OBSERVE) in rig.plan("two", alert="ivo://y")
+
+
+def test_offsets_that_cannot_be_learnt_are_tried_without_work_once_in_a_night() -> None:
+    with _rig(focus_filters="r g") as rig:
+        assert ("dome", messages.OPEN) in rig.pass_(40)
+        assert CALIBRATE in rig.say("dome", messages.DOME_OPENED, Reason())
+        ended(rig, "focus")
+        rig.pass_(70)
+        rig.shut()
+        rig.agent.state.focused -= 1801
+        rig.plan(alert="ivo://x")
+        rig.say("dome", messages.DOME_OPENED, Reason())
+        rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
+        assert CALIBRATE not in rig.pass_(70)
+        assert rig.state == State.CLOSING
 
 
 def test_after_focusing_the_work_goes_on() -> None:

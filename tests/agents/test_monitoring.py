@@ -290,7 +290,10 @@ def test_after_a_long_absence_the_quiet_time_counts(inline: Callable[..., Any], 
     before.clock.step(-away)
     read(before)
     after = inline(MonitoringAgent(), "weather", "majordome", "dome")
-    assert [said for said, _ in read(after)] == [name]
+    ((said, state),) = read(after)
+    assert said == name
+    if said == messages.WEATHER_UNSAFE:
+        assert state.reason == "good again, safe in 900 s (it was: nobody has looked at the weather)"
 
 
 def test_a_restart_in_the_rain_does_not_shorten_the_quiet_time(inline: Callable[..., Any]) -> None:
