@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import socket
 import threading
 import time
@@ -12,44 +11,24 @@ from typing import Any
 import pytest
 
 from pyros import outgoing
+from tests.web import WebAnswer, WebRequest, web_server
 
 ELSEWHERE = "127.0.0.2"
 """An address that the tests call private, while 127.0.0.1 is public."""
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends on who asks for /to/..., and answers others with what they sent."""
-
-    protocol_version = "HTTP/1.0"
-
-    def do_GET(self) -> None:
-        where = self.path.removeprefix("/to/")
-        if where != self.path:
-            self.send_response(302)
-            self.send_header("Location", where)
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(self.path.encode())
-
-    def do_POST(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def log_message(self, *_: Any) -> None:
-        pass
+def answer(request: WebRequest) -> WebAnswer:
+    """Send on who asks for /to/..., and answer others with what they sent."""
+    where = request.path.removeprefix("/to/")
+    if where != request.path:
+        return WebAnswer(status=302, headers={"Location": where})
+    return WebAnswer(request.body or request.path.encode())
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer(("0.0.0.0", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+    with web_server(answer, "0.0.0.0") as port:
+        yield port
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pyros.alerts.rules import decisions
 from pyros.messages import FieldRequests, Observation, Withdrawal
 from tests.agents import test_skymaps
 from tests.agents.test_coincident_alerts import packet
-from tests.agents.test_skymaps import Maps, Server, overhead, server
+from tests.agents.test_skymaps import Maps, MapServer, overhead, server
 from tests.builders import voevent
 from tests.maps import drawn_map, gw_alert
 
@@ -135,7 +135,7 @@ def test_a_circle_is_not_observed_in_fields_while_a_finer_place_coincides(
 
 @pytest.mark.parametrize("order", [("flight", "bat", "map"), ("bat", "flight", "map"), ("flight", "map", "bat")])
 def test_a_bursts_fields_leave_the_finer_point_of_another_mission(
-    order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
+    order: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MapServer
 ) -> None:
     monkeypatch.setattr(test_skymaps, "RULES", BURSTS)
     rig = Maps(tmp_path)

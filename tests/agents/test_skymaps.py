@@ -6,9 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import msgspec
@@ -34,6 +32,7 @@ from pyros.workers import Worker
 from tests.builders import InlineReactor, voevent
 from tests.maps import drawn_map, gw_alert
 from tests.rig import SITE, AgentRig, make_config
+from tests.web import WebAnswer, WebRequest, web_server
 
 GW_CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus" / "gcn-json" / "igwn.gwalert"
 RULES = """
@@ -288,39 +287,25 @@ def test_a_restart_while_a_map_is_read_reads_it(make: Callable[..., Maps], monke
     assert second.agent.state.maps == []
 
 
-class Server:
-    """A web server of one thing."""
+class MapServer:
+    """A web server of one map, or of none yet."""
 
     def __init__(self) -> None:
         self.body: bytes | None = None
         self.asked = 0
-        outer = self
+        self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked += 1
-                self.send_response(404 if outer.body is None else 200)
-                self.end_headers()
-                self.wfile.write(outer.body or b"")
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/map.fits"
-        self._thread = Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+    def answer(self, _: WebRequest) -> WebAnswer:
+        self.asked += 1
+        return WebAnswer(status=404) if self.body is None else WebAnswer(self.body)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.stop()
+def server() -> Iterator[MapServer]:
+    made = MapServer()
+    with web_server(made.answer) as port:
+        made.url = f"http://127.0.0.1:{port}/map.fits"
+        yield made
 
 
 def at_url(url: str, name: str = "one", ra: float | None = None, dec: float = 0.0, error: float = 4.0) -> bytes:
@@ -329,7 +314,7 @@ def at_url(url: str, name: str = "one", ra: float | None = None, dec: float = 0.
     return voevent(f"ivo://a/b#{name}", date=date, params=params, ra=ra, dec=dec, error=error)
 
 
-def test_a_map_that_is_not_there_is_tried_again_and_then_has_a_fate(rig: Maps, server: Server) -> None:
+def test_a_map_that_is_not_there_is_tried_again_and_then_has_a_fate(rig: Maps, server: MapServer) -> None:
     assert rig.take(at_url(server.url)) == []
     reasons = [each.reason for each in rig.decisions()]
     assert "read first" in reasons[0]
@@ -344,7 +329,7 @@ def test_a_map_that_is_not_there_is_tried_again_and_then_has_a_fate(rig: Maps, s
     assert len(rig.sent()[-1].requests) > 3
 
 
-def test_a_map_that_never_comes_is_given_up_in_words(rig: Maps, server: Server) -> None:
+def test_a_map_that_never_comes_is_given_up_in_words(rig: Maps, server: MapServer) -> None:
     rig.take(at_url(server.url))
     for pause in (11, 61, 301, 901, 3601):
         rig.reactor.pump([pause] + 10 * [0])
@@ -361,7 +346,7 @@ def test_a_damaged_map_within_a_packet_has_a_fate_at_once(rig: Maps) -> None:
     assert asked.requests
 
 
-def test_a_point_is_observed_before_its_map_is_read_and_then_the_map(rig: Maps, server: Server) -> None:
+def test_a_point_is_observed_before_its_map_is_read_and_then_the_map(rig: Maps, server: MapServer) -> None:
     place = overhead(rig)
     server.body = drawn_map(*place, width=6)
     point, withdrawn, fields = rig.take(at_url(server.url, ra=place[0], dec=place[1]))
@@ -397,7 +382,7 @@ def test_a_circle_within_the_field_is_a_point(rig: Maps) -> None:
     assert [type(each) for each in rig.take(circle("one", ra, dec, 2.4))] == [Observation]
 
 
-def test_of_a_circle_and_a_map_the_map_counts(rig: Maps, server: Server) -> None:
+def test_of_a_circle_and_a_map_the_map_counts(rig: Maps, server: MapServer) -> None:
     ra, dec = overhead(rig)
     server.body = drawn_map(ra + 8, dec, width=3)
     rig.take(circle("one", ra, dec, 4.0), at_url(server.url, "m", ra, dec, 4.5).replace(
@@ -422,7 +407,7 @@ def test_a_point_is_asked_for_while_another_alerts_map_is_read(rig: Maps, monkey
     assert (asked.ra, asked.dec) == pytest.approx((ra, dec), abs=1e-3)
 
 
-def test_no_alert_makes_us_ask_our_own_network(rig: Maps, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_alert_makes_us_ask_our_own_network(rig: Maps, server: MapServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(rig.agent.config), "simulated", property(lambda _: False))
     rig.take(at_url(server.url))
     assert server.asked == 0

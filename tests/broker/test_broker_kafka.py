@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import fastavro
 import msgspec
@@ -27,6 +25,7 @@ from pyros.config import AgentConfig
 from pyros.sender import ask
 from tests.broker.conftest import Configuration, make_event
 from tests.conftest import PATIENCE, wait_until
+from tests.web import WebAnswer, WebRequest, web_server
 
 if not os.environ.get("CI"):  # there it must be tested
     pytest.importorskip("confluent_kafka", reason="needs: pip install 'pyros-observatory[kafka]'")
@@ -156,23 +155,6 @@ def test_the_schema_of_a_bare_record_comes_as_its_key(service: Any, start: Any, 
     assert parse(container(key, record)).target == (10.5, -43.5)
 
 
-class Registry(http.server.BaseHTTPRequestHandler):
-    """A registry that has one schema, 703."""
-
-    schema = b""
-    asked: ClassVar[list[str]] = []
-
-    def do_GET(self) -> None:
-        self.asked.append(self.path)
-        there = self.path == "/lsst/schemas/ids/703"
-        self.send_response(200 if there else 404)
-        self.end_headers()
-        self.wfile.write(json.dumps({"schema": self.schema.decode()}).encode() if there else b"{}")
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.mark.parametrize("way", ["schema", "schema_registry"])
 def test_the_schema_of_a_numbered_record_is_given_or_asked_for(
     way: str, service: Any, start: Any, section: Any, tmp_path: Path
@@ -181,20 +163,24 @@ def test_the_schema_of_a_numbered_record_is_given_or_asked_for(
     schema, record = bare_detection()
     _, other = bare_detection(30)
     numbered = [b"\0" + number.to_bytes(4) + each for number, each in ((703, record), (704, other))]
-    Registry.schema, Registry.asked[:] = schema, []
+    asked = []
+
+    def answer(request: WebRequest) -> WebAnswer:
+        """Answer as a registry that has one schema, 703."""
+        asked.append(request.path)
+        if request.path != "/lsst/schemas/ids/703":
+            return WebAnswer(b"{}", 404)
+        return WebAnswer(json.dumps({"schema": schema.decode()}).encode())
+
     (tmp_path / "lsst.avsc").write_bytes(schema)
     rubin = service("lsst-alerts")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        registry = f"http://127.0.0.1:{server.server_port}/lsst/"
+    with web_server(answer) as port:
+        registry = f"http://127.0.0.1:{port}/lsst/"
         given = {"schema": str(tmp_path / "lsst.avsc"), "schema_registry": registry}[way]
         broker = start(section(rubin.address, topics="lsst-alerts", **{way: given}))
         wait_until(lambda: broker.said("receiving lsst-alerts"))
         rubin.produce("lsst-alerts", numbered[0], numbered[1], notice(1))
         wait_until(lambda: broker.count() + len(broker.rows("SELECT * FROM rejected")) == 3)
-        server.shutdown()
-        thread.join()
     packets = {alert.packet for alert in broker.outbox()}
     whole = {container(schema, record), notice(1)}
     if way == "schema":
@@ -202,7 +188,7 @@ def test_the_schema_of_a_numbered_record_is_given_or_asked_for(
     else:
         ((reason,),) = broker.rows("SELECT reason FROM rejected")
         assert (packets, reason.partition(",")[0]) == (whole, "an Avro record of schema 704")
-        assert set(Registry.asked) == {"/lsst/schemas/ids/703", "/lsst/schemas/ids/704"}
+        assert set(asked) == {"/lsst/schemas/ids/703", "/lsst/schemas/ids/704"}
 
 
 def test_killed_in_mid_stream_every_alert_arrives_once(service: Any, start: Any, section: Any) -> None:
@@ -372,34 +358,15 @@ def test_a_topic_that_is_not_there_is_told_and_the_others_are_taken(service: Any
     assert not broker.said("works again")
 
 
-class Forbidding(http.server.BaseHTTPRequestHandler):
-    """Gives no token."""
-
-    def do_POST(self) -> None:
-        self.send_response(401)
-        self.end_headers()
-        self.wfile.write(b'{"error": "invalid_client"}')
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 def test_expired_credentials_are_said_plainly(service: Any, start: Any, section: Any, tmp_path: Path) -> None:
     gcn = service(NOTICES)
-    server = http.server.HTTPServer(("127.0.0.1", 0), Forbidding)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        (tmp_path / "secret").write_text("Top-Secret-17\n")
-        url = f"http://127.0.0.1:{server.server_port}/token"
+    (tmp_path / "secret").write_text("Top-Secret-17\n")
+    with web_server(lambda _: WebAnswer(b'{"error": "invalid_client"}', 401)) as port:
+        url = f"http://127.0.0.1:{port}/token"
         keys = {"login": "oidc", "user": "astronomer", "secret": f"file:{tmp_path}/secret", "token_url": url}
         broker = start(section(gcn.address, tls="no", **keys))
         wait_until(lambda: broker.said("refuses us"))
         status = broker.stop()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
     assert "are user and secret right" in status["kafka"]["gcn"]["trouble"]
     assert not broker.said("Top-Secret-17")
     assert "Top-Secret-17" not in json.dumps(status)

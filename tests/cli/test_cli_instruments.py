@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -39,6 +38,7 @@ from tests.builders import InlineReactor
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
 from tests.instruments.indi_server import IndiServer, needs_indi
+from tests.web import WebAnswer, WebRequest, web_server
 
 DEVICES = ("telescope", "camera", "filter_wheel", "dome", "safety", "weather")
 
@@ -202,50 +202,39 @@ def test_an_indi_server_is_asked_for_its_devices(config: Config, tmp_path: Path)
     assert f"address = tcp:127.0.0.1:{server.port}/Telescope Simulator\n" in done.stdout
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Alpaca's management API of a server with one dome, and one device that PYROS does not drive."""
-
-    def do_GET(self) -> None:
-        assert self.path.startswith("/management/v1/configureddevices?")
-        devices = [
-            {"DeviceName": "Old dome", "DeviceType": "Dome", "DeviceNumber": 3, "UniqueID": "a"},
-            {"DeviceName": "Old video", "DeviceType": "Video", "DeviceNumber": 0, "UniqueID": "b"},
-        ]
-        body = json.dumps({"Value": devices, "ErrorNumber": 0, "ErrorMessage": ""}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None: ...
+def configured_devices(request: WebRequest) -> WebAnswer:
+    """Answer as Alpaca's management API of a server with one dome, and one device that PYROS does not drive."""
+    assert request.path.startswith("/management/v1/configureddevices?")
+    devices = [
+        {"DeviceName": "Old dome", "DeviceType": "Dome", "DeviceNumber": 3, "UniqueID": "a"},
+        {"DeviceName": "Old video", "DeviceType": "Video", "DeviceNumber": 0, "UniqueID": "b"},
+    ]
+    body = json.dumps({"Value": devices, "ErrorNumber": 0, "ErrorMessage": ""}).encode()
+    return WebAnswer(body, headers={"Content-Type": "application/json"})
 
 
 @pytest.fixture
 def announced() -> Iterator[tuple[int, int]]:
     """Give the UDP port where Alpaca's question is answered, and the HTTP port that the answer tells."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    answering = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    answering.bind(("127.0.0.1", 0))
+    with (
+        web_server(configured_devices) as port,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answering,
+    ):
+        answering.bind(("127.0.0.1", 0))
 
-    def answer() -> None:
-        while True:
-            question, who = answering.recvfrom(1024)
-            if question == b"the end":
-                return
-            assert question == b"alpacadiscovery1"
-            answering.sendto(json.dumps({"AlpacaPort": server.server_port}).encode(), who)
+        def answer() -> None:
+            while True:
+                question, who = answering.recvfrom(1024)
+                if question == b"the end":
+                    return
+                assert question == b"alpacadiscovery1"
+                answering.sendto(json.dumps({"AlpacaPort": port}).encode(), who)
 
-    threads = [Thread(target=answer), Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})]
-    for thread in threads:
+        thread = Thread(target=answer)
         thread.start()
-    yield answering.getsockname()[1], server.server_port
-    answering.sendto(b"the end", answering.getsockname())
-    server.shutdown()
-    for thread in threads:
+        yield answering.getsockname()[1], port
+        answering.sendto(b"the end", answering.getsockname())
         thread.join()
-    answering.close()
-    server.server_close()
 
 
 def test_alpaca_devices_are_found(config: Config, announced: tuple[int, int]) -> None:

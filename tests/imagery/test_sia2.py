@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,6 +23,7 @@ from pyros.imagery.index import ImageIndex, ImageIndexReader, ImageQuery
 from pyros.imagery.reading import read_record
 from pyros.imagery.sia2 import CONTENT_TYPE, answer, read_query
 from tests.imagery.test_image_index import STARTED, picture
+from tests.web import WebAnswer, WebRequest, web_server
 
 
 @pytest.fixture(scope="module")
@@ -48,32 +47,21 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImageIndexReade
 def url(reader: ImageIndexReader) -> Iterator[str]:
     """Serve SIA2 and the files, as the console does."""
 
-    class Pages(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            if parts.path == "/sia2/query":
-                asked = parse_qs(parts.query, keep_blank_values=True)
-                code, content = answer(reader, asked, base=f"{base}/files/", collection="demo")
-                kind = CONTENT_TYPE
-            else:
-                record = reader.get(int(parts.path.rpartition("/")[2]))
-                assert record is not None
-                code, content, kind = 200, Path(record.path).read_bytes(), "image/fits"
-            self.send_response(code)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    base = ""
 
-        def log_message(self, *_: object) -> None: ...
+    def page(request: WebRequest) -> WebAnswer:
+        parts = urlsplit(request.path)
+        if parts.path == "/sia2/query":
+            asked = parse_qs(parts.query, keep_blank_values=True)
+            code, content = answer(reader, asked, base=f"{base}/files/", collection="demo")
+            return WebAnswer(content, code, {"Content-Type": CONTENT_TYPE})
+        record = reader.get(int(parts.path.rpartition("/")[2]))
+        assert record is not None
+        return WebAnswer(Path(record.path).read_bytes(), headers={"Content-Type": "image/fits"})
 
-    with HTTPServer(("127.0.0.1", 0), Pages) as server:
-        base = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
+    with web_server(page) as port:
+        base = f"http://127.0.0.1:{port}"
         yield base
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.filterwarnings("default")  # pyvo's own

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from pyros.notices.delivery import SendJob, apprise_problem, ping, send
 from pyros.notices.rules import MailServer, Recipient
 from tests.conftest import free_port
 from tests.mail_sink import MailSink, mail_sink
+from tests.web import WebAnswer, WebRequest, web_server
 
 
 @pytest.fixture
@@ -86,26 +85,12 @@ def web(code: int) -> Iterator[tuple[int, list[str]]]:
     """Serve one answer to whatever is asked; yields the port and what was asked."""
     asked: list[str] = []
 
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.do_POST()
+    def answer(request: WebRequest) -> WebAnswer:
+        asked.append(f"{request.method} {request.path} {request.body.decode()}".strip())
+        return WebAnswer(status=code)
 
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            asked.append(f"{self.command} {self.path} {content}".strip())
-            self.send_response(code)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield server.server_address[1], asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with web_server(answer) as port:
+        yield port, asked
 
 
 def write_secret(folder: Path, text: str) -> Path:

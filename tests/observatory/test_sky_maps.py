@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
-from typing import Any
 
 import pytest
 
@@ -16,6 +13,7 @@ from tests.builders import voevent
 from tests.maps import drawn_map
 from tests.observatory.conftest import Night
 from tests.observatory.test_publishing import BROKER, Subscriber, understood
+from tests.web import WebAnswer, web_server
 
 RULES = """
 rules:
@@ -29,21 +27,8 @@ def served() -> Iterator[tuple[str, dict[str, bytes]]]:
     """Serve bytes by their paths."""
     files: dict[str, bytes] = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(files[self.path])
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", files
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(lambda request: WebAnswer(files[request.path])) as port:
+        yield f"http://127.0.0.1:{port}", files
 
 
 @pytest.fixture

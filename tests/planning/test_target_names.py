@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,30 +16,16 @@ from pyros.errors import ConfigError, PlanningError
 from pyros.planning.intake import simbad
 from pyros.planning.intake.names import TargetNames
 from tests.conftest import free_ports
+from tests.web import WebAnswer, WebRequest, web_server
 
-Reply = Callable[[BaseHTTPRequestHandler], None]
+Reply = Callable[[WebRequest], WebAnswer]
 
 
 @contextmanager
 def server(reply: Reply) -> Iterator[str]:
-    """Answer every GET on 127.0.0.1 by ``reply``; gives the URL."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            reply(self)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    http = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}/simbad/sim-tap/sync"
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    """Answer every question by ``reply``; gives the URL."""
+    with web_server(reply) as port:
+        yield f"http://127.0.0.1:{port}/simbad/sim-tap/sync"
 
 
 def table(*rows: list[Any]) -> bytes:
@@ -48,13 +33,10 @@ def table(*rows: list[Any]) -> bytes:
 
 
 def answering(content: bytes, status: int = 200, asked: list[str] | None = None) -> Reply:
-    def reply(handler: BaseHTTPRequestHandler) -> None:
+    def reply(request: WebRequest) -> WebAnswer:
         if asked is not None:
-            asked.append(handler.path)
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
+            asked.append(request.path)
+        return WebAnswer(content, status)
 
     return reply
 
@@ -132,7 +114,7 @@ def test_what_simbad_should_not_answer_is_told_in_one_line(reply: Reply, reason:
 
 def test_simbad_that_does_not_answer_is_left_in_time() -> None:
     over = threading.Event()
-    with server(lambda handler: (over.wait(), None)[1]) as url:
+    with server(lambda _: WebAnswer(str(over.wait()).encode())) as url:
         try:
             with pytest.raises(PlanningError, match=r"has not answered within 0\.2 s"):
                 simbad.resolve("M 31", url=url, seconds=0.2)
@@ -143,13 +125,11 @@ def test_simbad_that_does_not_answer_is_left_in_time() -> None:
 def test_simbad_that_answers_a_byte_now_and_then_is_left_in_time() -> None:
     over = threading.Event()
 
-    def trickle(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
+    def trickle() -> Iterator[bytes]:
         while not over.wait(0.02):
-            handler.wfile.write(b" ")
+            yield b" "
 
-    with server(trickle) as url:
+    with server(lambda _: WebAnswer(trickle())) as url:
         try:
             with pytest.raises(PlanningError, match=r"has not answered within 0\.2 s"):
                 simbad.resolve("M 31", url=url, seconds=0.2)
