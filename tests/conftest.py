@@ -192,7 +192,7 @@ class Program:
 _numbers = itertools.count(1)
 
 
-class Observatory:
+class AgentsObservatory:
     """A configuration file of some agents on free ports, and what a test needs to look at them."""
 
     def __init__(self, folder: Path, agents: dict[str, dict[str, str]]) -> None:
@@ -330,13 +330,13 @@ def reactor_in_a_thread() -> Iterator[Any]:
 
 
 @pytest.fixture
-def observatory(tmp_path: Path) -> Iterator[Callable[..., Observatory]]:
+def observatory(tmp_path: Path) -> Iterator[Callable[..., AgentsObservatory]]:
     """Make an Observatory: ``observatory("a", "b", b={"allow": "127.0.0.1/32"})``; end its programs afterwards."""
-    made: list[Observatory] = []
+    made: list[AgentsObservatory] = []
 
-    def make(*agents: str, **keys: dict[str, str]) -> Observatory:
+    def make(*agents: str, **keys: dict[str, str]) -> AgentsObservatory:
         folder = tmp_path / f"observatory-{len(made) + 1}"
-        made.append(Observatory(folder, {name: keys.get(name, {}) for name in [*agents, *keys]}))
+        made.append(AgentsObservatory(folder, {name: keys.get(name, {}) for name in [*agents, *keys]}))
         return made[-1]
 
     yield make

@@ -32,7 +32,7 @@ class MailSink:
 def mail_sink() -> Iterator[MailSink]:
     """Run the server in threads that end with the block."""
 
-    class Handler(socketserver.StreamRequestHandler):
+    class SinkHandler(socketserver.StreamRequestHandler):
         def answer(self, step: str, words: str) -> str:
             sink.steps.append(step)
             answer = sink.at(step)
@@ -69,12 +69,12 @@ def mail_sink() -> Iterator[MailSink]:
                 elif not self.answer(word, "250 fine"):
                     return
 
-    class Server(socketserver.ThreadingTCPServer):
+    class SinkServer(socketserver.ThreadingTCPServer):
         allow_reuse_address = True
         daemon_threads = False
         block_on_close = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with SinkServer(("127.0.0.1", 0), SinkHandler) as server:
         sink = MailSink(server)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()

@@ -21,7 +21,7 @@ from pyros.clock import VirtualClock
 from pyros.health.asking import of_guardian
 from pyros.sender import Sender
 from tests.conftest import PATIENCE, Program, is_open, wait_until
-from tests.test_twistd import SCRIPTS, Place, device, place, stop
+from tests.test_twistd import SCRIPTS, TwistdFolder, device, place, stop
 
 __all__ = ["place"]
 
@@ -68,7 +68,7 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids
 ENDS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 
 
-def with_crane(here: Place, name: str = "minutes") -> Place:
+def with_crane(here: TwistdFolder, name: str = "minutes") -> TwistdFolder:
     """Return the same place, in which that agent moves something."""
     (here.folder / f"{name}_agent.py").write_text(MOVING.replace("NAME", name))
     return here
@@ -94,7 +94,7 @@ def again_and_again(program: Program, number: int) -> int:
 
 
 @SIGNALS
-def test_an_observatory_ends_when_everything_is_safe(place: Callable[..., Place], number: int) -> None:
+def test_an_observatory_ends_when_everything_is_safe(place: Callable[..., TwistdFolder], number: int) -> None:
     here = with_crane(place())
     program = here.twistd("pyros", "--config", here.path)
     here.up_all(program)
@@ -109,7 +109,7 @@ def test_an_observatory_ends_when_everything_is_safe(place: Callable[..., Place]
     assert here.notes() == ["all live", "shutdown"]
 
 
-def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., Place]) -> None:
+def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., TwistdFolder]) -> None:
     here = with_crane(place())
     terminal, other_end = pty.openpty()
     service = ["-n", "--pidfile=", "--logfile", "log", "pyros-agent", "--agent", "minutes"]
@@ -130,7 +130,7 @@ def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., Pl
     assert "the terminal was closed, and the observatory ends" in (here.folder / "log").read_text()
 
 
-def test_an_observatory_ends_at_once_at_the_second_signal(place: Callable[..., Place]) -> None:
+def test_an_observatory_ends_at_once_at_the_second_signal(place: Callable[..., TwistdFolder]) -> None:
     here = with_crane(place())
     program = here.twistd("pyros", "--config", here.path)
     here.up_all(program)
@@ -140,7 +140,7 @@ def test_an_observatory_ends_at_once_at_the_second_signal(place: Callable[..., P
     assert "pyros: ended at once, and left as it is: the crane is up" in program.errors
 
 
-def test_an_agent_that_is_told_to_shut_down_makes_safe_first(place: Callable[..., Place]) -> None:
+def test_an_agent_that_is_told_to_shut_down_makes_safe_first(place: Callable[..., TwistdFolder]) -> None:
     here = with_crane(place())
     program = here.twistd("pyros-agent", "--config", here.path, "--agent=minutes")
     here.up(program, here.config.agent("minutes").port)
@@ -151,7 +151,7 @@ def test_an_agent_that_is_told_to_shut_down_makes_safe_first(place: Callable[...
     assert program.wait() == 0
 
 
-def test_an_agent_that_cannot_work_makes_safe_before_its_process_fails(place: Callable[..., Place]) -> None:
+def test_an_agent_that_cannot_work_makes_safe_before_its_process_fails(place: Callable[..., TwistdFolder]) -> None:
     here = with_crane(place())
     file = here.folder / "minutes_agent.py"
     file.write_text(file.read_text() + "\n    def work(self):\n        raise RuntimeError('broken')\n")
@@ -163,7 +163,9 @@ def test_an_agent_that_cannot_work_makes_safe_before_its_process_fails(place: Ca
 
 
 @pytest.mark.parametrize("whose", ["its own", "another's"])
-def test_a_journal_that_is_broken_keeps_nothing_from_being_made_safe(whose: str, place: Callable[..., Place]) -> None:
+def test_a_journal_that_is_broken_keeps_nothing_from_being_made_safe(
+    whose: str, place: Callable[..., TwistdFolder]
+) -> None:
     here = with_crane(place())
     journal = here.config.journal("minutes" if whose == "its own" else "notes")
     journal.mkdir(parents=True)  # a damaged file would be moved aside
@@ -268,7 +270,7 @@ def test_a_roof_closes_though_the_mount_does_not_park(scheduler: Scheduler) -> N
 # The guardian's process --------------------------------------------------------------------------------------------
 
 
-def guardian(here: Place, **what: Any) -> dict[str, Any]:
+def guardian(here: TwistdFolder, **what: Any) -> dict[str, Any]:
     """Return what the guardian says, once it is up and says so much."""
     section = here.config.guardian
     assert section is not None
@@ -281,12 +283,12 @@ def guardian(here: Place, **what: Any) -> dict[str, Any]:
     return found
 
 
-def gone(here: Place) -> bool:
+def gone(here: TwistdFolder) -> bool:
     assert here.config.guardian is not None
     return not is_open(here.config.guardian.port)
 
 
-def test_the_observatory_starts_its_guardian_again_and_ends_it(place: Callable[..., Place]) -> None:
+def test_the_observatory_starts_its_guardian_again_and_ends_it(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     program = here.twistd("pyros", "--config", here.path)
     said = guardian(here, dome="closed")
@@ -301,7 +303,7 @@ def test_the_observatory_starts_its_guardian_again_and_ends_it(place: Callable[.
     assert gone(here)
 
 
-def test_a_guardian_that_runs_already_is_used_and_stays(place: Callable[..., Place]) -> None:
+def test_a_guardian_that_runs_already_is_used_and_stays(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     alone = here.twistd("pyros-guardian", "--config", here.path)
     assert guardian(here)["pid"] == alone.pid
@@ -311,7 +313,7 @@ def test_a_guardian_that_runs_already_is_used_and_stays(place: Callable[..., Pla
     assert guardian(here)["pid"] == alone.pid
 
 
-def test_a_guardian_goes_with_the_simulators_of_a_killed_observatory(place: Callable[..., Place]) -> None:
+def test_a_guardian_goes_with_the_simulators_of_a_killed_observatory(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     program = here.twistd("pyros", "--config", here.path)
     guardian(here, dome="closed")
@@ -319,7 +321,7 @@ def test_a_guardian_goes_with_the_simulators_of_a_killed_observatory(place: Call
     wait_until(lambda: gone(here), what="the guardian to end")
 
 
-def test_a_killed_observatory_leaves_a_closed_dome(place: Callable[..., Place]) -> None:
+def test_a_killed_observatory_leaves_a_closed_dome(place: Callable[..., TwistdFolder]) -> None:
     """All of it is killed while the dome opens, and the guardian ends when it has closed the dome."""
     here = place(beat=2)
     dome = here.simulators / "dome.yaml"
@@ -338,7 +340,7 @@ def test_a_killed_observatory_leaves_a_closed_dome(place: Callable[..., Place]) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda number: number.name)
-def test_a_dome_whose_agent_is_killed_or_stopped_is_closed(place: Callable[..., Place], number: int) -> None:
+def test_a_dome_whose_agent_is_killed_or_stopped_is_closed(place: Callable[..., TwistdFolder], number: int) -> None:
     here = place(beat=2)
     devices = here.twistd("pyros-simulator", here.simulators / "dome.yaml")
     here.up(devices, int(here.config.agent("dome").address.rpartition(":")[2]))
@@ -357,7 +359,7 @@ def test_a_dome_whose_agent_is_killed_or_stopped_is_closed(place: Callable[..., 
         guardian(here, alarms=[])
 
 
-def test_a_dome_is_closed_at_the_end_and_progress_is_shown(place: Callable[..., Place]) -> None:
+def test_a_dome_is_closed_at_the_end_and_progress_is_shown(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     dome = here.simulators / "dome.yaml"
     dome.write_text(dome.read_text().replace("speed: 50", "speed: 10"))

@@ -48,7 +48,7 @@ class _Stranger(Protocol):
         self.transport.write(line.encode())
 
 
-class Place:
+class GuardianRig:
     """A simulated dome and mount, a guardian, and the beat of an agent that is alive as long as the test wants."""
 
     def __init__(self, folder: Path, *, roof: str = "no", guardian: str = "") -> None:
@@ -149,11 +149,11 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    made: list[Place] = []
+def place(tmp_path: Path) -> Iterator[Callable[..., GuardianRig]]:
+    made: list[GuardianRig] = []
 
-    def make(**keys: Any) -> Place:
-        made.append(Place(tmp_path, **keys))
+    def make(**keys: Any) -> GuardianRig:
+        made.append(GuardianRig(tmp_path, **keys))
         return made[-1]
 
     yield make
@@ -161,7 +161,7 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
         assert each.close() == [], "timers or ports are left behind"
 
 
-def test_a_dome_whose_agent_beats_stays_open(place: Callable[..., Place]) -> None:
+def test_a_dome_whose_agent_beats_stays_open(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     here.run(600)
@@ -171,7 +171,7 @@ def test_a_dome_whose_agent_beats_stays_open(place: Callable[..., Place]) -> Non
     assert here.guardian.status()["dome"] == "open"
 
 
-def test_a_dome_whose_agent_is_silent_is_closed_in_time(place: Callable[..., Place]) -> None:
+def test_a_dome_whose_agent_is_silent_is_closed_in_time(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     here.alive = lambda: False
@@ -182,7 +182,7 @@ def test_a_dome_whose_agent_is_silent_is_closed_in_time(place: Callable[..., Pla
     here.until(lambda: here.alarms(SILENT) == [messages.ALARM, messages.ALARM_OVER])
 
 
-def test_a_dome_that_was_open_before_the_guardian_is_closed(place: Callable[..., Place]) -> None:
+def test_a_dome_that_was_open_before_the_guardian_is_closed(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.beat.stop()
     here.guardian.stop()
@@ -195,7 +195,7 @@ def test_a_dome_that_was_open_before_the_guardian_is_closed(place: Callable[...,
 @pytest.mark.parametrize(
     "fault", ["stuck for=60", 'refuse request="DO close" for=60', 'no_answer request="DO close" for=60', "drop for=30"]
 )
-def test_a_dome_that_does_not_close_is_closed_again_and_again(fault: str, place: Callable[..., Place]) -> None:
+def test_a_dome_that_does_not_close_is_closed_again_and_again(fault: str, place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     here.device("dome", f"FAULT {fault}")
@@ -206,7 +206,7 @@ def test_a_dome_that_does_not_close_is_closed_again_and_again(fault: str, place:
     assert here.alarms(NOT_CLOSED)[-1] == messages.ALARM_OVER
 
 
-def test_a_dome_that_is_opened_by_somebody_without_a_beat_is_closed(place: Callable[..., Place]) -> None:
+def test_a_dome_that_is_opened_by_somebody_without_a_beat_is_closed(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.alive = lambda: False
     here.run(60)
@@ -216,7 +216,7 @@ def test_a_dome_that_is_opened_by_somebody_without_a_beat_is_closed(place: Calla
         assert here.until(lambda: here.shutter == "closed") <= 5
 
 
-def test_a_closed_dome_is_asked_seldom_while_its_agent_beats(place: Callable[..., Place]) -> None:
+def test_a_closed_dome_is_asked_seldom_while_its_agent_beats(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.run(60)
     here.simulators["dome"].requests.clear()
@@ -224,7 +224,7 @@ def test_a_closed_dome_is_asked_seldom_while_its_agent_beats(place: Callable[...
     assert 30 <= len(here.simulators["dome"].requests) <= 60
 
 
-def test_a_dome_at_rest_costs_four_beats_a_minute(place: Callable[..., Place]) -> None:
+def test_a_dome_at_rest_costs_four_beats_a_minute(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.at_rest = True
     here.run(60)
@@ -235,7 +235,7 @@ def test_a_dome_at_rest_costs_four_beats_a_minute(place: Callable[..., Place]) -
     assert [present for _, present, _ in here.presence] == [True]
 
 
-def test_a_dome_at_rest_that_a_hand_opens_is_told_to_its_agent(place: Callable[..., Place]) -> None:
+def test_a_dome_at_rest_that_a_hand_opens_is_told_to_its_agent(place: Callable[..., GuardianRig]) -> None:
     """The agent lives, so the guardian leaves the closing to it."""
     here = place()
     here.at_rest = True
@@ -251,7 +251,9 @@ def test_a_dome_at_rest_that_a_hand_opens_is_told_to_its_agent(place: Callable[.
 
 
 @pytest.mark.parametrize("second", range(16))
-def test_a_dome_at_rest_whose_agent_dies_is_closed_when_it_opens(place: Callable[..., Place], second: int) -> None:
+def test_a_dome_at_rest_whose_agent_dies_is_closed_when_it_opens(
+    place: Callable[..., GuardianRig], second: int
+) -> None:
     here = place()
     here.at_rest = True
     here.run(40 + second)
@@ -260,7 +262,7 @@ def test_a_dome_at_rest_whose_agent_dies_is_closed_when_it_opens(place: Callable
     assert here.until(lambda: here.shutter == "closed") <= BOUND
 
 
-def test_an_agent_whose_dome_rests_and_that_hangs_is_missed(place: Callable[..., Place]) -> None:
+def test_an_agent_whose_dome_rests_and_that_hangs_is_missed(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.at_rest = True
     here.run(60)
@@ -271,7 +273,7 @@ def test_an_agent_whose_dome_rests_and_that_hangs_is_missed(place: Callable[...,
     assert here.alarms(SILENT) == [messages.ALARM]
 
 
-def test_a_dome_that_leaves_its_rest_is_beaten_for_at_once(place: Callable[..., Place]) -> None:
+def test_a_dome_that_leaves_its_rest_is_beaten_for_at_once(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.at_rest = True
     here.run(63)
@@ -285,7 +287,7 @@ def test_a_dome_that_leaves_its_rest_is_beaten_for_at_once(place: Callable[..., 
     assert here.shutter == "open"
 
 
-def test_a_dome_that_has_just_opened_closes_in_time_when_its_agent_dies(place: Callable[..., Place]) -> None:
+def test_a_dome_that_has_just_opened_closes_in_time_when_its_agent_dies(place: Callable[..., GuardianRig]) -> None:
     """However long ago the guardian has asked the device last."""
     here = place()
     for second in range(14):
@@ -296,7 +298,7 @@ def test_a_dome_that_has_just_opened_closes_in_time_when_its_agent_dies(place: C
         here.alive = lambda: True
 
 
-def test_the_guardian_opens_nothing(place: Callable[..., Place]) -> None:
+def test_the_guardian_opens_nothing(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     here.alive = lambda: False
@@ -308,7 +310,7 @@ def test_the_guardian_opens_nothing(place: Callable[..., Place]) -> None:
     assert ["open" in line for line in said].count(True) == 1
 
 
-def test_a_roof_closes_after_the_mount_is_parked(place: Callable[..., Place]) -> None:
+def test_a_roof_closes_after_the_mount_is_parked(place: Callable[..., GuardianRig]) -> None:
     here = place(roof="yes")
     here.open()
     here.alive = lambda: False
@@ -317,7 +319,9 @@ def test_a_roof_closes_after_the_mount_is_parked(place: Callable[..., Place]) ->
     here.until(lambda: here.shutter == "closed")
 
 
-def test_a_mount_that_is_sent_off_meanwhile_is_parked_again_before_the_roof_closes(place: Callable[..., Place]) -> None:
+def test_a_mount_that_is_sent_off_meanwhile_is_parked_again_before_the_roof_closes(
+    place: Callable[..., GuardianRig],
+) -> None:
     here = place(roof="yes")
     here.open()
     here.device("telescope", "DO unpark")
@@ -331,7 +335,7 @@ def test_a_mount_that_is_sent_off_meanwhile_is_parked_again_before_the_roof_clos
     assert here.simulators["telescope"].device.state == "parked"
 
 
-def test_the_majordome_is_told_until_it_takes_it_or_the_agent_is_back(place: Callable[..., Place]) -> None:
+def test_the_majordome_is_told_until_it_takes_it_or_the_agent_is_back(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     here.deaf, here.alive = True, lambda: False
@@ -352,7 +356,7 @@ def test_the_majordome_is_told_until_it_takes_it_or_the_agent_is_back(place: Cal
 
 
 @pytest.mark.parametrize("fault", ["stuck for=600", 'refuse request="DO park" for=600', "garbage for=600"])
-def test_a_roof_closes_though_the_mount_cannot_be_parked(fault: str, place: Callable[..., Place]) -> None:
+def test_a_roof_closes_though_the_mount_cannot_be_parked(fault: str, place: Callable[..., GuardianRig]) -> None:
     here = place(roof="yes")
     here.open()
     here.device("telescope", "DO unpark")
@@ -361,7 +365,7 @@ def test_a_roof_closes_though_the_mount_cannot_be_parked(fault: str, place: Call
     assert here.until(lambda: here.shutter == "closed") <= 60 + BOUND
 
 
-def test_an_alarm_is_told_until_monitoring_takes_it(place: Callable[..., Place]) -> None:
+def test_an_alarm_is_told_until_monitoring_takes_it(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     here.deaf, here.alive = True, lambda: False
@@ -374,13 +378,13 @@ def test_an_alarm_is_told_until_monitoring_takes_it(place: Callable[..., Place])
 # The beat ----------------------------------------------------------------------------------------------------------
 
 
-def signed(here: Place, greeting: bytes, number: int) -> str:
+def signed(here: GuardianRig, greeting: bytes, number: int) -> str:
     nonce = greeting.split()[2].decode()
     return keys.sign(keys.read_key(here.config.data / keys.FILE), "beat", nonce, number)
 
 
 @pytest.mark.parametrize("line", ["BEAT 1 {other}", "BEAT 1", "BEAT", "BEAT x {right}", "BEAT 2 {right}", "OPEN", "\t"])
-def test_what_a_stranger_says_is_no_beat(line: str, place: Callable[..., Place]) -> None:
+def test_what_a_stranger_says_is_no_beat(line: str, place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.alive = lambda: False
     stranger = here.connect()
@@ -393,7 +397,7 @@ def test_what_a_stranger_says_is_no_beat(line: str, place: Callable[..., Place])
     assert stranger.gone
 
 
-def test_a_beat_counts_once(place: Callable[..., Place]) -> None:
+def test_a_beat_counts_once(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.alive = lambda: False
     client = here.connect()
@@ -412,7 +416,7 @@ def test_a_beat_counts_once(place: Callable[..., Place]) -> None:
     assert other.gone
 
 
-def test_anybody_may_ask_how_the_guardian_is(place: Callable[..., Place]) -> None:
+def test_anybody_may_ask_how_the_guardian_is(place: Callable[..., GuardianRig]) -> None:
     here = place()
     stranger = here.connect()
     stranger.say("STATUS\n")
@@ -422,7 +426,7 @@ def test_anybody_may_ask_how_the_guardian_is(place: Callable[..., Place]) -> Non
     assert stranger.gone
 
 
-def test_strangers_do_not_keep_the_beat_out(place: Callable[..., Place]) -> None:
+def test_strangers_do_not_keep_the_beat_out(place: Callable[..., GuardianRig]) -> None:
     here = place()
     strangers = [here.connect() for _ in range(40)]
     here.run(20)
@@ -432,7 +436,7 @@ def test_strangers_do_not_keep_the_beat_out(place: Callable[..., Place]) -> None
     assert all(each.gone for each in strangers), "who says nothing is left"
 
 
-def test_a_line_without_an_end_is_cut_off(place: Callable[..., Place]) -> None:
+def test_a_line_without_an_end_is_cut_off(place: Callable[..., GuardianRig]) -> None:
     here = place()
     stranger = here.connect()
     stranger.say("BEAT " * 100)
@@ -440,14 +444,14 @@ def test_a_line_without_an_end_is_cut_off(place: Callable[..., Place]) -> None:
     assert stranger.gone
 
 
-def test_only_allowed_networks_may_speak_to_the_guardian(place: Callable[..., Place]) -> None:
+def test_only_allowed_networks_may_speak_to_the_guardian(place: Callable[..., GuardianRig]) -> None:
     here = place(guardian="allow = 192.0.2.0/24")
     here.run(2)
     assert here.connect().heard == b""
     assert here.guardian.beats == 0
 
 
-def test_a_guardian_that_is_gone_is_told_at_once(place: Callable[..., Place]) -> None:
+def test_a_guardian_that_is_gone_is_told_at_once(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.run(10)
     here.guardian.stop()
@@ -459,7 +463,7 @@ def test_a_guardian_that_is_gone_is_told_at_once(place: Callable[..., Place]) ->
     assert here.until(lambda: here.presence[-1][1]) <= 2
 
 
-def test_a_guardian_that_starts_with_the_agent_has_some_time(place: Callable[..., Place]) -> None:
+def test_a_guardian_that_starts_with_the_agent_has_some_time(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.guardian.stop()
     here.run(START_SECONDS - 2)
@@ -473,7 +477,7 @@ def test_a_guardian_that_starts_with_the_agent_has_some_time(place: Callable[...
     here.guardian.start()
 
 
-def test_a_guardian_that_hangs_is_told_within_seconds(place: Callable[..., Place]) -> None:
+def test_a_guardian_that_hangs_is_told_within_seconds(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.run(10)
     here.guardian.connections[0].lineReceived = lambda line: None  # type: ignore[method-assign]
@@ -483,7 +487,7 @@ def test_a_guardian_that_hangs_is_told_within_seconds(place: Callable[..., Place
     assert "said nothing for 3 s" in here.presence[-1][2]
 
 
-def test_a_guardian_that_cannot_reach_the_dome_counts_as_gone(place: Callable[..., Place]) -> None:
+def test_a_guardian_that_cannot_reach_the_dome_counts_as_gone(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.run(10)
     here.simulators["dome"].stop()
@@ -491,14 +495,14 @@ def test_a_guardian_that_cannot_reach_the_dome_counts_as_gone(place: Callable[..
     assert here.presence[-1][2] == "the guardian cannot reach the dome"
 
 
-def test_an_agent_that_cannot_say_whether_it_lives_does_not_beat(place: Callable[..., Place]) -> None:
+def test_an_agent_that_cannot_say_whether_it_lives_does_not_beat(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     here.alive = lambda: 1 // 0 > 0
     assert here.until(lambda: here.shutter == "closed") <= BOUND
 
 
-def test_a_step_of_the_clock_means_nothing_to_the_guardian(place: Callable[..., Place]) -> None:
+def test_a_step_of_the_clock_means_nothing_to_the_guardian(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()
     for step in (3600.0, -86400.0, 3e7):
@@ -510,7 +514,7 @@ def test_a_step_of_the_clock_means_nothing_to_the_guardian(place: Callable[..., 
     assert here.until(lambda: here.shutter == "closed") <= BOUND
 
 
-def test_a_second_guardian_finds_the_port_taken(place: Callable[..., Place]) -> None:
+def test_a_second_guardian_finds_the_port_taken(place: Callable[..., GuardianRig]) -> None:
     here = place()
     second = here.make_guardian()
     with pytest.raises(AgentError, match=r"\[guardian\] port: cannot listen on 127\.0\.0\.1:5016: .* already\?"):

@@ -32,7 +32,7 @@ NOW = datetime.now(UTC)
 DOME = "[dome east]\nport = 5008\ndriver = native\naddress = tcp:127.0.0.1:{nobody}\n"
 
 
-class Place:
+class TlsGuardianRig:
     """A guardian and the beat of the dome's agent, of a unit, both with certificates; the device is away."""
 
     def __init__(self, folder: Path, reactor: Any, *, tls: str = "tls = tls") -> None:
@@ -90,7 +90,7 @@ def reactor() -> Any:
 
 
 def test_the_domes_agent_beats_by_certificates(tmp_path: Path, reactor: Any) -> None:
-    place = Place(tmp_path, reactor)
+    place = TlsGuardianRig(tmp_path, reactor)
     with place.running() as guardian:
         wait_until(lambda: guardian.beats > 0)
         assert place.config.guardian is not None
@@ -115,7 +115,7 @@ def test_no_beat_counts_with_a_wrong_certificate_at_either_end(
     whose: str, certificate: str, reason: str, tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyros.agents.beat.START_SECONDS", 0)
-    place = Place(tmp_path, reactor)
+    place = TlsGuardianRig(tmp_path, reactor)
     spoil_certificate(tmp_path / "tls", whose, certificate, NOW)
     with place.running() as guardian:
         wait_until(lambda: place.said(reason), what=reason)
@@ -123,7 +123,7 @@ def test_no_beat_counts_with_a_wrong_certificate_at_either_end(
 
 
 def test_a_program_on_its_own_computer_asks_without_tls(tmp_path: Path, reactor: Any) -> None:
-    place = Place(tmp_path, reactor)
+    place = TlsGuardianRig(tmp_path, reactor)
     with place.running(), place.plain as connection:
         connection.sendall(b"STATUS\n")
         with connection.makefile("rb") as answers:
@@ -132,7 +132,7 @@ def test_a_program_on_its_own_computer_asks_without_tls(tmp_path: Path, reactor:
 
 
 def test_plain_text_from_another_computer_is_refused(tmp_path: Path, reactor: Any) -> None:
-    place = Place(tmp_path, reactor)
+    place = TlsGuardianRig(tmp_path, reactor)
     memory: Any = MemoryReactorClock()
     assert place.config.guardian is not None
     section = msgspec.structs.replace(place.config.guardian, allow=(ip_network("192.0.2.0/24"),))
@@ -151,7 +151,7 @@ def test_without_certificates_nothing_leaves_the_computer(
     tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pyros.agents.beat.START_SECONDS", 0)
-    place = Place(tmp_path, reactor, tls="")
+    place = TlsGuardianRig(tmp_path, reactor, tls="")
     assert ["[guardian east] at:" in each for each in examine(place.whole, NOW).problems] == [True]
     with place.running() as guardian:
         wait_until(lambda: place.said("[observatory] tls names no folder of certificates"))
@@ -159,7 +159,7 @@ def test_without_certificates_nothing_leaves_the_computer(
 
 
 def test_plain_text_needs_a_dangerous_word(tmp_path: Path, reactor: Any) -> None:
-    place = Place(tmp_path, reactor, tls="tls = DANGEROUSLY_OFF")
+    place = TlsGuardianRig(tmp_path, reactor, tls="tls = DANGEROUSLY_OFF")
     assert place.config.guardian is not None
     assert place.config.guardian.place.dangerous
     assert not examine(place.whole, NOW).problems

@@ -95,7 +95,7 @@ TURNS = st.lists(
 )  # fmt: skip
 
 
-class Script:
+class JournalScript:
     """Does the same to a journal whichever it is."""
 
     def __init__(self, journals: AnyJournals, path: Path) -> None:
@@ -178,7 +178,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_same_turns_leave_the_same_in_both(few: None, steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PATH
-        files, objects = Script(SQLITE, path), Script(MemoryJournals(), path)
+        files, objects = JournalScript(SQLITE, path), JournalScript(MemoryJournals(), path)
         try:
             for number, step in enumerate(steps, 1):
                 assert files.step(number, step) == objects.step(number, step)
@@ -220,7 +220,7 @@ def test_a_journal_has_one_writer_and_a_closed_one_says_so(journals: AnyJournals
 # In use -----------------------------------------------------------------------------------------------------------
 
 
-class CountingAgent(Agent):
+class RecountingAgent(Agent):
     state: dict[str, int]
 
     def __init__(self) -> None:
@@ -236,13 +236,13 @@ class CountingAgent(Agent):
 
 
 def test_what_was_committed_survives_a_kill_and_the_rest_does_not(journals: AnyJournals, tmp_path: Path) -> None:
-    rig = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
+    rig = AgentRig(RecountingAgent(), tmp_path, "other", journals=journals)
     rig.turn("Count", ("Count", b'{"fail": true}'), "Count")
     rig.journal.limit_growth(0)
     with pytest.raises(JournalError):
         rig.turn(("Count", msgspec.json.encode({"data": "x" * 100_000})), first=4)
     rig.host.kill()
-    again = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
+    again = AgentRig(RecountingAgent(), tmp_path, "other", journals=journals)
     assert again.agent.state == {"n": 2}
     assert again.journal.seen == {("other", "epoch"): 3}
     reader = again.journal.reader()

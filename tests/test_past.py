@@ -16,7 +16,7 @@ from tests.rig import AgentRig
 FIRST = past.day_of(1774049400.0)  # 2026-03-20 23:30, where `AgentRig` begins
 
 
-class CountingAgent(Agent):
+class TallyAgent(Agent):
     state: dict[str, int]
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ def journals(request: pytest.FixtureRequest) -> AnyJournals:
 
 
 def test_a_day_begins_with_its_first_turn(journals: AnyJournals, tmp_path: Path) -> None:
-    rig = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
+    rig = AgentRig(TallyAgent(), tmp_path, "other", journals=journals)
     rig.turn("Count", "Count")
     rig.clock.step(past.DAY_SECONDS)
     rig.turn("Count")
     rig.turn("Count")
     rig.host.kill()
     rig.reactor.advance(5)
-    again = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
+    again = AgentRig(TallyAgent(), tmp_path, "other", journals=journals)
     with closing(again.journal.reader()) as reader:
         assert past.days(reader) == [DayBegun(FIRST, 0, None), DayBegun(FIRST + 1, 2, None)]
         assert past.state(reader, FIRST) is None
@@ -54,7 +54,7 @@ def test_a_message_whose_write_fails_begins_a_day_too(journals: AnyJournals, tmp
     def fail(_: object) -> None:
         raise RuntimeError("no luck")
 
-    rig = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
+    rig = AgentRig(TallyAgent(), tmp_path, "other", journals=journals)
     rig.clock.step(past.DAY_SECONDS)
     rig.agent.actions_by_message["Count"] = lambda: rig.agent.in_transaction(fail)
     rig.turn("Count")
@@ -70,7 +70,7 @@ def test_what_is_old_or_too_much_is_forgotten(
     monkeypatch.setattr(past, "KEPT_DAYS", 2)
     monkeypatch.setattr(past, "MAX_STARTS", 2)
     for day in range(4):
-        rig = AgentRig(CountingAgent(), tmp_path, "other", journals=journals)
+        rig = AgentRig(TallyAgent(), tmp_path, "other", journals=journals)
         rig.clock.step(day * past.DAY_SECONDS)
         rig.turn("Count")
         rig.host.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,36 +12,27 @@ from twisted.internet.task import Clock as TwistedClock
 
 from pyros.clock import VirtualClock
 from pyros.service_manager import ServiceManager
+from tests.systemd import Systemd
 
 
-class Systemd:
-    """The socket that systemd listens on, and the environment that it gives a service."""
+class SystemdRig(Systemd):
+    """A service's systemd, the environment that it gives, and the service's clock."""
 
     def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.setblocking(False)
-        self.socket.bind(address.replace("@", "\0"))
+        super().__init__(address)
         self.environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "8000000", "WATCHDOG_PID": str(os.getpid())}
         self.scheduler = TwistedClock()
         self.clock = VirtualClock(self.scheduler, datetime(2026, 3, 20, tzinfo=UTC))
 
-    def heard(self) -> list[str]:
-        told = []
-        while True:
-            try:
-                told.append(self.socket.recv(1000).decode())
-            except BlockingIOError:
-                return told
-
 
 @pytest.fixture(params=["path", "abstract"])
-def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
-    made = Systemd(str(tmp_path / "notify") if request.param == "path" else f"@pyros-test-{os.getpid()}")
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SystemdRig]:
+    made = SystemdRig(str(tmp_path / "notify") if request.param == "path" else f"@pyros-test-{os.getpid()}")
     yield made
-    made.socket.close()
+    made.close()
 
 
-def test_a_service_tells_when_it_is_ready_beats_and_ends(systemd: Systemd) -> None:
+def test_a_service_tells_when_it_is_ready_beats_and_ends(systemd: SystemdRig) -> None:
     ready: list[bool] = []
     manager = ServiceManager(systemd.clock, systemd.environment)
     assert systemd.environment == {}
@@ -61,7 +51,7 @@ def test_a_service_tells_when_it_is_ready_beats_and_ends(systemd: Systemd) -> No
     assert not systemd.scheduler.getDelayedCalls()
 
 
-def test_no_beat_is_sent_while_a_thread_hangs(systemd: Systemd) -> None:
+def test_no_beat_is_sent_while_a_thread_hangs(systemd: SystemdRig) -> None:
     hanging: dict[float, list[str]] = {4.0: []}
     manager = ServiceManager(systemd.clock, systemd.environment)
     manager.watch(lambda: True, hanging.__getitem__)
@@ -75,13 +65,13 @@ def test_no_beat_is_sent_while_a_thread_hangs(systemd: Systemd) -> None:
     manager.stop()
 
 
-def test_a_socket_that_is_gone_hurts_nobody(systemd: Systemd) -> None:
+def test_a_socket_that_is_gone_hurts_nobody(systemd: SystemdRig) -> None:
     manager = ServiceManager(systemd.clock, systemd.environment | {"NOTIFY_SOCKET": "/nowhere/at/all"})
     manager.watch(lambda: True)
     manager.stop()
 
 
-def test_the_watchdog_of_another_process_is_not_beaten(systemd: Systemd) -> None:
+def test_the_watchdog_of_another_process_is_not_beaten(systemd: SystemdRig) -> None:
     manager = ServiceManager(systemd.clock, systemd.environment | {"WATCHDOG_PID": "1"})
     manager.watch(lambda: True)
     assert systemd.heard() == ["READY=1"]

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,7 +16,8 @@ import pytest
 from pyros.cli.init.units import units
 from pyros.sender import Sender
 from tests.conftest import Program, wait_until
-from tests.test_twistd import SCRIPTS, Place, place, stop
+from tests.systemd import Systemd
+from tests.test_twistd import SCRIPTS, TwistdFolder, place, stop
 
 __all__ = ["place"]
 
@@ -42,38 +42,18 @@ WHERE = {
 }  # fmt: skip
 
 
-class Systemd:
-    """The socket by which a service tells how it is."""
-
-    def __init__(self, folder: Path) -> None:
-        self.address = str(folder / "n")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(self.address)
-        self.told: list[str] = []
-
-    def has_heard(self, state: str) -> bool:
-        with suppress(BlockingIOError):
-            while True:
-                self.told.append(self._socket.recv(1000).decode())
-        return state in self.told
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 @pytest.fixture
 def systemd(tmp_path: Path) -> Iterator[Systemd]:
-    made = Systemd(tmp_path)
+    made = Systemd(str(tmp_path / "n"))
     yield made
     made.close()
 
 
 def waits_for(systemd: Systemd, state: str, program: Program) -> None:
-    wait_until(lambda: systemd.has_heard(state), what=f"{state}: {program.output} {program.errors}")
+    wait_until(lambda: state in (systemd.heard(), systemd.told)[1], what=f"{state}: {program.output} {program.errors}")
 
 
-def test_an_agent_whose_thread_hangs_does_not_beat(place: Callable[..., Place], systemd: Systemd) -> None:
+def test_an_agent_whose_thread_hangs_does_not_beat(place: Callable[..., TwistdFolder], systemd: Systemd) -> None:
     here = place()
     (here.folder / "notes_agent.py").write_text(HANGING)
     gate = here.folder / "gate"
@@ -86,7 +66,7 @@ def test_an_agent_whose_thread_hangs_does_not_beat(place: Callable[..., Place], 
     with suppress(Exception):  # the handler doesn't end before this gives up
         Sender.send_to("notes", "Hang", config=here.config, timeout=0.5)
     wait_until(lambda: "notes: no answer from the thread for 0.2 s" in program.output, what=program.output)
-    systemd.has_heard("")
+    systemd.heard()
     systemd.told.clear()
     gate.open("w").close()
     waits_for(systemd, "WATCHDOG=1", program)
@@ -94,7 +74,7 @@ def test_an_agent_whose_thread_hangs_does_not_beat(place: Callable[..., Place], 
     waits_for(systemd, "STOPPING=1", program)
 
 
-def test_the_guardian_tells_that_it_is_ready(place: Callable[..., Place], systemd: Systemd) -> None:
+def test_the_guardian_tells_that_it_is_ready(place: Callable[..., TwistdFolder], systemd: Systemd) -> None:
     here = place()
     program = here.twistd("pyros-guardian", NOTIFY_SOCKET=systemd.address)
     waits_for(systemd, "READY=1", program)
@@ -102,7 +82,7 @@ def test_the_guardian_tells_that_it_is_ready(place: Callable[..., Place], system
     program.wait()
 
 
-def test_a_log_in_json_and_an_agent_that_says_little(place: Callable[..., Place], systemd: Systemd) -> None:
+def test_a_log_in_json_and_an_agent_that_says_little(place: Callable[..., TwistdFolder], systemd: Systemd) -> None:
     here = place()
     here.path.write_text(here.path.read_text().replace("[notes]", "[notes]\nlog = critical"))
     program = here.twistd(
@@ -117,7 +97,7 @@ def test_a_log_in_json_and_an_agent_that_says_little(place: Callable[..., Place]
     assert "notes" not in {event["who"] for event in events}
 
 
-def test_a_service_that_hangs_up_reads_its_site_again(place: Callable[..., Place], systemd: Systemd) -> None:
+def test_a_service_that_hangs_up_reads_its_site_again(place: Callable[..., TwistdFolder], systemd: Systemd) -> None:
     here = place()
     command = ["setsid", str(SCRIPTS / "twistd"), "-n", "--pidfile=", "pyros-agent", "--agent", "notes"]  # no terminal
     program = Program(command, here.folder, {"PYTHONPATH": str(here.folder), "NOTIFY_SOCKET": systemd.address})

@@ -54,7 +54,7 @@ class NotesAgent(Agent):
 """
 
 
-class Place:
+class TwistdFolder:
     """A folder with the demo observatory on free ports, fast simulators, and agents that take notes.
 
     Its guardian is patient with a busy computer, unless ``beat`` says otherwise.
@@ -143,13 +143,13 @@ def stop(program: Program, number: int) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    made: list[Place] = []
+def place(tmp_path: Path) -> Iterator[Callable[..., TwistdFolder]]:
+    made: list[TwistdFolder] = []
 
-    def make(name: str = "here", **keys: Any) -> Place:
+    def make(name: str = "here", **keys: Any) -> TwistdFolder:
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        made.append(Place(folder, **keys))
+        made.append(TwistdFolder(folder, **keys))
         return made[-1]
 
     yield make
@@ -158,7 +158,7 @@ def place(tmp_path: Path) -> Iterator[Callable[..., Place]]:
             program.close()
 
 
-def device(here: Place, name: str, line: str) -> str:
+def device(here: TwistdFolder, name: str, line: str) -> str:
     """Return what a simulated device answers to somebody else."""
     port = int(here.config.agent(name).address.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client, client.makefile() as answers:
@@ -166,7 +166,7 @@ def device(here: Place, name: str, line: str) -> str:
         return next(answer.strip() for answer in answers if not answer.startswith("EVT"))
 
 
-def ask_guardian(here: Place) -> str:
+def ask_guardian(here: TwistdFolder) -> str:
     """Return what the guardian says of itself."""
     assert here.config.guardian is not None
     with socket.create_connection(("127.0.0.1", here.config.guardian.port), timeout=PATIENCE) as client:
@@ -179,7 +179,7 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids
 
 
 @SIGNALS
-def test_one_agent_stops_with_its_shutdown_run(place: Callable[..., Place], number: int) -> None:
+def test_one_agent_stops_with_its_shutdown_run(place: Callable[..., TwistdFolder], number: int) -> None:
     here = place()
     program = here.twistd("pyros-agent", "--agent", "notes", folder=here.folder)  # the file is in its working directory
     here.up(program, here.config.agent("notes").port)
@@ -203,7 +203,7 @@ def test_an_agent_ends_and_a_signal_comes_at_the_same_time(monkeypatch: pytest.M
     assert stopped.stop.call_count == 1
 
 
-def test_an_agent_process_ends_when_its_agent_is_told_to_shut_down(place: Callable[..., Place]) -> None:
+def test_an_agent_process_ends_when_its_agent_is_told_to_shut_down(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     program = here.twistd("pyros-agent", "--config", here.path, "--agent=notes")
     here.up(program, here.config.agent("notes").port)
@@ -212,7 +212,7 @@ def test_an_agent_process_ends_when_its_agent_is_told_to_shut_down(place: Callab
     assert here.notes() == ["shutdown"]
 
 
-def test_the_broker_alone(place: Callable[..., Place]) -> None:
+def test_the_broker_alone(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     program = here.twistd("pyros-broker", "--config", here.path)
     assert here.config.broker is not None
@@ -220,7 +220,7 @@ def test_the_broker_alone(place: Callable[..., Place]) -> None:
     stop(program, signal.SIGTERM)
 
 
-def test_simulators_alone(place: Callable[..., Place]) -> None:
+def test_simulators_alone(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     files = [here.simulators / "dome.yaml", here.simulators / "weather.yaml"]
     program = here.twistd("pyros-simulator", *files)
@@ -233,7 +233,7 @@ def test_simulators_alone(place: Callable[..., Place]) -> None:
 
 
 @SIGNALS
-def test_the_guardian_alone_ends_when_the_dome_is_closed(place: Callable[..., Place], number: int) -> None:
+def test_the_guardian_alone_ends_when_the_dome_is_closed(place: Callable[..., TwistdFolder], number: int) -> None:
     here = place(beat=2)
     dome = here.simulators / "dome.yaml"
     dome.write_text(dome.read_text().replace("speed: 50", "speed: 10"))
@@ -259,19 +259,19 @@ def fails(program: Program, *words: str) -> None:
     assert len([line for line in said.splitlines() if all(word in line for word in words)]) == 1, said
 
 
-def test_a_configuration_that_is_not_there(place: Callable[..., Place]) -> None:
+def test_a_configuration_that_is_not_there(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     for command in (["pyros"], ["pyros-agent", "--agent=notes"], ["pyros-broker"]):
         fails(here.twistd(*command, "--config", "nowhere.ini"), "nowhere.ini: no such file")
 
 
-def test_a_mistake_in_the_configuration_names_section_and_key(place: Callable[..., Place]) -> None:
+def test_a_mistake_in_the_configuration_names_section_and_key(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     here.path.write_text(here.path.read_text().replace("[notes]\nport = ", "[notes]\nport = x"))
     fails(here.twistd("pyros", "--config", here.path), str(here.path), "[notes] port", "1 to 65535")
 
 
-def test_a_data_folder_that_is_a_file(place: Callable[..., Place]) -> None:
+def test_a_data_folder_that_is_a_file(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     (here.folder / "file").touch()
     here.path.write_text(re.sub("(?m)^data = .*", "data = file", here.path.read_text()))
@@ -279,28 +279,28 @@ def test_a_data_folder_that_is_a_file(place: Callable[..., Place]) -> None:
         fails(here.twistd(*command, "--config", here.path), str(here.path), "[observatory] data", "cannot be written")
 
 
-def test_an_agent_that_has_no_section(place: Callable[..., Place]) -> None:
+def test_an_agent_that_has_no_section(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     fails(here.twistd("pyros-agent", "--config", here.path, "--agent=nobody"), "nobody", str(here.path), "notes")
 
 
-def test_no_agent_named(place: Callable[..., Place]) -> None:
+def test_no_agent_named(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     fails(here.twistd("pyros-agent", "--config", here.path), "name the agent: --agent=")
 
 
-def test_an_app_that_cannot_be_imported(place: Callable[..., Place]) -> None:
+def test_an_app_that_cannot_be_imported(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     (here.folder / "notes_agent.py").unlink()
     fails(here.twistd("pyros-agent", "--config", here.path, "--agent=notes"), "[notes] app", "notes_agent")
 
 
-def test_a_simulator_that_is_not_there(place: Callable[..., Place]) -> None:
+def test_a_simulator_that_is_not_there(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     fails(here.twistd("pyros-simulator", "nowhere.yaml"), "nowhere.yaml")
 
 
-def test_what_agents_need_is_told_at_once(place: Callable[..., Place]) -> None:
+def test_what_agents_need_is_told_at_once(place: Callable[..., TwistdFolder]) -> None:
     here = place()
     text = re.sub("(?m)^(site|alert_rules) = .*", "", here.path.read_text())
     here.path.write_text(text.replace("clock = night", ""))
@@ -403,7 +403,7 @@ def test_an_agent_that_cannot_go_on_ends_its_process_with_a_code(tmp_path: Path,
 
 
 @pytest.mark.parametrize("whose", ["agent", "broker", "simulator"])
-def test_a_port_that_is_taken(place: Callable[..., Place], whose: str) -> None:
+def test_a_port_that_is_taken(place: Callable[..., TwistdFolder], whose: str) -> None:
     here = place()
     assert here.config.broker is not None
     dome = int(here.config.agent("dome").address.rpartition(":")[2])
@@ -417,7 +417,7 @@ def test_a_port_that_is_taken(place: Callable[..., Place], whose: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["pyros-agent", "--agent=notes"], ["pyros"]], ids=["agent", "observatory"])
-def test_a_daemon_that_cannot_start_ends_with_a_code(place: Callable[..., Place], arguments: list[str]) -> None:
+def test_a_daemon_that_cannot_start_ends_with_a_code(place: Callable[..., TwistdFolder], arguments: list[str]) -> None:
     here = place()
     log = here.folder / "twistd.log"
     command: list[str | Path] = [SCRIPTS / "twistd", f"--pidfile={here.folder / 'pid'}", f"--logfile={log}",
@@ -434,7 +434,7 @@ def test_a_daemon_that_cannot_start_ends_with_a_code(place: Callable[..., Place]
     assert not (here.folder / "pid").exists()
 
 
-def send_burst(here: Place, name: str) -> tuple[float, float]:
+def send_burst(here: TwistdFolder, name: str) -> tuple[float, float]:
     """Publish the shipped demo alert, 65 degrees up now by the observatory's clock, through comet-sendvo."""
     shift = float((here.config.data / "clock_shift_seconds").read_text())
     now = datetime.now(UTC) + timedelta(seconds=shift)
@@ -451,12 +451,12 @@ def send_burst(here: Place, name: str) -> tuple[float, float]:
     return ra, dec
 
 
-def images(here: Place) -> list[Any]:
+def images(here: TwistdFolder) -> list[Any]:
     """Return the headers of the images, after checking that each image is whole."""
     return [fits.getheader(path) for path in sorted(here.config.data.rglob("*.fits"))]
 
 
-def test_two_in_one_folder_and_an_alert_becomes_an_image(place: Callable[..., Place]) -> None:
+def test_two_in_one_folder_and_an_alert_becomes_an_image(place: Callable[..., TwistdFolder]) -> None:
     one = place(file="one.ini", data="one")
     two = place(file="two.ini", data="two")
     programs = [here.twistd("pyros", "--config", here.path) for here in (one, two)]

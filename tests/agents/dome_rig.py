@@ -33,7 +33,7 @@ PORT = 6012
 OTHERS = ("majordome", "observation_manager", "monitoring", "telescope")
 
 
-class _Line(Protocol):
+class OneLineProtocol(Protocol):
     def __init__(self, line: str) -> None:
         self._line = line
 
@@ -49,8 +49,8 @@ class _Lines(Factory):
     def __init__(self, line: str) -> None:
         self._line = line
 
-    def buildProtocol(self, addr: Any) -> _Line:
-        return _Line(self._line)
+    def buildProtocol(self, addr: Any) -> OneLineProtocol:
+        return OneLineProtocol(self._line)
 
 
 class DomeRig:

@@ -13,7 +13,7 @@ from pyros.agents.monitoring import MonitoringAgent
 from pyros.messages import AlarmEnded, AlarmRaised, encode_payload
 
 
-class Dome(Agent):
+class AlarmingAgent(Agent):
     """Raises an alarm, or ends it, when told so; it may fail afterwards."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ ANEW = (messages.ALARM_OVER, AlarmEnded(source="dome"))
 
 
 def test_an_agent_tells_monitoring_of_an_alarm_and_its_end(inline: Callable[..., Any]) -> None:
-    rig = inline(Dome(), "monitoring")
+    rig = inline(AlarmingAgent(), "monitoring")
     rig.turn("Wet", "Wet")
     assert told(rig) == [ANEW, ALARM]
     assert [alarm["key"] for alarm in rig.host.status()["alarms"]] == ["wet"]
@@ -58,19 +58,19 @@ def test_an_agent_tells_monitoring_of_an_alarm_and_its_end(inline: Callable[...,
 
 
 def test_an_alarm_is_not_undone_with_its_turn(inline: Callable[..., Any]) -> None:
-    rig = inline(Dome(), "monitoring")
+    rig = inline(AlarmingAgent(), "monitoring")
     rig.turn("Fail")
     assert told(rig) == [ANEW, ALARM]
 
 
 def test_an_alarm_that_is_over_at_once_is_no_ghost(inline: Callable[..., Any]) -> None:
-    rig = inline(Dome(), "monitoring")
+    rig = inline(AlarmingAgent(), "monitoring")
     rig.turn("Flicker")
     assert told(rig) == [ANEW, ALARM, OVER]
 
 
 def test_nobody_else_ends_an_alarm_of_an_agent(inline: Callable[..., Any]) -> None:
-    rig = inline(Dome(), "monitoring")
+    rig = inline(AlarmingAgent(), "monitoring")
     outcome = rig.turn((Agent.TELL_ALARM_OVER, encode_payload(Agent.TELL_ALARM_OVER, OVER[1])))
     assert "says to itself" in outcome.answers[0][1].refused[0].reason
     assert told(rig) == [ANEW]

@@ -90,7 +90,7 @@ def remains(there: set[str]) -> list[tuple[float, float | None, str]]:
     return sorted([*found, *(place for name, place in alone.items() if name in there)])
 
 
-class Night:
+class CoincidentAlerts:
     """An alert manager, and what the scheduler has of it."""
 
     def __init__(self, folder: Path, journals: AnyJournals | None = None) -> None:
@@ -123,12 +123,12 @@ class Night:
 
 @pytest.fixture
 def night(tmp_path: Path) -> Any:
-    made = Night(tmp_path)
+    made = CoincidentAlerts(tmp_path)
     yield made
     made.stop()
 
 
-def test_the_better_position_wins_and_there_is_one_observation(night: Night) -> None:
+def test_the_better_position_wins_and_there_is_one_observation(night: CoincidentAlerts) -> None:
     assert night.take("gbm") == [REQUESTED]
     assert night.take("bat") == [CHANGED]
     assert night.end() == [(10.5, 0.05, "r")]
@@ -138,7 +138,7 @@ def test_the_better_position_wins_and_there_is_one_observation(night: Night) -> 
     assert "swift:1300001 coincides with fermi:700000001" in request.reason
 
 
-def test_each_retraction_is_judged_by_what_remains(night: Night) -> None:
+def test_each_retraction_is_judged_by_what_remains(night: CoincidentAlerts) -> None:
     night.take("gbm", "bat", "gbm final")
     assert night.take("bat gone") == [CHANGED]
     assert night.end() == [(11.0, 2.0, "r")], "Fermi's stands"
@@ -146,13 +146,15 @@ def test_each_retraction_is_judged_by_what_remains(night: Night) -> None:
     assert night.end() == []
 
 
-def test_the_first_ones_retraction_leaves_the_seconds_observation(night: Night) -> None:
+def test_the_first_ones_retraction_leaves_the_seconds_observation(night: CoincidentAlerts) -> None:
     night.take("gbm", "bat")
     assert night.take("gbm gone") == []
     assert night.end() == [(10.5, 0.05, "r")]
 
 
-def test_what_coincides_no_more_gets_an_observation_of_its_own(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_coincides_no_more_gets_an_observation_of_its_own(
+    night: CoincidentAlerts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(PACKETS, "bat", packet("SWIFT", "BAT_GRB_Pos", 1300001, 2, second=5, ra=24.0, error=0.05))
     night.take("gbm", "bat")
     assert night.end() == [(24.0, 0.05, "r")], "within the flight position's 90 %, and more"
@@ -160,13 +162,13 @@ def test_what_coincides_no_more_gets_an_observation_of_its_own(night: Night, mon
     assert night.end() == [(11.0, 2.0, "r"), (24.0, 0.05, "r")]
 
 
-def test_a_condition_on_coincidence_holds_also_for_what_came_before_it(night: Night) -> None:
+def test_a_condition_on_coincidence_holds_also_for_what_came_before_it(night: CoincidentAlerts) -> None:
     assert night.take("neutrino") == []
     assert night.take("gbm final") == [REQUESTED]
     assert night.end() == [(10.6, 0.7, "i")], "the neutrino's position is the better one"
 
 
-def test_what_was_wanted_only_because_of_a_burst_ends_with_it(night: Night) -> None:
+def test_what_was_wanted_only_because_of_a_burst_ends_with_it(night: CoincidentAlerts) -> None:
     night.take("neutrino", "gbm final")
     assert night.take("gbm gone") == [WITHDRAWN]
     assert night.end() == []
@@ -176,7 +178,7 @@ def test_without_what_coincided_another_rule_may_want_it(tmp_path: Path, monkeyp
     alone = "{name: alone, when: {stream: [swift, fermi]}, observe: [{filter: r, seconds: 9}]}"
     both = "{name: both, when: {stream: swift, coincident_with: fermi}, observe: [{filter: i, seconds: 9}]}"
     monkeypatch.setattr(sys.modules[__name__], "RULES", f"rules: [{both}, {alone}]")
-    night = Night(tmp_path)
+    night = CoincidentAlerts(tmp_path)
     try:
         night.take("gbm final", "bat")
         assert night.end() == [(10.5, 0.05, "i")]
@@ -186,7 +188,7 @@ def test_without_what_coincided_another_rule_may_want_it(tmp_path: Path, monkeyp
         night.stop()
 
 
-def test_the_decision_keeps_what_coincides_and_the_chance_of_it(night: Night) -> None:
+def test_the_decision_keeps_what_coincides_and_the_chance_of_it(night: CoincidentAlerts) -> None:
     night.take("gbm")
     night.take("bat")
     last = decisions.read(night.rig.journal.reader())[-1]
@@ -219,7 +221,7 @@ def test_every_order_of_arrival_has_the_same_end(order: list[str], together: lis
     ends, there = [], set(order)
     for names in [order] if sorted(there) == order else [sorted(there), order]:
         with tempfile.TemporaryDirectory() as folder:
-            night = Night(Path(folder))
+            night = CoincidentAlerts(Path(folder))
             try:
                 turn: list[str] = []
                 for name, more in zip(names, together, strict=False):

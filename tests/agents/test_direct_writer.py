@@ -74,7 +74,7 @@ def test_only_a_plain_socket_has_one() -> None:
 def test_without_a_further_file_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as one:
 
-        class Transport:
+        class SocketTransport:
             def getHandle(self) -> socket.socket:
                 return one
 
@@ -82,4 +82,4 @@ def test_without_a_further_file_there_is_none(monkeypatch: pytest.MonkeyPatch) -
             raise OSError(errno.EMFILE, "Too many open files")
 
         monkeypatch.setattr(socket.socket, "dup", dup)
-        assert DirectWriter.of(Transport()) is None
+        assert DirectWriter.of(SocketTransport()) is None

@@ -213,7 +213,7 @@ def test_old_ends_are_forgotten_and_others_are_not(rig: Callable[..., JobsRig]) 
     assert [row[0] for row in jobs.life.rows("SELECT id FROM jobs ORDER BY number")] == ["new", "running"]
 
 
-class Asking(Agent):
+class JobAskingAgent(Agent):
     """Asks for a job, and may fail after it."""
 
     def __init__(self) -> None:
@@ -227,7 +227,7 @@ class Asking(Agent):
 
 
 def test_a_job_asked_for_by_a_handler_goes_with_its_turn(inline: Inlines) -> None:
-    life = inline(Asking(), "jobs")
+    life = inline(JobAskingAgent(), "jobs")
     life.turn(("Ask", b"{}"), ("Ask", b'{"fail": true}'))
     assert [row[0] for row in life.rows("SELECT agent FROM outbox")] == ["jobs"]
 

@@ -56,12 +56,15 @@ NOON = datetime(2026, 3, 20, 12, 0, tzinfo=UTC)
 class Watched(MajordomeAgent):
     """A majordome whose orders can be seen, and what it logs as an error."""
 
-    def __init__(self) -> None:
+    def __init__(self, calibrations: list[messages.CalibrationOrder]) -> None:
         super().__init__()
         self.orders: list[tuple[str, str]] = []
+        self.calibrations = calibrations
 
     def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
         self.orders.append((agent, name))
+        if name == messages.CALIBRATE:
+            self.calibrations.append(payload)
         super().send_to(agent, name, payload, durable=durable)
 
 
@@ -71,19 +74,19 @@ class MajordomeRig(AgentRig):
     agent: Watched
 
     def __init__(
-        self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE,
-        make: type[Watched] = Watched, **options: Any,
+        self, folder: Path, start: datetime = MIDNIGHT, *, roof: bool = False, site: Path = SITE_FILE, **options: Any
     ) -> None:  # fmt: skip
-        self.make = make
+        self.calibrations: list[messages.CalibrationOrder] = []
+        """What was ordered of the observation manager, over all restarts."""
         agents = dict(make_config(folder, "majordome", *OTHERS).agents)
         agents["dome"] = msgspec.structs.replace(agents["dome"], roof=roof)
         agents["majordome"] = msgspec.structs.replace(agents["majordome"], options=options)
-        super().__init__(make(), folder, begin=start, agents=agents, site=site)
+        super().__init__(Watched(self.calibrations), folder, begin=start, agents=agents, site=site)
         self.holds = Holds(folder, self.clock)
 
     def restart(self) -> None:
         self.stop()
-        self.start(self.make())
+        self.start(Watched(self.calibrations))
 
     @property
     def state(self) -> str:
@@ -527,15 +530,7 @@ def test_a_morning_takes_darks_of_the_night_and_warms_up() -> None:
 
 
 def test_binned_exposures_have_biases_and_darks_of_their_own() -> None:
-    ordered: list[messages.CalibrationOrder] = []
-
-    class Noting(Watched):
-        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
-            if name == messages.CALIBRATE:
-                ordered.append(payload)
-            super().send_to(agent, name, payload, durable=durable)
-
-    with _rig(biases="3", darks="2", make=Noting) as rig:
+    with _rig(biases="3", darks="2") as rig:
         ended(rig, "bias")
         rig.safe()
         rig.plan(exposures=(Exposures("r", 20.0), Exposures("g", 60.0, binning=2), Exposures("g", 5.0, binning=2)))
@@ -547,7 +542,7 @@ def test_binned_exposures_have_biases_and_darks_of_their_own() -> None:
         for kind in ("dark", "bias", "dark"):
             ended(rig, kind)
         assert rig.state == State.CLOSED
-    assert [(each.kind, each.binning, each.seconds) for each in ordered] == [
+    assert [(each.kind, each.binning, each.seconds) for each in rig.calibrations] == [
         ("bias", 1, ()), ("dark", 1, (20.0,)), ("bias", 2, ()), ("dark", 2, (60.0, 5.0)),
     ]  # fmt: skip
 
@@ -620,15 +615,7 @@ def test_flats_may_last_as_long_as_a_northern_twilight() -> None:
 
 
 def test_flats_are_taken_in_each_binning_of_the_night() -> None:
-    ordered: list[messages.CalibrationOrder] = []
-
-    class Noting(Watched):
-        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
-            if name == messages.CALIBRATE:
-                ordered.append(payload)
-            super().send_to(agent, name, payload, durable=durable)
-
-    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g", make=Noting) as rig:
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g") as rig:
         rig.safe()
         rig.agent.state.binned_times = {2: [5.0]}
         rig.pass_(25)
@@ -637,7 +624,7 @@ def test_flats_are_taken_in_each_binning_of_the_night() -> None:
         assert rig.state == State.FLATS
         ended(rig, "flat")
         assert rig.state == State.OBSERVING
-    assert [(each.kind, each.binning, each.filters) for each in ordered] == [
+    assert [(each.kind, each.binning, each.filters) for each in rig.calibrations] == [
         ("flat", 1, ("r", "g")), ("flat", 2, ("r", "g")),
     ]  # fmt: skip
 
@@ -872,14 +859,6 @@ def test_a_changed_temperature_is_a_reason_to_focus_before_the_next_work() -> No
 
 
 def test_offsets_of_filters_are_learnt_once_and_those_that_failed_again() -> None:
-    ordered: list[tuple[str, ...]] = []
-
-    class Noting(Watched):
-        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
-            if name == messages.CALIBRATE:
-                ordered.append(payload.filters)
-            super().send_to(agent, name, payload, durable=durable)
-
     def focus(rig: MajordomeRig, name: str, **found: bool) -> None:
         rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation=name))
         rig.plan(f"{name}+")
@@ -893,7 +872,7 @@ def test_offsets_of_filters_are_learnt_once_and_those_that_failed_again() -> Non
         rig.say("observation_manager", messages.CALIBRATION_FINISHED, report)
         assert rig.state == State.OBSERVING
 
-    with _rig(focus="2", focus_filters="r g i", make=Noting) as rig:
+    with _rig(focus="2", focus_filters="r g i") as rig:
         rig.safe()
         focus(rig, "one", r=True, g=True, i=False)
         rig.agent.state.focused -= 1801
@@ -904,7 +883,7 @@ def test_offsets_of_filters_are_learnt_once_and_those_that_failed_again() -> Non
         rig.say("dome", messages.DEVICE_STATE, DeviceState(instrument="dome", state="open"))
         rig.agent.state.focused -= 7200
         focus(rig, "one++", r=True)
-    assert ordered == [("r", "g", "i"), ("r", "i"), ("r",)]
+    assert [each.filters for each in rig.calibrations] == [("r", "g", "i"), ("r", "i"), ("r",)]
 
 
 class Nights(RuleBasedStateMachine):

@@ -42,7 +42,7 @@ def rules(monkeypatch: pytest.MonkeyPatch) -> None:
 __all__ = ["server"]  # a fixture
 
 
-class Sky:
+class WaveAndBursts:
     """The packets of a wave and two bursts, one of them in the wave's map (the bursts stand at declination 20)."""
 
     def __init__(self, rig: Maps) -> None:
@@ -77,7 +77,7 @@ def end(rig: Maps) -> tuple[set[tuple[str, str]], bool]:
 def test_only_the_burst_in_the_map_coincides(tmp_path: Path) -> None:
     rig = Maps(tmp_path)
     try:
-        packets = Sky(rig).packets
+        packets = WaveAndBursts(rig).packets
         rig.take(packets["outside"], packets["wave"])
         assert end(rig) == (set(), False), "it is elsewhere"
         rig.take(packets["inside"])
@@ -96,7 +96,7 @@ def test_only_the_burst_in_the_map_coincides(tmp_path: Path) -> None:
 def test_a_map_that_cannot_be_read_leaves_the_time_alone(tmp_path: Path) -> None:
     rig = Maps(tmp_path)
     try:
-        packets = Sky(rig).packets
+        packets = WaveAndBursts(rig).packets
         rig.take(packets["outside"], gw_alert("INITIAL", 5, b"no map"))
         assert end(rig) == ({("swift:1300002", "i")}, False)
     finally:
@@ -182,7 +182,7 @@ def test_every_order_of_a_map_and_bursts_has_the_same_end(order: list[str], ther
         with tempfile.TemporaryDirectory() as folder:
             rig = Maps(Path(folder))
             try:
-                packets = Sky(rig).packets
+                packets = WaveAndBursts(rig).packets
                 rig.take(*(packets[each] for each in names))
                 ends.append(end(rig))
             finally:

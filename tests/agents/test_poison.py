@@ -22,7 +22,7 @@ from pyros.wire import Entry
 from tests.conftest import wait_until
 
 
-class Kept(msgspec.Struct):
+class KeptState(msgspec.Struct):
     number: float = 0.0
     names: list[str] = []
     deep: Any = None
@@ -31,7 +31,7 @@ class Kept(msgspec.Struct):
 class FragileAgent(Agent):
     """Each of its handlers goes wrong in another way, when it is told to."""
 
-    state: Kept
+    state: KeptState
 
     def __init__(self) -> None:
         super().__init__("fragile")

@@ -28,7 +28,7 @@ KEY = b"k" * 32
 HELLO = encode_frame(Frame(hello=Hello(protocol=1, sender="dome", to="scheduler", epoch="e")))
 
 
-class Wire(MemoryLine):
+class ClientWire(MemoryLine):
     """A client's end: what the port wrote, whether it reads, and how it was closed."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -55,7 +55,7 @@ class PortRig:
         )  # fmt: skip
 
     def connect(self, *data: bytes, host: str = "127.0.0.1") -> tuple[Any, Any]:
-        transport = Wire(host)
+        transport = ClientWire(host)
         connection: Any = self.port.buildProtocol(transport.getPeer())
         connection.makeConnection(transport)
         for chunk in data:

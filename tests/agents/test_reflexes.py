@@ -21,7 +21,7 @@ from pyros.wire import Entry
 from tests.conftest import DEMO
 
 
-class Shutter(Agent):
+class ReflexDomeAgent(Agent):
     """Closes by reflex; its turns may fail."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ def batch(name: str, said: float | None, *, ahead: float | None = 0.0, seq: int 
 
 
 def test_a_reflex_comes_before_its_turn_and_whatever_becomes_of_it(inline: Callable[..., Any]) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     rig.host.receive(batch("Close", 0.0))
     assert rig.agent.said == ["reflex"]
     rig.reactor.advance(0)
@@ -69,7 +69,7 @@ def test_a_reflex_comes_before_its_turn_and_whatever_becomes_of_it(inline: Calla
 
 
 def test_a_message_that_comes_again_has_its_reflex_once(inline: Callable[..., Any]) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     for _ in range(2):
         rig.host.receive(batch("Close", 0.0))
         rig.reactor.pump([0, 0])
@@ -82,19 +82,19 @@ def test_a_message_that_comes_again_has_its_reflex_once(inline: Callable[..., An
 def test_a_message_is_as_old_as_its_being_said(
     said: float | None, ahead: float, age: float, inline: Callable[..., Any]
 ) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     rig.reactor.advance(100 - rig.reactor.seconds())
     rig.run(batch("Close", said, ahead=ahead))
     assert rig.agent.ages == [age]
 
 
 def test_what_waited_through_a_restart_is_of_unknown_age(tmp_path: Path, inline: Callable[..., Any]) -> None:
-    class Sender(Agent):
+    class ClosingAgent(Agent):
         def __init__(self) -> None:
             super().__init__("sender")
             self.actions_by_message["Go"] = lambda: self.send_to("other", "Close")
 
-    rig = inline(Sender(), "other")
+    rig = inline(ClosingAgent(), "other")
     outcome = rig.turn("Go")
     assert outcome.outgoing[0].entry().said == rig.clock.monotonic()
     rig.stop()
@@ -105,7 +105,7 @@ def test_what_waited_through_a_restart_is_of_unknown_age(tmp_path: Path, inline:
 
 @pytest.mark.parametrize("step", [-3e7, -3600.0, -1.0, 1.0, 3600.0, 3e7])
 def test_a_timer_fires_when_it_is_due_whatever_the_wall_clock_does(step: float, inline: Callable[..., Any]) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     rig.host.receive(batch("Open", 0.0))
     rig.reactor.advance(0)
     rig.clock.step(step)
@@ -116,7 +116,7 @@ def test_a_timer_fires_when_it_is_due_whatever_the_wall_clock_does(step: float, 
 
 
 def test_an_agent_ends_when_what_it_moves_is_safe(inline: Callable[..., Any]) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     rig.host.stop()
     rig.reactor.pump([0, 10])
     assert rig.agent.said == ["safe"]
@@ -127,7 +127,7 @@ def test_an_agent_ends_when_what_it_moves_is_safe(inline: Callable[..., Any]) ->
 
 
 def test_an_agent_whose_device_never_gets_safe_ends_late(inline: Callable[..., Any]) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     rig.host.stop()
     rig.reactor.pump([Agent.SAFE_SECONDS - 1])
     assert rig.host.running
@@ -136,7 +136,7 @@ def test_an_agent_whose_device_never_gets_safe_ends_late(inline: Callable[..., A
 
 
 def test_an_agent_without_its_journal_makes_safe_what_it_moves(tmp_path: Path, inline: Callable[..., Any]) -> None:
-    agent = Shutter()
+    agent = ReflexDomeAgent()
     agent.safe.callback(None)
     held = Journal(tmp_path / "journals" / "dome.sqlite")
     try:
@@ -149,7 +149,7 @@ def test_an_agent_without_its_journal_makes_safe_what_it_moves(tmp_path: Path, i
 
 @pytest.mark.parametrize("name", ["Open", "Close", "Shutdown", "Tick", "Retry failed message"])
 def test_what_commands_is_not_taken_from_who_has_not_proved_the_key(name: str, inline: Callable[..., Any]) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     rig.agent.guarded.add("Tick")
     payload = msgspec.Raw(b'{"number": 1}' if name == Agent.RETRY_FAILED else b"{}")
     unproved = Batch([Entry(1, "x", name, 0.0, payload)], "program:x", ("program:x", "epoch"))
@@ -195,7 +195,7 @@ def test_what_a_stranger_may_say_is_known(name: str) -> None:
 
 
 def test_an_agent_that_cannot_begin_makes_safe_before_it_has_ended(inline: Callable[..., Any]) -> None:
-    agent = Shutter()
+    agent = ReflexDomeAgent()
     vars(agent)["work"] = lambda: 1 // 0
     rig = inline(agent, "other")
     rig.reactor.pump([0, 0, 1])
@@ -207,7 +207,7 @@ def test_an_agent_that_cannot_begin_makes_safe_before_it_has_ended(inline: Calla
 
 
 def test_what_is_made_safe_is_made_so_once(inline: Callable[..., Any]) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     assert not rig.agent.made_safe
     assert rig.host.make_safe("the observatory ends") is rig.host.make_safe("the agent ends")
     rig.host.stop()
@@ -220,7 +220,7 @@ def test_what_is_made_safe_is_made_so_once(inline: Callable[..., Any]) -> None:
 
 
 def test_an_agent_that_cannot_make_safe_ends_all_the_same(inline: Callable[..., Any]) -> None:
-    agent = Shutter()
+    agent = ReflexDomeAgent()
     rig = inline(agent, "other")
     rig.host.stop()
     agent.safe.errback(RuntimeError("no power"))
@@ -231,7 +231,7 @@ def test_an_agent_that_cannot_make_safe_ends_all_the_same(inline: Callable[..., 
 def test_a_timer_that_cannot_be_stored_is_tried_again_after_a_pause(
     inline: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig = inline(Shutter(), "other")
+    rig = inline(ReflexDomeAgent(), "other")
     rig.host.receive(batch("Open", 0.0))
     rig.reactor.pump([0, 0])
     attempts: list[float] = []

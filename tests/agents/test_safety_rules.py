@@ -16,7 +16,7 @@ LIMITS = WeatherLimits(quiet=60.0, rain_quiet=90.0)
 TABLE = rules(LIMITS)
 
 
-class Quantity(NamedTuple):
+class SafetyQuantity(NamedTuple):
     """A quantity, above what it is unsafe, at what it is safe again, and for how long."""
 
     name: str
@@ -26,18 +26,18 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES = (
-    Quantity("wind", 15.0, 12.0, 60.0),
-    Quantity("humidity", 90.0, 85.0, 60.0),
-    Quantity("rain", 0.5, 0.5, 90.0),
+    SafetyQuantity("wind", 15.0, 12.0, 60.0),
+    SafetyQuantity("humidity", 90.0, 85.0, 60.0),
+    SafetyQuantity("rain", 0.5, 0.5, 90.0),
 )
 
 
-def value(reading: WeatherReading, quantity: Quantity) -> float | None:
+def value(reading: WeatherReading, quantity: SafetyQuantity) -> float | None:
     measured = getattr(reading, quantity.name)
     return None if measured is None else float(measured)
 
 
-def is_safe(past: list[tuple[float, WeatherReading]], quantity: Quantity) -> bool:
+def is_safe(past: list[tuple[float, WeatherReading]], quantity: SafetyQuantity) -> bool:
     """Whether a quantity is safe now: it was never too much, or since then good enough for its whole quiet time."""
     times = [when for when, reading in past if (value(reading, quantity) or 0.0) > quantity.most]
     if not times:

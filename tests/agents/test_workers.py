@@ -26,7 +26,7 @@ from pyros.simulators.camera.settings import CameraSettings
 from pyros.simulators.camera.transients import Transient
 from pyros.simulators.celestial import Sky
 from pyros.workers import Worker
-from tests.conftest import Observatory, reactor_in_a_thread, wait_until
+from tests.conftest import AgentsObservatory, reactor_in_a_thread, wait_until
 
 blockingCallFromThread: Any = threads.blockingCallFromThread
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
@@ -107,16 +107,16 @@ def solver(folder: Path) -> tuple[str, Path]:
     return str(program), mark
 
 
-def ended(place: Observatory) -> list[Any]:
+def ended(place: AgentsObservatory) -> list[Any]:
     """Return what the analyzer has found out about images, oldest first."""
     return [payload["report"] for name, payload, _ in place.received("analyzer") if name == "Analysis ended"]
 
 
 Running = Callable[..., None]
-Makes = Callable[..., Observatory]
+Makes = Callable[..., AgentsObservatory]
 
 
-def begin(observatory: Makes, running: Running, folder: Path, **options: str) -> tuple[Observatory, Any, Path]:
+def begin(observatory: Makes, running: Running, folder: Path, **options: str) -> tuple[AgentsObservatory, Any, Path]:
     """Start an analyzer whose solver never ends."""
     program, mark = solver(folder)
     keys = {"app": "pyros.agents.analyzer", "option_catalogue": "synthetic", "option_solver": program}

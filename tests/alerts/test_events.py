@@ -20,7 +20,7 @@ from pyros.journal import SQLITE, AnyJournals, Effects, MemoryJournals
 PATH = Path("alert_manager.sqlite")
 
 
-class Turns:
+class EventTurns:
     """What an agent does with the table: turns with handlers, some of which raise."""
 
     def __init__(self, journals: AnyJournals, folder: Path) -> None:
@@ -72,7 +72,7 @@ def joined(packets: Sequence[PacketRecord]) -> list[Event]:
 @given(steps=STEPS)
 def test_it_finds_what_a_plain_list_finds(kind: str, steps: list[PacketRecord | str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        turns = Turns(SQLITE if kind == "files" else MemoryJournals(), Path(folder))
+        turns = EventTurns(SQLITE if kind == "files" else MemoryJournals(), Path(folder))
         taken: list[PacketRecord] = []
         for step in steps:
             if step == "commit":
@@ -102,7 +102,7 @@ def test_it_finds_what_a_plain_list_finds(kind: str, steps: list[PacketRecord | 
 
 
 def test_a_name_that_was_given_on_is_free(tmp_path: Path) -> None:
-    turns = Turns(SQLITE, tmp_path)
+    turns = EventTurns(SQLITE, tmp_path)
     turns.take(PacketRecord(id="t", key="k:1", role="test"))
     turns.commit()
     stored = turns.table.named("k:1 (test)")
@@ -124,7 +124,7 @@ def test_a_journal_of_an_earlier_version_has_no_events(tmp_path: Path) -> None:
 
 
 def test_what_is_stored_is_json_that_sqlite_can_read(tmp_path: Path) -> None:
-    turns = Turns(SQLITE, tmp_path)
+    turns = EventTurns(SQLITE, tmp_path)
     turns.take(PacketRecord(id="p", key="k:1", ra=1.0, dec=2.0))
     turns.commit()
     ((content,),) = turns.journal.rows("SELECT CAST(content AS TEXT) FROM alert_events")

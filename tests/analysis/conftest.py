@@ -23,7 +23,7 @@ CENTRE = Sky(150.2, 40.1)
 Shoot = Callable[..., Path]
 
 
-class Camera:
+class SkyCamera:
     """``error`` is how far (arcseconds east and north) the mount says that it points beside where it does."""
 
     def __init__(self, folder: Path, **changed: Any) -> None:
@@ -52,6 +52,6 @@ class Camera:
 
 
 @pytest.fixture
-def camera(tmp_path: Path) -> Callable[..., Camera]:
+def camera(tmp_path: Path) -> Callable[..., SkyCamera]:
     """Make a camera with some settings changed."""
-    return lambda **changed: Camera(tmp_path, **changed)
+    return lambda **changed: SkyCamera(tmp_path, **changed)

@@ -24,14 +24,14 @@ from pyros.clock import VirtualClock
 from pyros.config import AgentConfig, BrokerConfig, Config
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
-from tests.broker.process import BrokerProcess
+from tests.broker.process import BrokerProgram
 from tests.builders import InlineReactor, voevent
 from tests.conftest import PATIENCE, free_port
 
 ROOT = Path(__file__).parents[2]
 IVORN = "ivo://test.observatory/bursts#burst-1"
 Configuration = Callable[..., Path]
-Start = Callable[[Path], BrokerProcess]
+Start = Callable[[Path], BrokerProgram]
 
 
 def make_event(ivorn: str = IVORN, *, role: str = "test", importance: float = 0.5, text: str = "a burst") -> bytes:
@@ -146,7 +146,7 @@ def thread_reactor() -> ThreadReactor:
     return ThreadReactor()
 
 
-class AlertManager:
+class AlertManagerProcess:
     """A real one, in a process of its own, for a broker's configuration; it counts what it was given."""
 
     def __init__(self, config: Path) -> None:
@@ -195,11 +195,11 @@ class AlertManager:
 
 
 @pytest.fixture
-def alert_manager() -> Iterator[Callable[[Path], AlertManager]]:
-    started: list[AlertManager] = []
+def alert_manager() -> Iterator[Callable[[Path], AlertManagerProcess]]:
+    started: list[AlertManagerProcess] = []
 
-    def start(config: Path) -> AlertManager:
-        started.append(AlertManager(config))
+    def start(config: Path) -> AlertManagerProcess:
+        started.append(AlertManagerProcess(config))
         return started[-1]
 
     yield start
@@ -210,10 +210,10 @@ def alert_manager() -> Iterator[Callable[[Path], AlertManager]]:
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start brokers of configurations, each in a process of its own."""
-    started: list[BrokerProcess] = []
+    started: list[BrokerProgram] = []
 
-    def start_one(config: Path) -> BrokerProcess:
-        started.append(BrokerProcess(config))
+    def start_one(config: Path) -> BrokerProgram:
+        started.append(BrokerProgram(config))
         return started[-1]
 
     yield start_one

@@ -33,7 +33,7 @@ def waiting_alerts(journal: Path) -> list[messages.AlertReceived]:
                 for alert in alerts]  # fmt: skip
 
 
-class BrokerProcess:
+class BrokerProgram:
     """Runs the broker of a configuration, on ports that are free unless ``any_port`` is False."""
 
     def __init__(self, config: Path, *, any_port: bool = True) -> None:

@@ -20,7 +20,7 @@ from pyros.broker.store import EventStore
 from pyros.clock import VirtualClock
 from pyros.errors import JournalError, PyrosError
 from tests.broker.conftest import Configuration, make_event
-from tests.broker.process import BrokerProcess
+from tests.broker.process import BrokerProgram
 from tests.builders import InlineReactor
 from tests.conftest import wait_until
 
@@ -151,7 +151,7 @@ def test_every_event_that_a_killed_broker_acknowledged_gets_into_the_archive(
     chance = random.Random(5)
     acknowledged: list[str] = []
     for life in range(3):
-        broker = BrokerProcess(config)
+        broker = BrokerProgram(config)
         try:
             last = life == 2
             for number in range(60):

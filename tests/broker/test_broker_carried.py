@@ -23,7 +23,7 @@ from pyros.broker.vtp.protocol import frame, transport
 from pyros.broker.vtp.subscriber import RemoteFactory
 from pyros.clock import VirtualClock
 from tests.broker.conftest import kept_rows, make_event, outcome
-from tests.broker.test_broker_replay import BROKER, US, Place
+from tests.broker.test_broker_replay import BROKER, US, BroadcasterRig
 from tests.builders import InlineReactor, MemoryLine
 
 TOPIC = "gcn.notices.einstein_probe.wxt.alert"
@@ -36,7 +36,7 @@ PLAIN = make_event("ivo://test.observatory/bursts#1")
 class Second:
     """A second observatory's broker, whose subscription is connected to the first one's port."""
 
-    def __init__(self, place: Place, folder: Path, filters: tuple[str, ...] = ()) -> None:
+    def __init__(self, place: BroadcasterRig, folder: Path, filters: tuple[str, ...] = ()) -> None:
         self.place = place
         self.store = EventStore(
             place.reactor, place.clock, folder / "second.sqlite", threaded=False, durable=False, epoch="second"
@@ -76,7 +76,7 @@ class Second:
         self.store.close()
 
 
-class First(Place):
+class First(BroadcasterRig):
     """The first observatory's broker."""
 
     def begin(self) -> None:

@@ -24,14 +24,14 @@ from pyros.alerts.archive.query import Query
 from pyros.alerts.archive.search import ArchiveReader
 from pyros.broker.vtp.protocol import frame
 from pyros.errors import JournalError
-from tests.broker.conftest import AlertManager, Configuration, make_event
-from tests.broker.process import BrokerProcess
+from tests.broker.conftest import AlertManagerProcess, Configuration, make_event
+from tests.broker.process import BrokerProgram
 from tests.conftest import free_port, wait_until
 
 HERE = Path(__file__).parent
 AT_ONCE = 16
 pytestmark = pytest.mark.timeout(300)
-Managers = Callable[[Path], AlertManager]
+Managers = Callable[[Path], AlertManagerProcess]
 
 
 def ivorn(number: int) -> str:
@@ -39,14 +39,14 @@ def ivorn(number: int) -> str:
 
 
 @pytest.fixture
-def broker(configuration: Configuration) -> Iterator[BrokerProcess]:
+def broker(configuration: Configuration) -> Iterator[BrokerProgram]:
     keys = {key: str(free_port()) for key in ("receiver_port", "broadcaster_port")}
-    made = BrokerProcess(configuration(**keys), any_port=False)
+    made = BrokerProgram(configuration(**keys), any_port=False)
     yield made
     made.close()
 
 
-class Author:
+class PersistentAuthor:
     """Sends events, many at a time, each over a connection of its own; again, until it knows that one is kept."""
 
     def __init__(self, port: int, numbers: range, text: str = "") -> None:
@@ -105,11 +105,11 @@ class Author:
 
 
 @pytest.fixture
-def author(broker: BrokerProcess) -> Iterator[Callable[[int], Author]]:
-    made: list[Author] = []
+def author(broker: BrokerProgram) -> Iterator[Callable[[int], PersistentAuthor]]:
+    made: list[PersistentAuthor] = []
 
-    def make(count: int) -> Author:
-        made.append(Author(broker.receiver, range(count)))
+    def make(count: int) -> PersistentAuthor:
+        made.append(PersistentAuthor(broker.receiver, range(count)))
         return made[-1]
 
     yield make
@@ -121,7 +121,7 @@ def never() -> bool:
     return False
 
 
-def check(broker: BrokerProcess, manager: AlertManager, count: int, text: str = "") -> None:
+def check(broker: BrokerProgram, manager: AlertManagerProcess, count: int, text: str = "") -> None:
     """Every one of so many events is in the archive once, and was handed to the alert manager once."""
     wait_until(lambda: manager.count() >= count)
     once = Counter(make_event(ivorn(number), text=text) for number in range(count))
@@ -148,7 +148,7 @@ def check(broker: BrokerProcess, manager: AlertManager, count: int, text: str = 
 
 @pytest.mark.parametrize(("kills", "events"), [(4, 800), pytest.param(30, 5000, marks=pytest.mark.long)])
 def test_killed_again_and_again_while_an_author_sends(
-    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers, kills: int, events: int
+    broker: BrokerProgram, author: Callable[[int], PersistentAuthor], alert_manager: Managers, kills: int, events: int
 ) -> None:
     manager, sending, chance = alert_manager(broker.config), author(events), random.Random(20_260_102)
     instants = sorted(chance.sample(range(events - 100), kills))
@@ -163,7 +163,7 @@ def test_killed_again_and_again_while_an_author_sends(
 
 
 def test_an_alert_manager_that_is_away_for_the_whole_run(
-    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers
+    broker: BrokerProgram, author: Callable[[int], PersistentAuthor], alert_manager: Managers
 ) -> None:
     sending = author(600)
     sending.run(lambda: len(sending.acknowledged) >= 300)
@@ -175,7 +175,7 @@ def test_an_alert_manager_that_is_away_for_the_whole_run(
 
 
 def test_a_disk_that_is_full_for_a_while(
-    broker: BrokerProcess, author: Callable[[int], Author], alert_manager: Managers
+    broker: BrokerProgram, author: Callable[[int], PersistentAuthor], alert_manager: Managers
 ) -> None:
     manager, sending = alert_manager(broker.config), author(600)
     sending.run(lambda: len(sending.acknowledged) >= 200)
@@ -217,8 +217,8 @@ def test_a_file_system_without_room(
     config = configuration("small", **keys)
     count, text = 800, "x" * 20_000  # 16 MB, which 12 can never hold
     with small_disk(config.parent / "var", 12) as grow:  # 8 MB of it for the WAL
-        broker, manager = BrokerProcess(config, any_port=False), alert_manager(config)
-        sending = Author(broker.receiver, range(count), text)
+        broker, manager = BrokerProgram(config, any_port=False), alert_manager(config)
+        sending = PersistentAuthor(broker.receiver, range(count), text)
         try:
             sending.run(lambda: sending.refused >= 50)
             assert 0 < len(sending.acknowledged) < count

@@ -20,7 +20,7 @@ BOMB = "//a != //a"
 EVENT = f"<v>{'<a/>' * 20_000}</v>".encode()
 
 
-class Place:
+class FilteringRig:
     """Asks, and keeps what is answered."""
 
     def __init__(self, budget: float) -> None:
@@ -66,11 +66,11 @@ class Place:
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., Place]]:
-    places: list[Place] = []
+def make() -> Iterator[Callable[..., FilteringRig]]:
+    places: list[FilteringRig] = []
 
-    def place(budget: float = 60.0) -> Place:
-        places.append(Place(budget))
+    def place(budget: float = 60.0) -> FilteringRig:
+        places.append(FilteringRig(budget))
         return places[-1]
 
     yield place
@@ -78,7 +78,7 @@ def make() -> Iterator[Callable[..., Place]]:
         each.close()
 
 
-def test_filters_are_evaluated_in_another_process(make: Callable[..., Place]) -> None:
+def test_filters_are_evaluated_in_another_process(make: Callable[..., FilteringRig]) -> None:
     place = make()
     place.ask("one", "//b", "//a")
     place.ask("two", "//b")
@@ -89,7 +89,7 @@ def test_filters_are_evaluated_in_another_process(make: Callable[..., Place]) ->
     assert os.getpriority(os.PRIO_PROCESS, place.filtering.pid) >= 10
 
 
-def test_a_filter_over_its_budget_is_taken_out(make: Callable[..., Place]) -> None:
+def test_a_filter_over_its_budget_is_taken_out(make: Callable[..., FilteringRig]) -> None:
     place = make(0.1)
     filters = place.ask("one", "//b", BOMB, "//c")
     only = place.ask("two", BOMB)
@@ -104,7 +104,7 @@ def test_a_filter_over_its_budget_is_taken_out(make: Callable[..., Place]) -> No
     place.run(lambda: len(place.answers) == 3)
 
 
-def test_costly_filters_wait_for_cheap_ones(make: Callable[..., Place]) -> None:
+def test_costly_filters_wait_for_cheap_ones(make: Callable[..., FilteringRig]) -> None:
     place = make(0.1)
     place.ask("bomber", BOMB)
     place.run(lambda: len(place.answers) == 1)
@@ -116,7 +116,7 @@ def test_costly_filters_wait_for_cheap_ones(make: Callable[..., Place]) -> None:
     assert [who for who, _ in place.answers[1:3]] == ["first", "other"]
 
 
-def test_who_has_gone_is_not_answered(make: Callable[..., Place]) -> None:
+def test_who_has_gone_is_not_answered(make: Callable[..., FilteringRig]) -> None:
     place = make()
     place.ask("one", "//a")
     place.ask("two", "//a")
@@ -127,7 +127,7 @@ def test_who_has_gone_is_not_answered(make: Callable[..., Place]) -> None:
     assert place.answers == [("one", True), ("three", True)]
 
 
-def test_a_process_that_is_killed_is_replaced(make: Callable[..., Place]) -> None:
+def test_a_process_that_is_killed_is_replaced(make: Callable[..., FilteringRig]) -> None:
     place = make()
     place.ask("one", "//a")
     place.run(lambda: bool(place.answers))
@@ -140,7 +140,9 @@ def test_a_process_that_is_killed_is_replaced(make: Callable[..., Place]) -> Non
     assert not place.refused
 
 
-def test_without_a_process_everything_passes(make: Callable[..., Place], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_process_everything_passes(
+    make: Callable[..., FilteringRig], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(filtering_module, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     place = make()

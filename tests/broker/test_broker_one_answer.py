@@ -21,7 +21,7 @@ from tests.conftest import PATIENCE
 Connect = Callable[[bytes], socket.socket]
 
 
-class Peer(Protocol):
+class StumblingPeer(Protocol):
     """Answers a line with the same; stumbles over some."""
 
     transport: OneAnswerConnection
@@ -41,12 +41,12 @@ class Peer(Protocol):
         self.ended = type(reason.value).__name__
 
 
-class Peers(Factory):
+class StumblingPeers(Factory):
     def __init__(self) -> None:
-        self.all: list[Peer] = []
+        self.all: list[StumblingPeer] = []
 
-    def buildProtocol(self, addr: object) -> Peer:
-        self.all.append(Peer())
+    def buildProtocol(self, addr: object) -> StumblingPeer:
+        self.all.append(StumblingPeer())
         return self.all[-1]
 
 
@@ -57,7 +57,7 @@ def reactor() -> MemoryReactorClock:
 
 @pytest.fixture
 def port(reactor: MemoryReactorClock) -> Iterator[OneAnswerPort]:
-    peers = Peers()
+    peers = StumblingPeers()
     port = OneAnswerPort(0, peers, 8, "127.0.0.1", reactor)
     port.startListening()
     yield port
@@ -81,7 +81,7 @@ def connect(port: OneAnswerPort) -> Iterator[Connect]:
         each.close()
 
 
-def accept(port: OneAnswerPort, count: int) -> list[Peer]:
+def accept(port: OneAnswerPort, count: int) -> list[StumblingPeer]:
     peers: Any = port.factory
     while len(peers.all) < count:
         port.doRead()

@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).parents[2]
 Until = Callable[..., Any]
 
 
-class Place:
+class BrokerAndManager:
     """A configuration with a broker and an alert manager, and the processes that run them."""
 
     def __init__(self, folder: Path) -> None:
@@ -105,8 +105,8 @@ def _answers(config: Any) -> bool:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path / "place")
+def place(tmp_path: Path) -> Iterator[BrokerAndManager]:
+    made = BrokerAndManager(tmp_path / "place")
     yield made
     made.close()
 
@@ -122,7 +122,7 @@ def magnitudes(packets: list[bytes]) -> list[str]:
     return sorted(packet.partition(b'name="Magnitude" value="')[2].partition(b'"')[0].decode() for packet in packets)
 
 
-def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: Place) -> None:
+def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: BrokerAndManager) -> None:
     broker, _ = place.start_broker(), place.start_manager(wait_until)
     saved = place.start_comet(wait_until)
     wait_until(lambda: place.rows("SELECT 1 FROM subscribers"), what="the broker to know it, after a kill as well")
@@ -156,7 +156,7 @@ def test_plain_comet_gets_each_once_though_the_broker_is_killed(place: Place) ->
     assert place.rows("SELECT * FROM rejected") == []
 
 
-def test_what_is_no_event_of_ours_is_refused_with_a_reason(place: Place) -> None:
+def test_what_is_no_event_of_ours_is_refused_with_a_reason(place: BrokerAndManager) -> None:
     place.start_broker()
     decoder = wire.Decoder()
     answers: list[Any] = []
@@ -205,7 +205,7 @@ def _raw(json: bytes) -> Any:
         (wire.Frame(messages=[]), "this is the broker; it answers"),
     ],
 )
-def test_who_speaks_otherwise_is_told(place: Place, frame: wire.Frame, error: str) -> None:
+def test_who_speaks_otherwise_is_told(place: BrokerAndManager, frame: wire.Frame, error: str) -> None:
     place.start_broker()
     with socket.create_connection(("127.0.0.1", place.port), timeout=PATIENCE) as agent:
         agent.sendall(wire.encode_frame(frame))

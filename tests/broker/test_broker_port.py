@@ -26,7 +26,7 @@ KEY = b"k" * 32
 QUERY = wire.encode_frame(wire.Frame(query="status"))
 
 
-class Asked:
+class CountingPort:
     """A port whose status is counted and whose publishing always succeeds at once."""
 
     def __init__(self, reactor: InlineReactor) -> None:
@@ -65,8 +65,8 @@ class Asked:
 
 
 @pytest.fixture
-def asked(reactor: InlineReactor) -> Iterator[Asked]:
-    made = Asked(reactor)
+def asked(reactor: InlineReactor) -> Iterator[CountingPort]:
+    made = CountingPort(reactor)
     yield made
     for protocol in made.protocols:
         protocol.connectionLost()
@@ -88,7 +88,7 @@ def publish(seq: int) -> bytes:
     return wire.encode_frame(wire.Frame(messages=[wire.Entry(seq, f"id-{seq}", messages.PUBLISH, 0.0, payload)]))
 
 
-def test_one_question_a_connection(asked: Asked) -> None:
+def test_one_question_a_connection(asked: CountingPort) -> None:
     protocol, line = asked.connect()
     protocol.dataReceived(QUERY * 100)
     protocol.dataReceived(QUERY)
@@ -102,7 +102,7 @@ def test_one_question_a_connection(asked: Asked) -> None:
     assert b"answers one query" in line.value()
 
 
-def test_who_has_not_proved_the_key_has_the_time_of_a_question(asked: Asked, reactor: InlineReactor) -> None:
+def test_who_has_not_proved_the_key_has_the_time_of_a_question(asked: CountingPort, reactor: InlineReactor) -> None:
     hello = wire.encode_frame(wire.Frame(hello=wire.Hello(protocol=1, sender="anybody", to="broker", epoch="e")))
     strange, known = asked.connect(), asked.connect()
     strange[0].dataReceived(hello)
@@ -116,7 +116,7 @@ def test_who_has_not_proved_the_key_has_the_time_of_a_question(asked: Asked, rea
     assert not known[1].aborting
 
 
-def test_a_journal_that_cannot_be_read_is_told(asked: Asked) -> None:
+def test_a_journal_that_cannot_be_read_is_told(asked: CountingPort) -> None:
     asked.broken = True
     protocol, line = asked.connect()
     protocol.dataReceived(QUERY)
@@ -126,7 +126,7 @@ def test_a_journal_that_cannot_be_read_is_told(asked: Asked) -> None:
     assert line.disconnecting
 
 
-def test_an_agent_that_reads_no_answers_is_not_read_either(asked: Asked) -> None:
+def test_an_agent_that_reads_no_answers_is_not_read_either(asked: CountingPort) -> None:
     protocol, line = asked.connect()
     greet(protocol, line)
     protocol.dataReceived(publish(1))

@@ -28,7 +28,7 @@ from tests.builders import InlineReactor
 BROKER, US = "ivo://test.observatory/broker", "ivo://other.observatory/subscriber"
 
 
-class Place:
+class BroadcasterRig:
     """A broker's store and broadcaster on virtual time."""
 
     def __init__(self, reactor: InlineReactor, clock: VirtualClock, store: EventStore) -> None:
@@ -53,12 +53,12 @@ class Place:
             self.intake.receive(packet, "author", strict=True)
         self.reactor.advance(0)
 
-    def connect(self, *filters: str, ivo: str = US, since: str = "") -> Subscriber:
-        return Subscriber(self, filters, ivo, since)
+    def connect(self, *filters: str, ivo: str = US, since: str = "") -> ReplayedSubscriber:
+        return ReplayedSubscriber(self, filters, ivo, since)
 
 
-class Subscriber:
-    def __init__(self, place: Place, filters: tuple[str, ...], ivo: str, since: str) -> None:
+class ReplayedSubscriber:
+    def __init__(self, place: BroadcasterRig, filters: tuple[str, ...], ivo: str, since: str) -> None:
         address = IPv4Address("TCP", "10.0.0.9", 4242)
         self.place, self.protocol = place, place.factory.buildProtocol(address)
         self.line = StringTransport(peerAddress=address)
@@ -97,14 +97,14 @@ class Subscriber:
 
 
 @pytest.fixture
-def place(reactor: InlineReactor, clock: VirtualClock, store: EventStore) -> Iterator[Place]:
+def place(reactor: InlineReactor, clock: VirtualClock, store: EventStore) -> Iterator[BroadcasterRig]:
     store.start(lambda _: None)
-    place = Place(reactor, clock, store)
+    place = BroadcasterRig(reactor, clock, store)
     yield place
     place.end()
 
 
-def test_what_it_missed_comes_and_nothing_else(place: Place) -> None:
+def test_what_it_missed_comes_and_nothing_else(place: BroadcasterRig) -> None:
     place.publish(1, 2)
     first = place.connect()
     assert first.got() == [], "it is not known yet"
@@ -122,7 +122,7 @@ def test_what_it_missed_comes_and_nothing_else(place: Place) -> None:
     assert place.connect(ivo="ivo://somebody.else/x").got() == []
 
 
-def test_it_is_known_after_a_restart_of_the_broker(place: Place, reactor: InlineReactor) -> None:
+def test_it_is_known_after_a_restart_of_the_broker(place: BroadcasterRig, reactor: InlineReactor) -> None:
     first = place.connect()
     place.publish(1)
     assert first.got() == [1]
@@ -134,7 +134,7 @@ def test_it_is_known_after_a_restart_of_the_broker(place: Place, reactor: Inline
     assert place.connect().got() == [2]
 
 
-def test_it_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_bounded(place: BroadcasterRig, monkeypatch: pytest.MonkeyPatch) -> None:
     place.connect().leave()
     place.publish(*range(1, 40))
     monkeypatch.setattr("pyros.broker.vtp.broadcaster.MAX_REPLAY", 20)
@@ -147,7 +147,7 @@ def test_it_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_was_here_last_is_not_forgotten_for_a_crowd(
-    place: Place, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch
+    place: BroadcasterRig, reactor: InlineReactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(replay_module, "MAX_KNOWN", 4)
     for number in range(3):
@@ -167,7 +167,7 @@ def test_who_was_here_last_is_not_forgotten_for_a_crowd(
     assert [row[0] for row in rows] == [US, *(f"ivo://x.y/{number}" for number in range(3, 6))]
 
 
-def test_who_does_not_acknowledge_gets_the_past_slowly_and_the_present_at_once(place: Place) -> None:
+def test_who_does_not_acknowledge_gets_the_past_slowly_and_the_present_at_once(place: BroadcasterRig) -> None:
     place.connect().leave()
     place.publish(*range(1, 200))
     slow = place.connect()
@@ -178,13 +178,13 @@ def test_who_does_not_acknowledge_gets_the_past_slowly_and_the_present_at_once(p
     assert sorted(place.connect().got()) == list(range(1, 201))
 
 
-def test_filters_hold_for_the_past(place: Place) -> None:
+def test_filters_hold_for_the_past(place: BroadcasterRig) -> None:
     place.connect().leave()
     place.publish(*range(1, 30))
     assert place.connect("//Param[@name='importance' and @value > 0.75]").got() == [8, 9, 18, 19, 28, 29]
 
 
-def test_on_request_from_a_time(place: Place, reactor: InlineReactor, clock: VirtualClock) -> None:
+def test_on_request_from_a_time(place: BroadcasterRig, reactor: InlineReactor, clock: VirtualClock) -> None:
     place.publish(1, 2)
     reactor.advance(10)
     since = clock.now().isoformat()
@@ -197,7 +197,7 @@ def test_on_request_from_a_time(place: Place, reactor: InlineReactor, clock: Vir
 
 
 @pytest.mark.parametrize("ivo", ["", "x" * 1000, "a\u0007b"])
-def test_strange_names_are_not_remembered(place: Place, ivo: Any) -> None:
+def test_strange_names_are_not_remembered(place: BroadcasterRig, ivo: Any) -> None:
     subscriber = place.connect(ivo=ivo.replace("\u0007", ""))
     subscriber.protocol.ivo = ivo
     place.publish(1)

@@ -18,7 +18,7 @@ from pyros.clock import VirtualClock
 from pyros.errors import MessageRefused
 from pyros.health.asking import missing, receiving
 from tests.broker.conftest import Configuration, make_event
-from tests.broker.process import BrokerProcess
+from tests.broker.process import BrokerProgram
 from tests.cli.conftest import run
 from tests.conftest import PATIENCE, wait_until
 
@@ -26,7 +26,7 @@ from tests.conftest import PATIENCE, wait_until
 @pytest.fixture
 def running(configuration: Configuration, port: int) -> Iterator[tuple[Path, dict[str, int]]]:
     config = configuration(port=str(port), remotes="127.0.0.1:1")
-    broker = BrokerProcess(config)
+    broker = BrokerProgram(config)
     yield config, broker.ports
     broker.close()
 

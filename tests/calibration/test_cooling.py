@@ -11,7 +11,7 @@ from pyros.calibration import cooling
 from pyros.calibration.cooling import LOOK_SECONDS, STEADY_LOOKS, Ramp
 
 
-class Detector:
+class CooledDetector:
     """A cooler that follows its set point at a rate, kelvins a second, and cannot be warmer than the air."""
 
     def __init__(self, temperature: float, rate: float, air: float) -> None:
@@ -23,7 +23,7 @@ class Detector:
         self.temperature += max(-way, min(way, goal - self.temperature))
 
 
-def run(ramp: Ramp, detector: Detector, most: int = 2000) -> list[float | None]:
+def run(ramp: Ramp, detector: CooledDetector, most: int = 2000) -> list[float | None]:
     """Follow a ramp to its end; returns its set points."""
     ramp.set_point = cooling.first(ramp, detector.temperature)
     points, ramp.begun = [ramp.set_point], True
@@ -40,7 +40,7 @@ def run(ramp: Ramp, detector: Detector, most: int = 2000) -> list[float | None]:
     st.floats(-60, 30), st.one_of(st.none(), st.floats(0.5, 30)), st.floats(-40, 25), st.floats(0.01, 2),
 )  # fmt: skip
 def test_every_ramp_ends_at_its_goal(goal: float, rate: float | None, begin: float, follows: float) -> None:
-    detector = Detector(begin, follows, 30.0)
+    detector = CooledDetector(begin, follows, 30.0)
     points = run(Ramp(goal, rate), detector)
     assert abs(detector.temperature - goal) <= cooling.TOLERANCE_KELVIN
     if rate is not None:
@@ -51,14 +51,14 @@ def test_every_ramp_ends_at_its_goal(goal: float, rate: float | None, begin: flo
 
 @given(st.floats(-60, 10), st.floats(0.5, 30), st.floats(-10, 40), st.floats(0.01, 2))
 def test_every_warm_up_ends_with_the_cooler_off(begin: float, rate: float, air: float, follows: float) -> None:
-    points = run(Ramp(None, rate), Detector(min(begin, air), follows, air))
+    points = run(Ramp(None, rate), CooledDetector(min(begin, air), follows, air))
     assert points[-1] is None
     assert all(each is not None for each in points[:-1])
 
 
 def test_without_a_ramp_the_goal_is_given_at_once() -> None:
-    assert run(Ramp(-20.0), Detector(10.0, 5.0, 12.0)) == [-20.0] * STEADY_LOOKS
-    assert run(Ramp(None), Detector(-20.0, 5.0, 12.0)) == [None]
+    assert run(Ramp(-20.0), CooledDetector(10.0, 5.0, 12.0)) == [-20.0] * STEADY_LOOKS
+    assert run(Ramp(None), CooledDetector(-20.0, 5.0, 12.0)) == [None]
 
 
 def test_a_camera_that_tells_no_temperature_gets_the_goal() -> None:

@@ -17,7 +17,7 @@ SEEING, BLUR, PIXEL = 4.0, 0.01, 1.8  # arcseconds, arcseconds a step, arcsecond
 ZONE = 2 * SEEING * math.sqrt(1.1**2 - 1) / BLUR
 
 
-class Telescope:
+class FocusedTelescope:
     """A focuser with play, and stars whose size and number vary."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Telescope:
         return VCurvePoint(position, stars, radius + float(self.random.normal(0, error)), error)
 
 
-def focus(telescope: Telescope, step: int = 200, least: int = 0, most: int = 50000) -> FoundFocus | NotFound:
+def focus(telescope: FocusedTelescope, step: int = 200, least: int = 0, most: int = 50000) -> FoundFocus | NotFound:
     """Make a V-curve; every position must be approached from below."""
     curve = vcurve.begin(telescope.screw, step, least, most)
     before = 10**9
@@ -94,14 +94,14 @@ def test_what_has_no_minimum_is_no_hyperbola(radii: list[float]) -> None:
 )
 def test_the_focus_is_found_within_5_percent_of_its_zone(start: int, step: int) -> None:
     for seed in range(4):
-        telescope = Telescope(start, seed, seeing=0.03)
+        telescope = FocusedTelescope(start, seed, seeing=0.03)
         assert isinstance(focus(telescope, step), FoundFocus)
         assert abs(telescope.tube - telescope.best) <= 0.05 * ZONE
         assert len(telescope.visited) <= vcurve.MAX_POINTS + 1
 
 
 def test_a_good_curve_near_the_focus_takes_eight_images() -> None:
-    telescope = Telescope(25000, seeing=0.01)
+    telescope = FocusedTelescope(25000, seeing=0.01)
     assert isinstance(focus(telescope), FoundFocus)
     assert len(telescope.visited) == 8
 
@@ -109,7 +109,7 @@ def test_a_good_curve_near_the_focus_takes_eight_images() -> None:
 @settings(max_examples=30)
 @given(st.integers(0, 1000), st.floats(0, 1), st.integers(-1500, 1500))
 def test_through_clouds_it_ends_at_the_focus_or_not_at_all(seed: int, clouds: float, start: int) -> None:
-    telescope = Telescope(25000 + start, seed, seeing=0.03, clouds=clouds)
+    telescope = FocusedTelescope(25000 + start, seed, seeing=0.03, clouds=clouds)
     if isinstance(focus(telescope), FoundFocus):
         assert abs(telescope.tube - telescope.best) <= 0.1 * ZONE
 
@@ -117,19 +117,19 @@ def test_through_clouds_it_ends_at_the_focus_or_not_at_all(seed: int, clouds: fl
 @pytest.mark.parametrize(
     ("telescope", "reason"),
     [
-        (Telescope(25000, clouds=1.0), "images show"),
-        (Telescope(25000, best=80000), "up to the end of the focuser's way|no clear minimum"),
-        (Telescope(2500, best=-1000), "up to the end of the focuser's way|no clear minimum"),
+        (FocusedTelescope(25000, clouds=1.0), "images show"),
+        (FocusedTelescope(25000, best=80000), "up to the end of the focuser's way|no clear minimum"),
+        (FocusedTelescope(2500, best=-1000), "up to the end of the focuser's way|no clear minimum"),
     ],
 )
-def test_what_cannot_be_found_is_told_with_the_reason(telescope: Telescope, reason: str) -> None:
+def test_what_cannot_be_found_is_told_with_the_reason(telescope: FocusedTelescope, reason: str) -> None:
     end = focus(telescope)
     assert isinstance(end, NotFound)
     assert re.search(reason, end.reason)
 
 
 def test_stars_that_grew_meanwhile_are_no_focus() -> None:
-    telescope = Telescope(25000, seeing=0.0)
+    telescope = FocusedTelescope(25000, seeing=0.0)
     curve = vcurve.begin(25000, 200, 0, 50000)
     while isinstance(following := vcurve.following(curve), Move) and curve.focus is None:
         for position in following.positions:

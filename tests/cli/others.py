@@ -85,7 +85,7 @@ def follow_up(config: Config, data: Path) -> list[tuple[fits.Header, Any]]:
     return images
 
 
-class Trouble:
+class TroubledObservatory:
     """An observatory that runs while its devices have trouble."""
 
     def __init__(self, config: Config, process: ObservatoryProcess, packet: DemoPacket) -> None:
@@ -142,7 +142,7 @@ def send(config: Config, file: Path) -> None:
 
 
 @contextmanager
-def trouble(config: Config, folder: Path) -> Iterator[Trouble]:
+def trouble(config: Config, folder: Path) -> Iterator[TroubledObservatory]:
     """Run the observatory, and tell it of the demo's burst; see that nothing crashes, and no aborted image is left.
 
     Its exposures end long after the test: nobody has to be quick to interrupt one.
@@ -155,7 +155,7 @@ def trouble(config: Config, folder: Path) -> Iterator[Trouble]:
         wait_until(lambda: heard(config, "majordome", "Weather safe"), what="weather")
         packet = fill(config.path.parent / "observatory" / "demo-alert.xml", config, folder)
         send(config, packet.file)
-        yield Trouble(config, process, packet)
+        yield TroubledObservatory(config, process, packet)
     log = (folder / "log").read_text()
     assert "Server Shut Down" in log
     assert "Traceback" not in log

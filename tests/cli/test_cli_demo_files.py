@@ -163,7 +163,7 @@ def test_a_signal_while_the_observatory_is_started_leaves_nothing(
 ) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
-    class Started(subprocess.Popen[bytes]):
+    class SignalledPopen(subprocess.Popen[bytes]):
         """The signal comes when the process is there, and nobody has it yet."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -171,7 +171,7 @@ def test_a_signal_while_the_observatory_is_started_leaves_nothing(
             started.append(self)
             signal.raise_signal(number)
 
-    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(subprocess, "Popen", SignalledPopen)
     with (
         pytest.raises(KeyboardInterrupt),
         common.signals_as_ctrl_c(),

@@ -61,7 +61,7 @@ def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
 ) -> None:
     heard = []
 
-    class CommandLine:
+    class HeardCommandLine:
         def __init__(self, _: object) -> None: ...
 
         def obey(self, text: str) -> bool:
@@ -74,7 +74,7 @@ def test_ctrl_c_between_two_commands_ends_a_script_and_not_a_person_s_shell(
         def isatty(self) -> bool:
             return somebody
 
-    monkeypatch.setattr(shell, "CommandLine", CommandLine)
+    monkeypatch.setattr(shell, "CommandLine", HeardCommandLine)
     monkeypatch.setattr(shell, "device_session", lambda *_, **__: nullcontext())
     monkeypatch.setattr(shell, "typed_lines", lambda *_: iter(["first", "second"]))
     monkeypatch.setattr("sys.stdin", Stdin())

@@ -171,11 +171,11 @@ def test_the_secret_of_gcn_is_a_file_that_nobody_else_reads(tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("devices")
 def test_a_person_is_asked_for_what_no_option_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(questions.Questions):
+    class AskingQuestions(questions.Questions):
         def __init__(self, asking: bool) -> None:
             super().__init__(asking=True)
 
-    monkeypatch.setattr(command, "Questions", Terminal)
+    monkeypatch.setattr(command, "Questions", AskingQuestions)
     answers = ["Mount Hill", "2", "1", "n", "y", "n", "abc", "10.5", "20", "300", "none", "me", "the-secret"]
     folder = tmp_path / "o"
     result = run("init", folder, stdin="".join(f"{each}\n" for each in answers).encode())

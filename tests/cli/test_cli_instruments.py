@@ -246,7 +246,7 @@ def test_alpaca_devices_are_found(config: Config, announced: tuple[int, int]) ->
     )
 
 
-class Terminal:
+class PersonAtTerminal:
     """A person at ``pyros instruments`` in a terminal of their own."""
 
     def __init__(self, config: Config, what: str, device: str) -> None:
@@ -293,11 +293,11 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(simulated: Config) -> Iterator[Callable[[str, str], Terminal]]:
-    made: list[Terminal] = []
+def terminal(simulated: Config) -> Iterator[Callable[[str, str], PersonAtTerminal]]:
+    made: list[PersonAtTerminal] = []
 
-    def open_(command: str, device: str) -> Terminal:
-        made.append(Terminal(simulated, command, device))
+    def open_(command: str, device: str) -> PersonAtTerminal:
+        made.append(PersonAtTerminal(simulated, command, device))
         return made[-1]
 
     yield open_
@@ -309,7 +309,7 @@ NIGHT = datetime(2026, 6, 1, tzinfo=UTC)
 UP = "\x1b[A"
 
 
-def test_a_test_is_agreed_to_and_stopped(terminal: Callable[[str, str], Terminal], simulated: Config) -> None:
+def test_a_test_is_agreed_to_and_stopped(terminal: Callable[[str, str], PersonAtTerminal], simulated: Config) -> None:
     person = terminal("test", "telescope")
     person.until("This slews the telescope to places high in the east, and parks it. Go on? [y/N]: ")
     person.type("n\n")
@@ -336,7 +336,7 @@ def test_a_check_that_is_interrupted_commands_nothing_after_the_park(monkeypatch
             await slew
         commands.append("another slew")
 
-    class Mount:
+    class ParkingMount:
         name, connected = "Mount", True
 
         def park(self) -> Deferred[None]:
@@ -356,13 +356,15 @@ def test_a_check_that_is_interrupted_commands_nothing_after_the_park(monkeypatch
             return results[0]
 
     monkeypatch.setitem(conformance.CHECKS, "telescope", (Check("slews", check), Check("disconnects", check)))
-    session = InterruptedSession("telescope", Mount(), InlineReactor(), VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0))
+    session = InterruptedSession(
+        "telescope", ParkingMount(), InlineReactor(), VirtualClock(Clock(), NIGHT), Site("", 0, 0, 0)
+    )
     with pytest.raises(KeyboardInterrupt):
         conform.test_device(session, everything=False)
     assert commands == ["park"]
 
 
-def test_a_person_at_the_shell(terminal: Callable[[str, str], Terminal], simulated: Config) -> None:
+def test_a_person_at_the_shell(terminal: Callable[[str, str], PersonAtTerminal], simulated: Config) -> None:
     person = terminal("shell", "camera")
     person.until("camera> ")
     person.type("cooling\n")

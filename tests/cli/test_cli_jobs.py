@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from pyros.cli.app import app
 from pyros.config import ENVIRONMENT
 from pyros.jobs.names import job_folder
-from tests.conftest import Observatory, wait_until
+from tests.conftest import AgentsObservatory, wait_until
 from tests.jobs.conftest import Queue
 
 SHOW = f"""#!{sys.executable}
@@ -39,12 +39,12 @@ def run(*arguments: str) -> Any:
 
 
 @pytest.fixture
-def observatory(tmp_path: Path) -> Iterator[Callable[..., Observatory]]:
+def observatory(tmp_path: Path) -> Iterator[Callable[..., AgentsObservatory]]:
     """Hide the demo's copy that the other tests here use."""
-    made: list[Observatory] = []
+    made: list[AgentsObservatory] = []
 
-    def make(**keys: dict[str, str]) -> Observatory:
-        made.append(Observatory(tmp_path / "place", keys))
+    def make(**keys: dict[str, str]) -> AgentsObservatory:
+        made.append(AgentsObservatory(tmp_path / "place", keys))
         return made[-1]
 
     yield make
@@ -53,7 +53,7 @@ def observatory(tmp_path: Path) -> Iterator[Callable[..., Observatory]]:
 
 
 @pytest.fixture
-def jobs(observatory: Callable[..., Observatory], monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+def jobs(observatory: Callable[..., AgentsObservatory], monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     """Give a queue with three scripts."""
     keys = {"app": "pyros.agents.jobs", "option_scripts": "scripts", "option_grace": "1 s", "option_niceness": "0"}
     place = observatory(jobs_night=keys)

@@ -77,7 +77,7 @@ class Browser:
         return self.ask("POST", path, urlencode(fields).encode(), headers=kind | (headers or {}))
 
 
-class Running:
+class RunningConsole:
     """A console that runs."""
 
     def __init__(self, config: Config, log: Path, pid: int) -> None:
@@ -94,8 +94,33 @@ class Running:
         return browser
 
 
+def token_of(browser: Browser, scope: str) -> str:
+    """Have the person of a browser make a token of a scope; returns it."""
+    page = browser.post("/you/tokens", {"name": "script", "scope": scope, "days": "1"}, page="/you").body
+    found = re.search(r'value="(pyros_[\w-]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+class TokenClient:
+    """A program that shows a token of a person's: of the person's own role, or of a lower scope."""
+
+    scheme = "Bearer"
+
+    def __init__(self, console: RunningConsole, role: Role, name: str = "", scope: str = "") -> None:
+        self.token = token_of(console.browser(role, name), scope or role.word)
+        self._browser = console.browser()
+
+    def ask(self, method: str, path: str, content: Any = None, **headers: str) -> Answer:
+        """Send JSON, or bytes as they are."""
+        body = b"" if content is None else content if isinstance(content, bytes) else json.dumps(content).encode()
+        sent = {"Content-Type": "application/json", "Authorization": f"{self.scheme} {self.token}"}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return self._browser.ask(method, path, body, headers=sent)
+
+
 @contextmanager
-def running_console(file: Path, *changes: tuple[str, str]) -> Iterator[Running]:
+def running_console(file: Path, *changes: tuple[str, str]) -> Iterator[RunningConsole]:
     """Run the console of a configuration, in which texts are replaced first."""
     text = file.read_text()
     for old, new in changes:
@@ -114,14 +139,14 @@ def running_console(file: Path, *changes: tuple[str, str]) -> Iterator[Running]:
         port = config.console.port
         wait_until(lambda: is_open(port) or process.poll() is not None, what="the console to listen")
         assert process.poll() is None, log.read_text()
-        yield Running(config, log, process.pid)
+        yield RunningConsole(config, log, process.pid)
     finally:
         process.terminate()
         assert process.wait(PATIENCE) in (0, -signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]:
     """Run a console whose observatory doesn't run."""
     with running_console(copy_demo(tmp_path_factory.mktemp("console"))) as running:
         yield running

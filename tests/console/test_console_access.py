@@ -8,7 +8,7 @@ from pyros.console.actions import ACTIONS
 from pyros.console.api import api_path
 from pyros.console.pages import PAGES
 from pyros.console.roles import Role
-from tests.console.conftest import Running
+from tests.console.conftest import RunningConsole
 
 _VALUES = {"<str:name>": "nobody", "<str:night>": "2026-03-20", "<int:number>": "7", "<path:key>": "x"}
 _FIELDS: dict[str, dict[str, str]] = {
@@ -27,7 +27,7 @@ def filled(path: str) -> str:
 
 
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)
-def test_every_page_is_for_who_may_see_it(console: Running, role: Role) -> None:
+def test_every_page_is_for_who_may_see_it(console: RunningConsole, role: Role) -> None:
     browser = console.browser(role)
     for page in PAGES:
         url = filled(page.path)
@@ -43,7 +43,7 @@ def test_every_page_is_for_who_may_see_it(console: Running, role: Role) -> None:
 
 
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)
-def test_pictures_files_and_the_stream_are_for_viewers(console: Running, role: Role) -> None:
+def test_pictures_files_and_the_stream_are_for_viewers(console: RunningConsole, role: Role) -> None:
     browser = console.browser(role)
     for path in ("/tonight/last.png", "/images/7/preview", "/images/7/fits", "/event/chart?key=x",
                  "/event/packet?key=x", "/api/v1/openapi.json", "/frames/7/download"):  # fmt: skip
@@ -54,7 +54,7 @@ def test_pictures_files_and_the_stream_are_for_viewers(console: Running, role: R
 
 
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)
-def test_every_change_is_for_who_may_make_it(console: Running, role: Role) -> None:
+def test_every_change_is_for_who_may_make_it(console: RunningConsole, role: Role) -> None:
     browser = console.browser(role)
     for action in (each for each in ACTIONS if each.name != "sign out"):
         page = "/you" if role else "/sign-in"

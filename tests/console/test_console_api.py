@@ -19,8 +19,7 @@ from pyros.console.switches import SwitchFile
 from pyros.planning.intake.validation import KEYS
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
-from tests.console.conftest import Answer, Browser, Running, running_console
-from tests.console.test_console_security import token_of
+from tests.console.conftest import Answer, Browser, RunningConsole, TokenClient, running_console, token_of
 
 _NONSENSE = (
     "", "0", "-1", "1", "7", "1e400", "nan", "999999999999999999999999", "yes", "x" * 3000, "{}", "[]", "null",
@@ -35,7 +34,7 @@ def described(browser: Browser) -> dict[str, Any]:
     return found
 
 
-def test_it_is_described_and_every_reference_is_there(console: Running) -> None:
+def test_it_is_described_and_every_reference_is_there(console: RunningConsole) -> None:
     found = described(console.browser(Role.VIEWER))
     assert found["openapi"] == "3.1.0"
     for path in ("state", "events", "event", "requests", "images", "devices", "messages", "health"):
@@ -52,7 +51,7 @@ def test_it_is_described_and_every_reference_is_there(console: Running) -> None:
     assert not any("users" in path or "administration" in path for path in found["paths"])
 
 
-def test_it_is_the_pages_own_answer_and_has_a_tag(console: Running) -> None:
+def test_it_is_the_pages_own_answer_and_has_a_tag(console: RunningConsole) -> None:
     browser = console.browser(Role.VIEWER)
     answer = browser.get("/api/v1/sources")
     assert answer.body == browser.get("/sources.json").body
@@ -62,7 +61,7 @@ def test_it_is_the_pages_own_answer_and_has_a_tag(console: Running) -> None:
     assert console.browser().get("/api/v1/openapi.json").status == 401
 
 
-def test_nonsense_is_refused_as_json(console: Running) -> None:
+def test_nonsense_is_refused_as_json(console: RunningConsole) -> None:
     browser, chance = console.browser(Role.OPERATOR), random.Random(7)
     for path, methods in described(browser)["paths"].items():
         for _ in range(12 if "get" in methods else 0):
@@ -78,7 +77,7 @@ def test_nonsense_is_refused_as_json(console: Running) -> None:
             answer.json  # noqa: B018  it is JSON
 
 
-def test_orders_take_json_and_tell_who_did_not_answer(console: Running) -> None:
+def test_orders_take_json_and_tell_who_did_not_answer(console: RunningConsole) -> None:
     browser = console.browser(Role.OPERATOR)
     page = browser.get("/").body
     token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
@@ -96,29 +95,18 @@ def test_orders_take_json_and_tell_who_did_not_answer(console: Running) -> None:
     assert (released.status, released.json["order"]) == (200, "release")
 
 
-class Program:
-    """Shows a token of a person's, in some scope."""
-
-    def __init__(self, console: Running, role: Role, name: str = "", scope: str = "") -> None:
-        self._token = token_of(console.browser(role, name), scope or role.word)
-        self._browser = console.browser()
-
+class RequestingProgram(TokenClient):
     def post(self, path: str, body: Any, **headers: str) -> Answer:
-        """Send JSON."""
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"} | {
-            name.replace("_", "-"): value for name, value in headers.items()
-        }
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self._browser.ask("POST", f"/api/v1/requests/{path}", content, headers=headers)
+        return self.ask("POST", f"/api/v1/requests/{path}", body, **headers)
 
 
 M31 = {"target": "M 31", "ra": "00:42:44.3", "dec": 41.269, "exposures": [{"filter": "r", "seconds": 60, "count": 3}],
        "max_airmass": 2, "windows": [{"until": "2090-01-01"}]}  # fmt: skip
 
 
-def test_a_program_asks_for_an_observation_changes_and_withdraws_it(console: Running) -> None:
-    observer, other = Program(console, Role.OBSERVER), Program(console, Role.OBSERVER, "leavitt")
-    operator = Program(console, Role.OPERATOR)
+def test_a_program_asks_for_an_observation_changes_and_withdraws_it(console: RunningConsole) -> None:
+    observer, other = RequestingProgram(console, Role.OBSERVER), RequestingProgram(console, Role.OBSERVER, "leavitt")
+    operator = RequestingProgram(console, Role.OPERATOR)
     assert observer.post("new", M31).status == 503  # no scheduler runs yet
     scheduler = SchedulerAgent()
     scheduler.start(console.config)
@@ -158,8 +146,8 @@ def test_a_program_asks_for_an_observation_changes_and_withdraws_it(console: Run
     assert told.count('"observer/script"') >= 4
 
 
-def test_a_request_repeated_under_its_key_is_made_once(console: Running) -> None:
-    observer, other = Program(console, Role.OBSERVER), Program(console, Role.OBSERVER, "leavitt")
+def test_a_request_repeated_under_its_key_is_made_once(console: RunningConsole) -> None:
+    observer, other = RequestingProgram(console, Role.OBSERVER), RequestingProgram(console, Role.OBSERVER, "leavitt")
     scheduler = SchedulerAgent()
     scheduler.start(console.config)
 
@@ -189,8 +177,8 @@ def test_a_request_repeated_under_its_key_is_made_once(console: Running) -> None
         scheduler.stop()
 
 
-def test_a_request_that_makes_no_sense_is_refused_with_each_reason(console: Running) -> None:
-    observer = Program(console, Role.OBSERVER)
+def test_a_request_that_makes_no_sense_is_refused_with_each_reason(console: RunningConsole) -> None:
+    observer = RequestingProgram(console, Role.OBSERVER)
     answer = observer.post("new", M31 | {"dec": "+95", "exposures": "r", "prioritaet": 3})
     assert answer.status == 400
     assert [each.split(":")[0] for each in answer.json["problems"]] == [
@@ -215,9 +203,9 @@ def test_a_request_that_makes_no_sense_is_refused_with_each_reason(console: Runn
     assert observer.post("change", {"key": "nothing"}).status == 404
 
 
-def test_programs_ask_only_where_their_scope_and_the_switches_let_them(console: Running) -> None:
-    assert Program(console, Role.OPERATOR, scope="viewer").post("new", M31).status == 403
-    observer, switches = Program(console, Role.OBSERVER), SwitchFile(console.section.folder)
+def test_programs_ask_only_where_their_scope_and_the_switches_let_them(console: RunningConsole) -> None:
+    assert RequestingProgram(console, Role.OPERATOR, scope="viewer").post("new", M31).status == 403
+    observer, switches = RequestingProgram(console, Role.OBSERVER), SwitchFile(console.section.folder)
     for name, on in (("read_only", True), ("requests", False)):
         switches.set(name, on=on)
         assert [observer.post(path, M31).status for path in ("new", "change", "cancel")] == [403] * 3

@@ -20,7 +20,7 @@ from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
 from tests.cli.conftest import copy_demo
 from tests.console.chromium import THEMES, WIDTHS, Visit, chromium
-from tests.console.conftest import Running, running_console
+from tests.console.conftest import RunningConsole, running_console
 from tests.views.test_lists import written_events
 from tests.views.written import commit
 
@@ -34,7 +34,7 @@ _COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTy
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]:
     """Run a console that asks nobody elsewhere."""
     file = copy_demo(tmp_path_factory.mktemp("console"))
     with running_console(file, ("; look_up = simbad tns gcn ", "look_up = none ")) as running:
@@ -67,7 +67,7 @@ def unreadable(page: Any, options: dict[str, Any] | None = None) -> list[str]:
     ]
 
 
-def something(console: Running) -> None:
+def something(console: RunningConsole) -> None:
     """Write events, a note, a request, an image that is gone, and a line of the log, for pages to show."""
     written_events(console.config, 5)
     fields = {"event": "swift:3", "text": "Bright in r,\nfaint in i", "tags": "afterglow a-long-tag-with-many-letters"}
@@ -82,7 +82,7 @@ def something(console: Running) -> None:
     commit(console.config, "majordome", None, [], [diary.prepare, partial(diary.write, line=line)])
 
 
-def look_at(console: Running, browser: Any, width: str, *names: str) -> dict[str, list[str]]:
+def look_at(console: RunningConsole, browser: Any, width: str, *names: str) -> dict[str, list[str]]:
     """Open pages in all colours; return what is wrong, by page and colour."""
     visit = Visit(browser, entry_link(console.config, "admin", Role.ADMIN), width)
     wrong: dict[str, list[str]] = {}
@@ -102,18 +102,18 @@ def look_at(console: Running, browser: Any, width: str, *names: str) -> dict[str
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_first_pages_are_whole_and_readable(console: Running, browser: Any, width: str) -> None:
+def test_the_first_pages_are_whole_and_readable(console: RunningConsole, browser: Any, width: str) -> None:
     assert look_at(console, browser, width, *_FEW) == {}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_is_whole_and_readable(console: Running, browser: Any, width: str) -> None:
+def test_every_page_is_whole_and_readable(console: RunningConsole, browser: Any, width: str) -> None:
     something(console)
     assert look_at(console, browser, width, *(page.name for page in _SIMPLE)) == {}
 
 
-def test_signing_in_by_the_form(console: Running, browser: Any) -> None:
+def test_signing_in_by_the_form(console: RunningConsole, browser: Any) -> None:
     visit = Visit(browser, f"{console.section.url}you", "phone")
     try:
         assert urlsplit(visit.page.url).path == "/sign-in"

@@ -26,7 +26,7 @@ from tests.console.chromium import Visit, chromium
 _SHOWN = "document.querySelector('[data-panel={}]').textContent"
 
 
-class Observatory:
+class DemoObservatory:
     """``pyros run`` as a process of its own, with its console."""
 
     def __init__(self, config: Config) -> None:
@@ -72,8 +72,8 @@ class Observatory:
 
 
 @contextmanager
-def running(config: Config) -> Iterator[Observatory]:
-    observatory = Observatory(config)
+def running(config: Config) -> Iterator[DemoObservatory]:
+    observatory = DemoObservatory(config)
     try:
         yield observatory
     finally:
@@ -88,7 +88,7 @@ def with_console(folder: Path) -> Config:
 
 
 @pytest.fixture(scope="module")
-def observatory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observatory]:
+def observatory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoObservatory]:
     with running(with_console(tmp_path_factory.mktemp("demo"))) as found:
         yield found
 
@@ -99,7 +99,7 @@ def browser() -> Iterator[Any]:
         yield found
 
 
-def burst(observatory: Observatory) -> None:
+def burst(observatory: DemoObservatory) -> None:
     """Send the demo's alert, and let its source flare up."""
     config = observatory.config
     assert config.broker is not None
@@ -113,7 +113,7 @@ def burst(observatory: Observatory) -> None:
     )  # fmt: skip
 
 
-def test_a_burst_appears_without_a_reload_and_stop_closes(observatory: Observatory, browser: Any) -> None:
+def test_a_burst_appears_without_a_reload_and_stop_closes(observatory: DemoObservatory, browser: Any) -> None:
     visit = Visit(browser, observatory.link)
     visit.wait_for(f"{_SHOWN.format('chips')}.includes('SAFE') && !{_SHOWN.format('chips')}.includes('UNSAFE')")
     visit.page.evaluate("window.loaded = 1")
@@ -138,7 +138,7 @@ def test_a_burst_appears_without_a_reload_and_stop_closes(observatory: Observato
     visit.context.close()
 
 
-def test_stop_and_release_without_javascript(observatory: Observatory, browser: Any) -> None:
+def test_stop_and_release_without_javascript(observatory: DemoObservatory, browser: Any) -> None:
     visit = Visit(browser, observatory.link, "phone", javascript=False)
     held, free = "[data-held=yes]", "[data-held=no]"
     visit.page.click("#stop")

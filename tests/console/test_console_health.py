@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pyros.console.roles import Role
-from tests.console.conftest import Running
+from tests.console.conftest import RunningConsole
 
 
-def test_strangers_get_the_word_alone(console: Running) -> None:
+def test_strangers_get_the_word_alone(console: RunningConsole) -> None:
     answer = console.browser().get("/health")
     assert answer.status == 503  # nothing of it runs
     assert answer.headers["content-type"] == "application/health+json"
@@ -17,7 +17,7 @@ def test_strangers_get_the_word_alone(console: Running) -> None:
     assert console.browser().get("/metrics").status == 401
 
 
-def test_page_body_and_figures_say_the_same(console: Running) -> None:
+def test_page_body_and_figures_say_the_same(console: RunningConsole) -> None:
     browser = console.browser(Role.VIEWER)
     body = browser.get("/health").json
     page = browser.get("/checks.json").json
@@ -34,5 +34,5 @@ def test_page_body_and_figures_say_the_same(console: Running) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/live", "/metrics"])
-def test_nobody_posts_there(console: Running, path: str) -> None:
+def test_nobody_posts_there(console: RunningConsole, path: str) -> None:
     assert console.browser(Role.ADMIN).post(path).status == 405

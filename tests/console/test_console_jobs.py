@@ -17,7 +17,7 @@ from pyros.errors import PyrosError
 from pyros.sender import ask
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, free_port, wait_until
-from tests.console.conftest import Browser, Running, running_console
+from tests.console.conftest import Browser, RunningConsole, running_console
 from tests.jobs.conftest import RUN
 
 SCRIPT = """#!/bin/sh
@@ -36,7 +36,7 @@ echo done > outbox/report.txt
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]:
     """Run a console and a queue with a script and an inbox."""
     file = copy_demo(tmp_path_factory.mktemp("console"))
     with file.open("a") as ini:
@@ -59,7 +59,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             queue.wait(PATIENCE)
 
 
-def _is_up(running: Running) -> bool:
+def _is_up(running: RunningConsole) -> bool:
     try:
         return bool(ask(running.config.agent("jobs"), "status", PATIENCE))
     except PyrosError:
@@ -76,7 +76,7 @@ def run(browser: Browser, **values: str) -> str:
     return answer.headers["location"]
 
 
-def test_a_script_is_a_form_whose_values_stay_text(console: Running) -> None:
+def test_a_script_is_a_form_whose_values_stay_text(console: RunningConsole) -> None:
     browser = console.browser(Role.OBSERVER, "ada")
     page = browser.get("/jobs").body
     assert re.findall(r'name="value-(\w+)"', page) == ["night", "stars", "how", "notes", "list"]
@@ -94,7 +94,7 @@ def test_a_script_is_a_form_whose_values_stay_text(console: Running) -> None:
     assert console.browser().get(output["link"]).body == "done\n"
 
 
-def test_a_mistake_is_told_and_nothing_is_asked_for(console: Running) -> None:
+def test_a_mistake_is_told_and_nothing_is_asked_for(console: RunningConsole) -> None:
     browser = console.browser(Role.OBSERVER, "ada")
     for fields, told in (
         ({"script": "add.sh", "queue": "jobs", "value-night": "x", "value-stars": "many"}, "stars &#x27;many&#x27;"),
@@ -107,7 +107,7 @@ def test_a_mistake_is_told_and_nothing_is_asked_for(console: Running) -> None:
         assert told in answer.body, answer.body[-900:]
 
 
-def test_ones_job_is_seen_and_ended_by_oneself_and_by_operators(console: Running) -> None:
+def test_ones_job_is_seen_and_ended_by_oneself_and_by_operators(console: RunningConsole) -> None:
     ada, bert = console.browser(Role.OBSERVER, "ada"), console.browser(Role.OBSERVER, "bert")
     operator, viewer = console.browser(Role.OPERATOR), console.browser(Role.VIEWER)
     where = run(ada, night="wait")
@@ -123,7 +123,7 @@ def test_ones_job_is_seen_and_ended_by_oneself_and_by_operators(console: Running
     wait_until(lambda: ada.get(f"{where}.json").json["job"]["state"] == "terminated", what="it to be ended")
 
 
-def test_jobs_can_be_switched_off(console: Running, tmp_path: Path) -> None:
+def test_jobs_can_be_switched_off(console: RunningConsole, tmp_path: Path) -> None:
     admin = console.browser(Role.ADMIN)
     try:
         assert admin.post("/administration/switch", {"name": "jobs", "on": "no"}, page="/administration").status == 303

@@ -7,14 +7,13 @@ import re
 from urllib.parse import quote
 
 from pyros.console.roles import Role
-from tests.console.conftest import Browser, Running
-from tests.console.test_console_security import token_of
+from tests.console.conftest import Browser, RunningConsole, token_of
 from tests.views.test_lists import written_events
 
 EVENT = f"/event?key={quote('swift:3')}"
 
 
-def test_a_note_is_written_found_and_taken_away(console: Running) -> None:
+def test_a_note_is_written_found_and_taken_away(console: RunningConsole) -> None:
     written_events(console.config, 5)
     observer, other = console.browser(Role.OBSERVER), console.browser(Role.OBSERVER, "leavitt")
     fields = {"event": "swift:3", "text": "it is <b>bright</b>\nand red", "tags": "afterglow, z-known"}
@@ -38,7 +37,7 @@ def test_a_note_is_written_found_and_taken_away(console: Running) -> None:
     assert '"what":"remove note"' in audit
 
 
-def test_a_note_that_says_nothing_or_too_much_is_refused(console: Running) -> None:
+def test_a_note_that_says_nothing_or_too_much_is_refused(console: RunningConsole) -> None:
     written_events(console.config, 5)
     browser = console.browser(Role.OBSERVER)
     for fields, code in (
@@ -49,7 +48,7 @@ def test_a_note_that_says_nothing_or_too_much_is_refused(console: Running) -> No
         assert browser.post("/event/note", fields, page=EVENT).status == code, fields
 
 
-def test_programs_write_notes_page_by_page(console: Running) -> None:
+def test_programs_write_notes_page_by_page(console: RunningConsole) -> None:
     written_events(console.config, 5)
     token = token_of(console.browser(Role.OBSERVER), "observer")
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

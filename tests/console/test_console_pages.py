@@ -32,7 +32,7 @@ from pyros.planning.intake.validation import Reviewer
 from pyros.planning.night_log import NightLine
 from pyros.views.events import EventLine
 from tests.conftest import wait_until
-from tests.console.conftest import Running
+from tests.console.conftest import RunningConsole
 from tests.views.test_lists import written_events
 from tests.views.written import commit, received
 
@@ -76,7 +76,7 @@ def test_each_panels_template_is_in_the_table() -> None:
     assert {path.stem for path in templates.glob("*.html")} == set(night.PANELS)
 
 
-def test_lists_lead_to_what_they_list(console: Running) -> None:
+def test_lists_lead_to_what_they_list(console: RunningConsole) -> None:
     written_events(console.config, 60)
     index = ImageIndex(index_file(console.config))
     file = console.config.data / "images" / "one.fits"
@@ -131,7 +131,7 @@ def test_lists_lead_to_what_they_list(console: Running) -> None:
         assert browser.get(path).status == 400, path
 
 
-def test_a_time_that_is_no_date_is_shown_as_its_number(console: Running) -> None:
+def test_a_time_that_is_no_date_is_shown_as_its_number(console: RunningConsole) -> None:
     told = Telemetry("filter_wheel", "idle", 1e300, {"filter": "r"})
     commit(console.config, "monitoring", MonitoringState(telemetry={"filter_wheel": told}))
     viewer = console.browser(Role.VIEWER)
@@ -140,7 +140,7 @@ def test_a_time_that_is_no_date_is_shown_as_its_number(console: Running) -> None
         assert (shown.status, "1e+300" in shown.body) == (200, True), path
 
 
-def test_a_request_is_checked_before_it_is_sent(console: Running) -> None:
+def test_a_request_is_checked_before_it_is_sent(console: RunningConsole) -> None:
     observer = console.browser(Role.OBSERVER)
     good = {"target": "M 31", "ra": "00:42:44", "dec": "+41:16:09", "exposures": "r:60x3", "check": "yes"}
     checked = observer.post("/requests/new", good, page="/requests")
@@ -158,7 +158,7 @@ def test_a_request_is_checked_before_it_is_sent(console: Running) -> None:
     assert "nothing was changed" in unanswered.body
 
 
-def test_only_the_own_request_is_cancelled_by_an_observer(console: Running) -> None:
+def test_only_the_own_request_is_cancelled_by_an_observer(console: RunningConsole) -> None:
     asked = Observation(id="theirs", target="T", ra=1.0, dec=2.0, exposures=(Exposures("r", 1.0),), owner="somebody")
     commit(console.config, "scheduler", SchedulerState(requests={"theirs": asked}))
     observer, operator = console.browser(Role.OBSERVER), console.browser(Role.OPERATOR)
@@ -184,7 +184,7 @@ class ForgetfulDome(Agent):
         self.closed.append(message)
 
 
-def test_a_failed_message_is_retried_from_its_page(console: Running) -> None:
+def test_a_failed_message_is_retried_from_its_page(console: RunningConsole) -> None:
     operator, dome, page = console.browser(Role.OPERATOR), ForgetfulDome(), "/messages?failed=yes"
 
     def failed() -> list[str]:
@@ -217,7 +217,7 @@ class CommandedDome(Agent):
         self.actions_by_message[messages.CLOSE] = self.closed.append
 
 
-def test_an_operator_commands_a_device(console: Running) -> None:
+def test_an_operator_commands_a_device(console: RunningConsole) -> None:
     observer, operator = console.browser(Role.OBSERVER), console.browser(Role.OPERATOR)
     assert "/devices/command" not in observer.get("/devices").body
     assert 'value="Close"' in operator.get("/devices").body
@@ -239,7 +239,7 @@ def test_an_operator_commands_a_device(console: Running) -> None:
     assert '"command device"' in "".join(file.read_text() for file in console.section.folder.glob("audit-*.jsonl"))
 
 
-def test_an_operator_writes_down_what_is_known_of_a_device(console: Running) -> None:
+def test_an_operator_writes_down_what_is_known_of_a_device(console: RunningConsole) -> None:
     viewer, operator = console.browser(Role.VIEWER), console.browser(Role.OPERATOR)
     page = "/device?key=camera"
     assert 'href="/device?key=camera"' in viewer.get("/devices").body
@@ -261,7 +261,7 @@ def test_an_operator_writes_down_what_is_known_of_a_device(console: Running) -> 
     assert viewer.get("/device?key=nothing").status == viewer.get("/device").status == 404
 
 
-def test_a_request_is_changed_and_what_the_form_lacks_stays(console: Running) -> None:
+def test_a_request_is_changed_and_what_the_form_lacks_stays(console: RunningConsole) -> None:
     asked = Observation(
         id="m31", target="M 31", ra=10.684708333, dec=41.26875, exposures=(Exposures("r", 60.0, 3, dither=5.0),),
         owner="observer", priority=7, proposal="P1", interruptible=False,
@@ -306,7 +306,7 @@ def test_what_a_form_says_is_what_it_was_given() -> None:
     assert not {"ra", "dec"} & set(given_of(msgspec.structs.replace(known, orbit=COMET)))
 
 
-def test_a_request_that_has_ended_has_its_page_still(console: Running) -> None:
+def test_a_request_that_has_ended_has_its_page_still(console: RunningConsole) -> None:
     line = NightLine(night="2026-03-20", observation="m33", target="M <33>", ra=23.46, dec=30.66, owner="observer",
                      fate="observed", ended=1.79e9, images=2)  # fmt: skip
     kept = [night_log.prepare, partial(night_log.write, lines=[line]), partial(night_log.write_fate, lines=[line])]
@@ -319,7 +319,7 @@ def test_a_request_that_has_ended_has_its_page_still(console: Running) -> None:
     assert "/requests/cancel" not in console.browser(Role.OPERATOR).get("/request?key=m33").body
 
 
-def test_an_event_has_its_finding_chart(console: Running) -> None:
+def test_an_event_has_its_finding_chart(console: RunningConsole) -> None:
     written_events(console.config, 3)
     browser = console.browser(Role.VIEWER)
     assert "/event/chart?key=swift%3A3" in browser.get("/event?key=swift:3").body

@@ -16,8 +16,7 @@ from pyros.console.roles import Role
 from pyros.imagery.index import ImageIndex, index_file
 from pyros.imagery.record import ImageRecord
 from tests.cli.conftest import copy_demo
-from tests.console.conftest import Running, running_console
-from tests.console.test_console_security import token_of
+from tests.console.conftest import RunningConsole, running_console, token_of
 from tests.views.test_lists import written_events
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -36,7 +35,7 @@ def test_nothing_that_schemathesis_asks_is_a_servers_error(tmp_path: Path) -> No
             scheduler.stop()
 
 
-def ask_whatever_is_described(console: Running, tmp_path: Path) -> None:
+def ask_whatever_is_described(console: RunningConsole, tmp_path: Path) -> None:
     written_events(console.config, 5)
     index = ImageIndex(index_file(console.config))
     index.add([ImageRecord(path=str(tmp_path / "one.fits"), night="2026-03-20", started=5.0, filter="r")])

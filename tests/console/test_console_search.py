@@ -17,7 +17,7 @@ from pyros.nights import diary
 from pyros.nights.diary import DiaryLine
 from pyros.planning import night_log
 from pyros.planning.night_log import NightLine
-from tests.console.conftest import Running
+from tests.console.conftest import RunningConsole
 from tests.steps import Steps
 from tests.views.test_lists import written_events
 from tests.views.written import commit, configuration
@@ -115,7 +115,7 @@ def test_another_journal_in_its_place_is_read_from_its_beginning(tmp_path: Path)
     assert (found(index, "brighter"), found(index, "faint")) == ([], [(EVENT, "swift:9")])
 
 
-def test_the_page_finds_events_and_notes(console: Running) -> None:
+def test_the_page_finds_events_and_notes(console: RunningConsole) -> None:
     written_events(console.config, 5)
     logged(console.config, "<b>gusts</b>")
     observer = console.browser(Role.OBSERVER)

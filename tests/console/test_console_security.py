@@ -36,7 +36,7 @@ from pyros.imagery.record import ImageRecord
 from tests.builders import MemoryLine
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
-from tests.console.conftest import Browser, Running, running_console
+from tests.console.conftest import Browser, RunningConsole, running_console, token_of
 from tests.console.test_console_access import filled
 from tests.views.test_lists import written_events
 
@@ -44,7 +44,7 @@ PASSWORD = "Kepler-22b-is-warm"
 
 
 @pytest.mark.parametrize("path", ["/", "/live", "/static/console.css", "/stop", "/sign-in"])
-def test_another_host_is_refused_everywhere(console: Running, path: str) -> None:
+def test_another_host_is_refused_everywhere(console: RunningConsole, path: str) -> None:
     browser = console.browser(Role.ADMIN)
     for host in ("evil.example.org", "127.0.0.1.evil.org:8080", "", "localhost@evil.org"):
         answer = browser.get(path, host=host or "x")
@@ -53,7 +53,7 @@ def test_another_host_is_refused_everywhere(console: Running, path: str) -> None
     assert browser.get("/", host=f"localhost:{browser.port}").status == 200
 
 
-def test_every_answer_forbids_frames_and_foreign_scripts(console: Running) -> None:
+def test_every_answer_forbids_frames_and_foreign_scripts(console: RunningConsole) -> None:
     browser = console.browser(Role.VIEWER)
     for path in ("/", "/tonight.json", "/nowhere", "/static/console.css", "/static/nothing", "/sign-in"):
         headers = browser.get(path).headers
@@ -67,7 +67,7 @@ def test_every_answer_forbids_frames_and_foreign_scripts(console: Running) -> No
     assert re.findall(r"<script(?![^>]*(?: src=| type=\"application/json\"))|\son\w+=|\sstyle=", page) == []
 
 
-def test_forms_of_other_sites_are_refused(console: Running) -> None:
+def test_forms_of_other_sites_are_refused(console: RunningConsole) -> None:
     browser = console.browser(Role.OPERATOR)
     own = f"http://127.0.0.1:{browser.port}"
     assert browser.ask("POST", "/stop", b"why=x", headers={"Origin": own}).status == 403  # no token
@@ -80,7 +80,7 @@ def test_forms_of_other_sites_are_refused(console: Running) -> None:
 
 
 @pytest.mark.parametrize("told", [f"Content-Length: {MAX_BODY + 1}", "Transfer-Encoding: chunked"])
-def test_a_body_that_is_too_large_is_cut_off(console: Running, told: str) -> None:
+def test_a_body_that_is_too_large_is_cut_off(console: RunningConsole, told: str) -> None:
     port = console.section.port
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as line:
         line.sendall(f"POST /sign-in HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{told}\r\n\r\n".encode())
@@ -151,7 +151,7 @@ def test_a_slow_body_and_a_connection_used_again_are_served(line: tuple[Clock, A
     assert not transport.disconnecting
 
 
-def test_an_invitation_is_used_once_and_its_person_signs_in(console: Running) -> None:
+def test_an_invitation_is_used_once_and_its_person_signs_in(console: RunningConsole) -> None:
     admin = console.browser(Role.ADMIN)
     page = admin.post("/users/invite", {"role": "observer", "note": "Edwin"}, page="/users").body
     link = re.search(r'value="(http://[^"]+/invitation/[^"]+)"', page)
@@ -178,7 +178,7 @@ def test_an_invitation_is_used_once_and_its_person_signs_in(console: Running) ->
         SwitchFile(console.section.folder).set("sign_in", on=True)
 
 
-def test_what_ends_a_session_counts_at_the_next_request(console: Running) -> None:
+def test_what_ends_a_session_counts_at_the_next_request(console: RunningConsole) -> None:
     guest, admin = console.browser(Role.OPERATOR, "leaving"), console.browser(Role.ADMIN)
     stolen = Browser(guest.port)
     stolen.cookies = dict(guest.cookies)
@@ -191,7 +191,7 @@ def test_what_ends_a_session_counts_at_the_next_request(console: Running) -> Non
         assert dismissed.get("/tonight.json").status == status
 
 
-def test_a_session_ends_at_its_time_though_nothing_has_changed(console: Running) -> None:
+def test_a_session_ends_at_its_time_though_nothing_has_changed(console: RunningConsole) -> None:
     browser = console.browser(Role.VIEWER, "brief")
     assert browser.get("/tonight.json").status == 200
     key = next(value for name, value in browser.cookies.items() if name.endswith("session"))
@@ -201,7 +201,7 @@ def test_a_session_ends_at_its_time_though_nothing_has_changed(console: Running)
     wait_until(lambda: browser.get("/tonight.json").status == 401, what="the end of the session")
 
 
-def test_every_form_of_a_page_has_the_browsers_own_token(console: Running) -> None:
+def test_every_form_of_a_page_has_the_browsers_own_token(console: RunningConsole) -> None:
     found = []
     for name in ("one", "two"):
         page = console.browser(Role.OPERATOR, name).get("/devices").body
@@ -212,7 +212,7 @@ def test_every_form_of_a_page_has_the_browsers_own_token(console: Running) -> No
     assert found[0] != found[1]
 
 
-def test_a_forgotten_password_is_replaced_once_by_an_admins_link(console: Running) -> None:
+def test_a_forgotten_password_is_replaced_once_by_an_admins_link(console: RunningConsole) -> None:
     person, admin = console.browser(Role.OPERATOR, "forgetful"), console.browser(Role.ADMIN)
     assert person.post("/you/password", {"old": "", "new": PASSWORD}, page="/you").status == 303
     assert console.browser(Role.OPERATOR).post("/users/forgetful/password", page="/you").status == 403
@@ -253,21 +253,14 @@ def test_a_forgotten_password_is_replaced_once_by_an_admins_link(console: Runnin
     assert path not in told + console.log.read_text()
 
 
-def test_after_five_wrong_passwords_it_has_to_be_waited(console: Running) -> None:
+def test_after_five_wrong_passwords_it_has_to_be_waited(console: RunningConsole) -> None:
     browser = console.browser()
     wrong = {"name": "galileo", "password": "wrong"}
     codes = [browser.post("/sign-in", wrong, page="/sign-in").status for _ in range(6)]
     assert codes == [401] * 5 + [429]
 
 
-def token_of(browser: Browser, scope: str) -> str:
-    page = browser.post("/you/tokens", {"name": "script", "scope": scope, "days": "1"}, page="/you").body
-    found = re.search(r'value="(pyros_[\w-]+)"', page)
-    assert found is not None, page
-    return found[1]
-
-
-def test_a_token_may_what_its_scope_and_its_person_may_until_it_is_revoked(console: Running) -> None:
+def test_a_token_may_what_its_scope_and_its_person_may_until_it_is_revoked(console: RunningConsole) -> None:
     browser = console.browser(Role.OPERATOR, "johannes")
     assert browser.post("/you/tokens", {"name": "x", "scope": "admin", "days": "1"}, page="/you").status == 400
     reading, operating = token_of(browser, "viewer"), token_of(browser, "operator")
@@ -289,7 +282,7 @@ def test_a_token_may_what_its_scope_and_its_person_may_until_it_is_revoked(conso
     assert ask(reading, "GET", "/tonight.json") == ask(operating, "POST", "/stop") == 401
 
 
-def test_no_secret_is_in_any_answer_or_log(console: Running) -> None:
+def test_no_secret_is_in_any_answer_or_log(console: RunningConsole) -> None:
     browser = console.browser(Role.ADMIN)
     token = token_of(browser, "viewer")
     link = urlsplit(entry_link(console.config, "admin", Role.ADMIN)).path
@@ -309,7 +302,7 @@ def test_no_secret_is_in_any_answer_or_log(console: Running) -> None:
     assert not any(modes.values()), modes
 
 
-def test_only_admins_are_shown_what_has_failed(console: Running) -> None:
+def test_only_admins_are_shown_what_has_failed(console: RunningConsole) -> None:
     admin, operator = console.browser(Role.ADMIN), console.browser(Role.OPERATOR)
     with closing(sqlite3.connect(console.section.folder / DATABASE_FILE)) as db:
         db.execute("ALTER TABLE people_note RENAME TO people_gone")
@@ -393,7 +386,7 @@ def test_it_refuses_to_start_and_says_why(tmp_path: Path, wrong: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_nobody_is_told_what_exists(console: Running) -> None:
+def test_nobody_is_told_what_exists(console: RunningConsole) -> None:
     browser = console.browser()
     assert browser.get("/nowhere").headers["location"] == "/sign-in?next=/nowhere"
     with pytest.raises(KeyError):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
-import re
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -31,7 +28,7 @@ from pyros.notices.reading import read_book
 from pyros.sender import Sender
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, is_open, wait_until
-from tests.console.conftest import Answer, Browser, Running, running_console
+from tests.console.conftest import Browser, RunningConsole, TokenClient, running_console
 from tests.imagery.test_image_index import picture
 from tests.mail_sink import mail_sink
 from tests.ocs.test_ocs import GROUP
@@ -54,26 +51,14 @@ def agent(config: Config, name: str) -> Iterator[None]:
         process.wait(PATIENCE)
 
 
-class Client:
-    """A program with a token, as TOM Toolkit shows it."""
+class TomToolkit(TokenClient):
+    """A program that names its token as TOM Toolkit does."""
 
-    def __init__(self, console: Running, role: Role) -> None:
-        person = console.browser(role)
-        fields = {"name": f"tom {role.word}", "scope": role.word, "days": "1"}
-        shown = person.post("/you/tokens", fields, page="/you").body
-        found = re.search(r'readonly value="([^"]+)"', shown)
-        assert found is not None, shown
-        self.token = found[1]
-        self._headers = {"Authorization": f"Token {self.token}"}
-        self._browser = Browser(console.section.port)
-
-    def ask(self, method: str, path: str, content: Any = None) -> Answer:
-        body = b"" if content is None else json.dumps(content).encode()
-        return self._browser.ask(method, path, body, headers=self._headers | {"Content-Type": "application/json"})
+    scheme = "Token"
 
 
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)
-def test_every_service_is_for_who_may_use_it(console: Running, role: Role) -> None:
+def test_every_service_is_for_who_may_use_it(console: RunningConsole, role: Role) -> None:
     browser = console.browser(role)
     for service in SERVICES:
         path = "/" + service.path.replace("<str:number>", "7")
@@ -87,8 +72,8 @@ def test_every_service_is_for_who_may_use_it(console: Running, role: Role) -> No
             assert status == (403 if role else 401), (path, status)
 
 
-def test_a_group_is_submitted_followed_and_cancelled(console: Running) -> None:
-    observer = Client(console, Role.OBSERVER)
+def test_a_group_is_submitted_followed_and_cancelled(console: RunningConsole) -> None:
+    observer = TomToolkit(console, Role.OBSERVER)
     with agent(console.config, "scheduler"):
         group = copy.deepcopy(GROUP)
         group["requests"][0]["windows"] = [{"start": "2040-01-01", "end": "2041-01-01"}]  # type: ignore[index]
@@ -117,8 +102,8 @@ def test_a_group_is_submitted_followed_and_cancelled(console: Running) -> None:
     assert observer.ask("GET", "/api/requestgroups?name=x").status == 400
 
 
-def test_images_are_found_and_downloaded(console: Running) -> None:
-    viewer = Client(console, Role.VIEWER)
+def test_images_are_found_and_downloaded(console: RunningConsole) -> None:
+    viewer = TomToolkit(console, Role.VIEWER)
     path = picture(console.config.data / "images" / "one.fits", observation="ocs-77")
     index = ImageIndex(index_file(console.config))
     index.add([read_record(path, None)])
@@ -140,7 +125,7 @@ def test_images_are_found_and_downloaded(console: Running) -> None:
     assert Browser(console.section.port).get("/sia2/query").status == 401
 
 
-def test_a_link_acknowledges_by_its_button_and_not_by_being_opened(console: Running) -> None:
+def test_a_link_acknowledges_by_its_button_and_not_by_being_opened(console: RunningConsole) -> None:
     config = console.config
     with agent(config, "notifier"):
         note = NoteRaised(key="wet", text="the <b>mirror</b> gets wet", critical=True)

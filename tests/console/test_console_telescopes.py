@@ -30,7 +30,7 @@ from pyros.site import Site
 from pyros.views.plan import night_name_of
 from tests.conftest import free_port
 from tests.console.chromium import WIDTHS, Visit, chromium
-from tests.console.conftest import Running, running_console
+from tests.console.conftest import RunningConsole, running_console
 from tests.console.test_console_browser import unreadable, wide
 from tests.views.test_lists import write_fate, written_events
 from tests.views.written import commit, received
@@ -39,7 +39,7 @@ UNITS = ("east", "andes one")
 
 
 @pytest.fixture(scope="module")
-def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]:
     """Run the console of two telescopes, of which one is ready."""
     folder = tmp_path_factory.mktemp("two")
     file = write_observatory(folder, ("telescope", "dome", "weather"), devices={}, options={}, rules=None,
@@ -98,7 +98,7 @@ def write_night(config: Config) -> None:
 SITE = "name: Paranal\nlatitude: -24.6\nlongitude: -70.4\nelevation: 2635\n"
 
 
-def test_each_telescope_has_a_part_and_what_is_shared_is_there_once(console: Running) -> None:
+def test_each_telescope_has_a_part_and_what_is_shared_is_there_once(console: RunningConsole) -> None:
     page = console.browser(Role.OPERATOR).get("/").body
     parts = re.findall(r'<section class="telescope" data-unit="([^"]+)"(.*?)</section>', page, re.DOTALL)
     assert [unit for unit, _ in parts] == list(UNITS)
@@ -115,7 +115,7 @@ def test_each_telescope_has_a_part_and_what_is_shared_is_there_once(console: Run
     assert 'id="sky"' not in page
 
 
-def test_an_events_page_tells_what_each_telescope_did(console: Running) -> None:
+def test_an_events_page_tells_what_each_telescope_did(console: RunningConsole) -> None:
     browser = console.browser(Role.OPERATOR)
     page = browser.get("/event?key=swift%3A1").body
     rows = re.findall(r'<tr><th scope="row">(.*?)<td class="text">([^<]*)', page)
@@ -137,14 +137,14 @@ def test_an_events_page_tells_what_each_telescope_did(console: Running) -> None:
     ]
 
 
-def test_stop_and_hold_say_that_they_are_for_all(console: Running) -> None:
+def test_stop_and_hold_say_that_they_are_for_all(console: RunningConsole) -> None:
     page = console.browser(Role.OPERATOR).get("/").body
     assert ">STOP all</button>" in page
     assert "All 2 telescopes (east, andes one): what runs is ended, the domes close" in page
     assert "Hold all telescopes</button>" in page
 
 
-def test_each_telescopes_sky_weather_and_nights_are_asked_for_by_its_unit(console: Running) -> None:
+def test_each_telescopes_sky_weather_and_nights_are_asked_for_by_its_unit(console: RunningConsole) -> None:
     browser = console.browser(Role.VIEWER)
     skies = [browser.get(f"/sky.json?unit={unit.replace(' ', '%20')}").json["sidereal"] for unit in UNITS]
     assert abs(skies[0] - skies[1]) > 1
@@ -159,7 +159,7 @@ def test_each_telescopes_sky_weather_and_nights_are_asked_for_by_its_unit(consol
     assert "guardian andes one" in checks
 
 
-def test_the_night_has_a_lane_for_each_and_each_station_its_curves(console: Running) -> None:
+def test_the_night_has_a_lane_for_each_and_each_station_its_curves(console: RunningConsole) -> None:
     frame = console.browser(Role.VIEWER).get("/tonight.json").json
     assert [(each["name"], each["units"]) for each in frame["stations"]] == [
         ("weather", ["east"]), ("weather andes", ["andes one"]),
@@ -177,7 +177,7 @@ def test_the_night_has_a_lane_for_each_and_each_station_its_curves(console: Runn
             visit.context.close()
 
 
-def test_the_parts_are_whole_and_readable_on_a_desk_and_a_phone(console: Running) -> None:
+def test_the_parts_are_whole_and_readable_on_a_desk_and_a_phone(console: RunningConsole) -> None:
     with chromium() as browser:
         for width in WIDTHS:
             visit = Visit(browser, entry_link(console.config, "operator", Role.OPERATOR), width)

@@ -17,8 +17,8 @@ from pyros.imagery.reading import read_record
 from pyros.messages import FiltersKnown
 from pyros.sender import Sender
 from tests.conftest import PATIENCE
-from tests.console.conftest import Running
-from tests.console.test_console_services import Client, agent
+from tests.console.conftest import RunningConsole
+from tests.console.test_console_services import TomToolkit, agent
 from tests.imagery.test_image_index import picture
 
 PYTHON = os.environ.get("PYROS_TOM_PYTHON", "")
@@ -27,12 +27,12 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "ocs.md"
 
 
 @pytest.mark.skipif(not PYTHON, reason="PYROS_TOM_PYTHON names no Python that has tomtoolkit")
-def test_tom_toolkit_submits_follows_cancels_and_downloads(console: Running, tmp_path: Path) -> None:
+def test_tom_toolkit_submits_follows_cancels_and_downloads(console: RunningConsole, tmp_path: Path) -> None:
     facility = tmp_path / "facility.py"
     found = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
     assert found is not None
     facility.write_text(found[1])
-    client, config = Client(console, Role.OBSERVER), console.config
+    client, config = TomToolkit(console, Role.OBSERVER), console.config
     path = picture(config.data / "images" / "tom.fits", observation="ocs-77")
     index = ImageIndex(index_file(config))
     index.add([read_record(path, None)])

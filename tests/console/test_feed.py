@@ -14,13 +14,13 @@ from pyros.console.feed import Feed
 from tests.conftest import PATIENCE, wait_until
 
 
-class Look(msgspec.Struct):
+class SkyFrame(msgspec.Struct):
     """A frame that only has what was to be seen."""
 
     seen: str
 
 
-class Sky:
+class ChangingSky:
     """What frames are made of: something that a test changes."""
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Sky:
         self.looks += 1
         return before != self.told
 
-    def frame(self, number: int) -> Look:
-        return Look(self.shows)
+    def frame(self, number: int) -> SkyFrame:
+        return SkyFrame(self.shows)
 
-    def head(self) -> Look:
+    def head(self) -> SkyFrame:
         self.heads += 1
-        return Look(self.shows)
+        return SkyFrame(self.shows)
 
     def panels(self, frame: object) -> dict[str, str]:
         return {}
@@ -47,25 +47,25 @@ class Sky:
 
 
 @pytest.fixture
-def sky() -> Sky:
-    return Sky()
+def sky() -> ChangingSky:
+    return ChangingSky()
 
 
 @pytest.fixture
-def feed(sky: Sky) -> Iterator[Feed]:
+def feed(sky: ChangingSky) -> Iterator[Feed]:
     feed = Feed(sky, lambda function, *args: function(*args))
     yield feed
     feed.stop()
 
 
-def test_a_page_shows_what_is_there_when_nobody_listens(feed: Feed, sky: Sky) -> None:
+def test_a_page_shows_what_is_there_when_nobody_listens(feed: Feed, sky: ChangingSky) -> None:
     first = feed.latest
     assert feed.latest is first
     sky.shows = "rain"
     assert (feed.latest.frame.seen, feed.latest.number) == ("rain", first.number + 1)
 
 
-def test_a_page_that_shows_the_head_alone_has_no_frame_made(feed: Feed, sky: Sky) -> None:
+def test_a_page_that_shows_the_head_alone_has_no_frame_made(feed: Feed, sky: ChangingSky) -> None:
     first = feed.head
     assert (first.frame.seen, first.number, feed.head) == ("clear", 0, first)
     whole = feed.latest
@@ -78,7 +78,7 @@ def test_a_page_that_shows_the_head_alone_has_no_frame_made(feed: Feed, sky: Sky
     assert sky.heads == 3
 
 
-def test_who_listens_is_told_every_change(feed: Feed, sky: Sky) -> None:
+def test_who_listens_is_told_every_change(feed: Feed, sky: ChangingSky) -> None:
     said: queue.Queue[tuple[str, bytes]] = queue.Queue()
     feed.start()
     unsubscribe = feed.subscribe(lambda event, data: said.put((event, data)))
@@ -89,7 +89,7 @@ def test_who_listens_is_told_every_change(feed: Feed, sky: Sky) -> None:
     unsubscribe()
 
 
-def test_who_listens_is_told_a_frame_that_a_page_had_made(feed: Feed, sky: Sky) -> None:
+def test_who_listens_is_told_a_frame_that_a_page_had_made(feed: Feed, sky: ChangingSky) -> None:
     said: queue.Queue[bytes] = queue.Queue()
     feed.subscribe(lambda event, data: said.put(data))
     for word in ("rain", "hail", "snow"):
@@ -102,11 +102,11 @@ def test_who_listens_is_told_a_frame_that_a_page_had_made(feed: Feed, sky: Sky) 
             pass
 
 
-def test_who_asks_while_a_frame_is_made_gets_what_has_changed_since(feed: Feed, sky: Sky) -> None:
+def test_who_asks_while_a_frame_is_made_gets_what_has_changed_since(feed: Feed, sky: ChangingSky) -> None:
     begun, going_on = threading.Event(), threading.Event()
     made = sky.frame
 
-    def frame(number: int) -> Look:
+    def frame(number: int) -> SkyFrame:
         look = made(number)
         begun.set()
         assert going_on.wait(PATIENCE)

@@ -13,7 +13,7 @@ from pyros.console import kept_rows
 from pyros.console.kept_rows import KeptRows
 
 
-class Line(msgspec.Struct, frozen=True):
+class RowText(msgspec.Struct, frozen=True):
     """A row's value."""
 
     text: str
@@ -39,21 +39,21 @@ def template(monkeypatch: pytest.MonkeyPatch) -> RowTemplate:
 
 def test_a_row_is_made_once_for_what_it_shows(template: RowTemplate) -> None:
     rows = KeptRows()
-    lines = [Line("a"), Line("b")]
+    lines = [RowText("a"), RowText("b")]
     first = rows.html("row.html", lines, {"may": True}, "t")
     assert first == "<tr>a True t\n<tr>b True t\n"
-    assert rows.html("row.html", [*lines, Line("a")], {"may": True}, "t") == f"{first}<tr>a True t\n"
+    assert rows.html("row.html", [*lines, RowText("a")], {"may": True}, "t") == f"{first}<tr>a True t\n"
     assert template.times == 2
     assert rows.html("row.html", lines, {"may": False}, "t") == "<tr>a False t\n<tr>b False t\n"
     assert template.times == 4
 
 
 def test_each_answers_own_token_stands_in_its_rows(template: RowTemplate) -> None:
-    rows, line = KeptRows(), [Line("a")]
+    rows, line = KeptRows(), [RowText("a")]
     made = [rows.html("row.html", line, {}, token) for token in ("one", "<two>")]
     assert made == ["<tr>a  one\n", "<tr>a  &lt;two&gt;\n"]
     assert template.times == 1
-    written = KeptRows().html("row.html", [Line("token-" + "0" * 32)], {}, "one")
+    written = KeptRows().html("row.html", [RowText("token-" + "0" * 32)], {}, "one")
     assert written == f"<tr>token-{'0' * 32}  one\n"
 
 
@@ -61,8 +61,8 @@ def test_rows_are_forgotten_and_long_ones_are_not_kept(template: RowTemplate, mo
     monkeypatch.setattr(kept_rows, "MAX_ROWS", 2)
     rows = KeptRows()
     for text in ("a", "b", "a", "c", "a", "b"):
-        rows.html("row.html", [Line(text)], {}, "")
+        rows.html("row.html", [RowText(text)], {}, "")
     assert template.times == 4
     for _ in range(2):
-        rows.html("row.html", [Line("x" * 5000)], {}, "")
+        rows.html("row.html", [RowText("x" * 5000)], {}, "")
     assert template.times == 6

@@ -25,7 +25,7 @@ from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from tests.builders import InlineReactor
 from tests.conftest import reactor_in_a_thread
-from tests.instruments.indi_by_hand import Client
+from tests.instruments.indi_by_hand import HandClient
 from tests.instruments.indi_server import IndiServer
 
 OBSERVATORY = Path(__file__).parents[2] / "observatory"
@@ -44,7 +44,7 @@ class End:
     Bytes arrive at the other in the reactor's next turn, or ``delay`` seconds later, in pieces of ``cut`` bytes.
     """
 
-    def __init__(self, world: World, protocol: Any, cut: int) -> None:
+    def __init__(self, world: DeviceWorld, protocol: Any, cut: int) -> None:
         self.world, self.protocol, self.cut = world, protocol, cut
         self.other: End
         self.open = True
@@ -77,7 +77,7 @@ class End:
         return lambda *_: None
 
 
-class World(InlineReactor):
+class DeviceWorld(InlineReactor):
     """A reactor whose connections lead to what listens in it; its time goes by only in ``run``."""
 
     def __init__(self) -> None:
@@ -163,7 +163,9 @@ class Pending:
 class DriverRig:
     """A driver, and what it told: connections, events, and the estimates of commands that began."""
 
-    def __init__(self, world: World, clock: VirtualClock, kind: Any, driver: str, address: str, **named: Any) -> None:
+    def __init__(
+        self, world: DeviceWorld, clock: VirtualClock, kind: Any, driver: str, address: str, **named: Any
+    ) -> None:
         self.world, self.clock = world, clock
         self.told: list[tuple[bool, str]] = []
         self.events: list[str] = []
@@ -182,7 +184,7 @@ class DriverRig:
 Lines = str | bytes | Sequence[str | bytes]
 
 
-class Script(Factory):
+class ScriptedNative(Factory):
     """A device that answers as it was told to.
 
     ``answers`` maps a request, or the first words of it, to the answer and the events after it; ``{tag}`` stands for
@@ -191,7 +193,7 @@ class Script(Factory):
 
     noisy = False
 
-    def __init__(self, world: World, kind: str, port: int = 6010) -> None:
+    def __init__(self, world: DeviceWorld, kind: str, port: int = 6010) -> None:
         self.answers: dict[str, Lines | Callable[[], Lines]] = {"GET id": f'OK "Old {kind}" {kind}'}
         self.asked: list[str] = []
         self.lines: list[_ScriptLine] = []
@@ -216,7 +218,7 @@ class Script(Factory):
 
 
 class _ScriptLine(Protocol):
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: ScriptedNative) -> None:
         self.script = script
         self.rest = b""
 
@@ -241,15 +243,15 @@ class _ScriptLine(Protocol):
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world() -> Iterator[DeviceWorld]:
     """Make the network; a test that used it must have cancelled every timer."""
-    made = World()
+    made = DeviceWorld()
     yield made
     assert not made.getDelayedCalls()
 
 
 @pytest.fixture
-def clock(world: World) -> VirtualClock:
+def clock(world: DeviceWorld) -> VirtualClock:
     return VirtualClock(world, MIDNIGHT)
 
 
@@ -268,7 +270,7 @@ Simulate = Callable[..., Any]
 
 
 @pytest.fixture
-def simulate(world: World, clock: VirtualClock) -> Iterator[Simulate]:
+def simulate(world: DeviceWorld, clock: VirtualClock) -> Iterator[Simulate]:
     """Run the demo's simulator of a kind with some settings changed, and connect a driver to it.
 
     By default that is the native one, at the address of the simulator's file. The driver's ``simulator`` is at hand.
@@ -300,14 +302,14 @@ def reactor() -> Iterator[Any]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[IndiServer, Client]]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[IndiServer, HandClient]]]:
     """Run INDI drivers, with a client of them; afterwards nothing is left of either."""
     servers: list[IndiServer] = []
-    clients: list[Client] = []
+    clients: list[HandClient] = []
 
-    def start(*devices: str) -> tuple[IndiServer, Client]:
+    def start(*devices: str) -> tuple[IndiServer, HandClient]:
         servers.append(IndiServer(tmp_path, *devices))
-        clients.append(Client(servers[-1].port))
+        clients.append(HandClient(servers[-1].port))
         return servers[-1], clients[-1]
 
     yield start

@@ -16,7 +16,7 @@ from pyros.clock import Deadline
 from tests.conftest import PATIENCE, wait_until
 
 
-class Client:
+class HandClient:
     """One connection: what the devices' vectors hold now, and what they said."""
 
     def __init__(self, port: int) -> None:

@@ -17,7 +17,7 @@ SECONDS = 3.0
 """How long a movement takes."""
 
 
-class Device:
+class MemoryIndiDevice:
     """What all of them share: movements, and what is told of them."""
 
     def __init__(self, rig: IndiRig) -> None:
@@ -50,7 +50,7 @@ class Device:
             self.cancel(name)
 
 
-class Mount(Device):
+class MemoryIndiMount(MemoryIndiDevice):
     """One with a park position, which refuses to move when it is parked."""
 
     VECTORS: ClassVar[dict[str, Any]] = {
@@ -96,7 +96,7 @@ class Mount(Device):
         return stopped + self.server.set("TELESCOPE_PARK", "Busy", PARK=True, UNPARK=False)
 
 
-class Shutter(Device):
+class MemoryIndiShutter(MemoryIndiDevice):
     """A dome with a shutter and a slit, and one stop for both."""
 
     VECTORS: ClassVar[dict[str, Any]] = {
@@ -145,7 +145,7 @@ class Shutter(Device):
         return self.server.set("DOME_ABORT_MOTION", ABORT=False) + told
 
 
-class Motor(Device):
+class MemoryIndiMotor(MemoryIndiDevice):
     """A focuser."""
 
     VECTORS: ClassVar[dict[str, Any]] = {
@@ -172,7 +172,7 @@ class Motor(Device):
         return self.server.set("FOCUS_ABORT_MOTION", ABORT=False) + told
 
 
-class Wheel(Device):
+class MemoryIndiWheel(MemoryIndiDevice):
     """A filter wheel of three."""
 
     VECTORS: ClassVar[dict[str, Any]] = {
@@ -195,7 +195,7 @@ class Wheel(Device):
         return self.server.set("FILTER_SLOT", "Busy")
 
 
-class Camera(Device):
+class MemoryIndiCamera(MemoryIndiDevice):
     """One that can abort."""
 
     VECTORS: ClassVar[dict[str, Any]] = {
@@ -236,7 +236,7 @@ class Camera(Device):
         return self.server.set("CCD_ABORT_EXPOSURE", ABORT=False) + told
 
 
-class Box(Device):
+class Box(MemoryIndiDevice):
     """A power box with two outlets in one vector."""
 
     VECTORS: ClassVar[dict[str, Any]] = {"POWER": ("Switch", {"ONE": False, "TWO": False, "THREE": False}, "Ok")}
@@ -251,7 +251,7 @@ class Box(Device):
         return "" if self.is_on("POWER", name) else f"{name} is off"
 
 
-class Cap(Device):
+class MemoryIndiCap(MemoryIndiDevice):
     """A dust cap that can be stopped, and a lamp that can be dimmed while it is on."""
 
     VECTORS: ClassVar[dict[str, Any]] = {
@@ -294,7 +294,7 @@ class Cap(Device):
         return self.server.set("FLAT_LIGHT_INTENSITY", "Ok", FLAT_LIGHT_INTENSITY_VALUE=(level, 0, 255))
 
 
-class Turner(Device):
+class MemoryIndiTurner(MemoryIndiDevice):
     """A rotator that can be stopped."""
 
     VECTORS: ClassVar[dict[str, Any]] = {
@@ -320,7 +320,8 @@ class Turner(Device):
         return self.server.set("ROTATOR_ABORT_MOTION", ABORT=False) + told
 
 
-KINDS: dict[str, type[Device]] = {
-    "telescope": Mount, "dome": Shutter, "focuser": Motor, "filter_wheel": Wheel, "camera": Camera, "switch": Box,
-    "cover": Cap, "rotator": Turner,
+KINDS: dict[str, type[MemoryIndiDevice]] = {
+    "telescope": MemoryIndiMount, "dome": MemoryIndiShutter, "focuser": MemoryIndiMotor,
+    "filter_wheel": MemoryIndiWheel, "camera": MemoryIndiCamera, "switch": Box,
+    "cover": MemoryIndiCap, "rotator": MemoryIndiTurner,
 }  # fmt: skip

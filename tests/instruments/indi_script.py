@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from pyros.clock import VirtualClock
 from pyros.kinds import KINDS, driver_class
-from tests.instruments.conftest import DriverRig, World
+from tests.instruments.conftest import DeviceWorld, DriverRig
 
 ADDRESS = "tcp:127.0.0.1:7624/Dev"
 Members = dict[str, Any]
@@ -44,7 +44,7 @@ def vector(
     return f"<{whole} {head}>{''.join(lines)}</{whole}>"
 
 
-class Server(Factory):
+class ScriptedIndi(Factory):
     """An INDI server with one device, which defines its vectors and answers as a test says.
 
     ``answers`` maps a vector's name to what a change of it is answered with: XML, or a function of the values. Without
@@ -53,7 +53,7 @@ class Server(Factory):
 
     noisy = False
 
-    def __init__(self, world: World, kind: str) -> None:
+    def __init__(self, world: DeviceWorld, kind: str) -> None:
         self.world = world
         self.vectors: dict[str, tuple[str, Members, str]] = {
             "CONNECTION": ("Switch", {"CONNECT": False, "DISCONNECT": True}, "Idle"),
@@ -68,7 +68,7 @@ class Server(Factory):
         world.listenTCP(7624, self)
 
     def buildProtocol(self, addr: object) -> Protocol:
-        self.line = _Line(self)
+        self.line = IndiLine(self)
         return self.line  # type: ignore[no-any-return]
 
     def say(self, *texts: str) -> None:
@@ -114,8 +114,8 @@ class Server(Factory):
         return self.set(name, **told)
 
 
-class _Line(Protocol):
-    def __init__(self, server: Server) -> None:
+class IndiLine(Protocol):
+    def __init__(self, server: ScriptedIndi) -> None:
         self.server = server
         self.rest = ""
 
@@ -132,10 +132,10 @@ class IndiRig(DriverRig):
     """A driver and the scripted server."""
 
     def __init__(
-        self, world: World, clock: VirtualClock, kind: Any, vectors: dict[str, Any], address: str = ADDRESS,
+        self, world: DeviceWorld, clock: VirtualClock, kind: Any, vectors: dict[str, Any], address: str = ADDRESS,
         labels: dict[str, str] | None = None, **named: Any,
     ) -> None:  # fmt: skip
-        self.server = Server(world, kind)
+        self.server = ScriptedIndi(world, kind)
         self.server.vectors |= vectors
         self.server.labels |= labels or {}
         super().__init__(world, clock, kind, "indi", address, **named)

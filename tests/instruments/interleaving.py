@@ -21,7 +21,7 @@ from pyros.clock import Clock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceRefused, InstrumentError
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.instruments.conftest import OBSERVATORY, World
+from tests.instruments.conftest import OBSERVATORY, DeviceWorld
 
 How = Literal["newer", "cancel", "drop", "away"]
 HOWS: tuple[How, ...] = ("newer", "cancel", "drop", "away")
@@ -33,7 +33,7 @@ breaks; there is no connection yet when it is given. The second command comes th
 class Backend:
     """A driver, the device at its other end, and what can be done with them."""
 
-    world: World
+    world: DeviceWorld
     device: Any
     commands: dict[str, Callable[[], Deferred[Any]]]
     wanted: dict[str, Callable[[], str]]
@@ -248,7 +248,7 @@ def add_cover(made: Backend, cap: Any) -> None:
     cover_commands(made, lambda: cap.place, lambda: cap.lamp)
 
 
-class Case(NamedTuple):
+class Pairs(NamedTuple):
     """Pairs of commands that are tried, each first one with each second one, and the drivers that are."""
 
     drivers: str
@@ -267,36 +267,36 @@ class Case(NamedTuple):
 
 
 CASES = [
-    *(Case("native", "telescope", ["slew", "park", "stop", "unpark"],
+    *(Pairs("native", "telescope", ["slew", "park", "stop", "unpark"],
            ["slew elsewhere", "park", "stop", "stop and park", "park and slew"], before)
       for before in ("", "slew")),
-    *(Case("indi", "telescope", ["slew", "park", "stop", "unpark", "sync"],
+    *(Pairs("indi", "telescope", ["slew", "park", "stop", "unpark", "sync"],
            ["slew elsewhere", "park", "stop", "stop and park", "unpark and park", "park and unpark", "sync and slew"],
            before)
       for before in ("", "slew")),
-    Case("alpaca", "telescope", ["slew", "park", "stop"], ["slew elsewhere", "park", "stop", "stop and park"]),
-    Case("alpaca", "telescope", ["slew", "park"], ["slew elsewhere", "stop and park"], "slew"),
-    *(Case("native", "dome", ["open", "close", "stop", "rotate"],
+    Pairs("alpaca", "telescope", ["slew", "park", "stop"], ["slew elsewhere", "park", "stop", "stop and park"]),
+    Pairs("alpaca", "telescope", ["slew", "park"], ["slew elsewhere", "stop and park"], "slew"),
+    *(Pairs("native", "dome", ["open", "close", "stop", "rotate"],
            ["open", "close", "stop", "rotate back", "close and open", "open and close"], before, {"rotation_rate": 6.0})
       for before in ("", "open")),
-    *(Case("indi", "dome", ["open", "close", "stop", "rotate"],
+    *(Pairs("indi", "dome", ["open", "close", "stop", "rotate"],
            ["open", "close", "stop", "rotate back", "close and open", "open and close", "close and rotate"],
            before, {"slow": slow})
       for before in ("", "open") for slow in (True, False)),
-    Case("alpaca", "dome", ["open", "close", "rotate"], ["open", "close", "stop", "rotate back", "stop and close"]),
-    Case("alpaca", "dome", ["open", "close"], ["close", "stop and close"], "open"),
-    Case("native indi alpaca", "focuser", ["move", "stop"], ["move back", "stop", "stop and move"]),
-    Case("native indi alpaca", "filter_wheel", ["r", "i"], ["g", "r", "i"]),
-    Case("native indi alpaca", "camera", ["expose", "abort"], ["expose again", "abort", "abort, expose"]),
-    Case("native indi alpaca", "camera", ["expose long"], ["abort", "abort, expose"]),
-    Case("native", "camera", ["expose", "abort", "expose long"], ["abort and expose"]),
-    Case("alpaca", "camera", ["cool", "warm"], ["cool", "warm"]),
-    Case("native indi alpaca", "cover", ["open", "stop"], ["open", "close", "stop", "stop and close"]),
-    Case("native indi alpaca", "cover", ["open", "close"], ["open", "close", "open and close"], "open"),
-    Case("native indi alpaca", "cover", ["light", "dark"], ["light", "dim", "dark"]),
-    Case("native indi alpaca", "rotator", ["move", "stop"], ["move back", "stop", "stop and move"]),
-    Case("native", "switch", ["on", "off"], ["on", "off"]),
-    Case("indi alpaca", "switch", ["on", "off", "other"], ["on", "off", "other"]),
+    Pairs("alpaca", "dome", ["open", "close", "rotate"], ["open", "close", "stop", "rotate back", "stop and close"]),
+    Pairs("alpaca", "dome", ["open", "close"], ["close", "stop and close"], "open"),
+    Pairs("native indi alpaca", "focuser", ["move", "stop"], ["move back", "stop", "stop and move"]),
+    Pairs("native indi alpaca", "filter_wheel", ["r", "i"], ["g", "r", "i"]),
+    Pairs("native indi alpaca", "camera", ["expose", "abort"], ["expose again", "abort", "abort, expose"]),
+    Pairs("native indi alpaca", "camera", ["expose long"], ["abort", "abort, expose"]),
+    Pairs("native", "camera", ["expose", "abort", "expose long"], ["abort and expose"]),
+    Pairs("alpaca", "camera", ["cool", "warm"], ["cool", "warm"]),
+    Pairs("native indi alpaca", "cover", ["open", "stop"], ["open", "close", "stop", "stop and close"]),
+    Pairs("native indi alpaca", "cover", ["open", "close"], ["open", "close", "open and close"], "open"),
+    Pairs("native indi alpaca", "cover", ["light", "dark"], ["light", "dim", "dark"]),
+    Pairs("native indi alpaca", "rotator", ["move", "stop"], ["move back", "stop", "stop and move"]),
+    Pairs("native", "switch", ["on", "off"], ["on", "off"]),
+    Pairs("indi alpaca", "switch", ["on", "off", "other"], ["on", "off", "other"]),
 ]  # fmt: skip
 
 

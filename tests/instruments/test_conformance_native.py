@@ -16,7 +16,7 @@ from pyros import instruments
 from pyros.errors import DeviceFailed, DeviceRefused
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
 from pyros.kinds import KINDS
-from tests.instruments.conftest import Simulate, World
+from tests.instruments.conftest import DeviceWorld, Simulate
 
 DEVICES = (*KINDS, "roof")
 CHANGED: dict[str, dict[str, Any]] = {
@@ -43,14 +43,14 @@ CASES = [pytest.param(name, check, id=f"{name}: {check}") for name in DEVICES fo
 
 
 @pytest.fixture
-def connect(simulate: Simulate, world: World) -> Callable[[str], Any]:
+def connect(simulate: Simulate, world: DeviceWorld) -> Callable[[str], Any]:
     world.cut = 7
     return lambda name: simulate(kind_of(name), **CHANGED.get(name, {}))
 
 
 @pytest.mark.parametrize(("name", "check"), CASES)
 def test_the_native_driver_conforms(
-    name: str, check: Check, connect: Callable[[str], Any], world: World, context: Context
+    name: str, check: Check, connect: Callable[[str], Any], world: DeviceWorld, context: Context
 ) -> None:
     result: Result = world.result(Deferred.fromCoroutine(run(check, connect(name), context)), 3000)
     lacks = LACKS.get(name, {}).get(check.name, "")
@@ -59,7 +59,7 @@ def test_the_native_driver_conforms(
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_all_checks_in_a_row_and_the_device_is_left_in_order(
-    name: str, connect: Callable[[str], Any], world: World, context: Context
+    name: str, connect: Callable[[str], Any], world: DeviceWorld, context: Context
 ) -> None:
     kind, device = kind_of(name), connect(name)
     for check in CHECKS[kind][:-1]:
@@ -70,7 +70,7 @@ def test_all_checks_in_a_row_and_the_device_is_left_in_order(
         assert world.result(device.state()) == {"telescope": "parked", "dome": "closed"}[kind]
 
 
-class Wrong:
+class AnsweringDevice:
     """A device that answers what a test wants, at once or never."""
 
     connected = True
@@ -100,22 +100,24 @@ class Wrong:
         (KeyError("x"), "failed", "an error that no driver may end with: KeyError: 'x'"),
     ],
 )
-def test_a_result_says_what_was_wrong(read: Any, outcome: str, reason: str, world: World, context: Context) -> None:
+def test_a_result_says_what_was_wrong(
+    read: Any, outcome: str, reason: str, world: DeviceWorld, context: Context
+) -> None:
     check = CHECKS["safety"][0]
-    result = world.result(Deferred.fromCoroutine(run(check, Wrong(read=read), context)))
+    result = world.result(Deferred.fromCoroutine(run(check, AnsweringDevice(read=read), context)))
     assert (result.check, result.outcome, result.reason) == (check, outcome, reason)
 
 
-def test_what_never_ends_has_failed(world: World, context: Context) -> None:
+def test_what_never_ends_has_failed(world: DeviceWorld, context: Context) -> None:
     result = world.result(
-        Deferred.fromCoroutine(run(CHECKS["safety"][0], Wrong(read=Deferred()), context)), context.limit + 1
+        Deferred.fromCoroutine(run(CHECKS["safety"][0], AnsweringDevice(read=Deferred()), context)), context.limit + 1
     )
     assert (result.outcome, result.reason) == ("failed", "no end within 900 s")
     assert result.seconds == pytest.approx(900)
 
 
-def test_a_wheel_that_turns_the_wrong_filter_in_is_found_out(world: World, context: Context) -> None:
-    wheel = Wrong(filters=("g", "r"), select="g", filter="g", state="idle")
+def test_a_wheel_that_turns_the_wrong_filter_in_is_found_out(world: DeviceWorld, context: Context) -> None:
+    wheel = AnsweringDevice(filters=("g", "r"), select="g", filter="g", state="idle")
     results = {
         str(check): world.result(Deferred.fromCoroutine(run(check, wheel, context)))
         for check in CHECKS["filter_wheel"][1:4]

@@ -9,7 +9,7 @@ import pytest
 
 from pyros.clock import VirtualClock
 from pyros.errors import DeviceFailed, DeviceRefused
-from tests.instruments.conftest import World
+from tests.instruments.conftest import DeviceWorld
 from tests.instruments.indi_script import IndiRig
 
 CAP: dict[str, Any] = {"CAP_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok")}
@@ -26,7 +26,7 @@ Make = Callable[..., IndiRig]
 
 
 @pytest.fixture
-def make(world: World, clock: VirtualClock) -> Iterator[Make]:
+def make(world: DeviceWorld, clock: VirtualClock) -> Iterator[Make]:
     rigs: list[IndiRig] = []
 
     def begin(kind: str, vectors: dict[str, Any]) -> IndiRig:
@@ -120,7 +120,7 @@ def test_a_lamp_without_steps_is_on_or_off(make: Make) -> None:
     assert result(rig, rig.device.brightness()) == 1
 
 
-def test_a_device_that_is_neither_is_no_cover(make: Make, world: World) -> None:
+def test_a_device_that_is_neither_is_no_cover(make: Make, world: DeviceWorld) -> None:
     rig = make("cover", {})
     world.run(10)
     assert "CAP_PARK or FLAT_LIGHT_CONTROL" in rig.told[-1][1]

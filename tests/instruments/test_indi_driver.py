@@ -33,15 +33,15 @@ from pyros.instruments.drivers.horizon import altitude
 from pyros.instruments.indi.image import decode
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth
-from tests.instruments.conftest import World
-from tests.instruments.indi_in_memory import Camera
+from tests.instruments.conftest import DeviceWorld
+from tests.instruments.indi_in_memory import MemoryIndiCamera
 from tests.instruments.indi_script import ADDRESS, IndiRig, Members, vector
 
 Make = Callable[..., IndiRig]
 
 
 @pytest.fixture
-def rig(world: World, clock: VirtualClock) -> Iterator[Make]:
+def rig(world: DeviceWorld, clock: VirtualClock) -> Iterator[Make]:
     made: list[IndiRig] = []
 
     def make(kind: str, vectors: dict[str, Any], **named: Any) -> IndiRig:
@@ -105,7 +105,7 @@ def test_a_mount_that_knows_its_place_is_not_told_again(rig: Make) -> None:
     assert rig("telescope", knows, site=Site("x", 43.9, -5.7, 650.0)).server.changes("GEOGRAPHIC_COORD") == []
 
 
-def test_a_device_that_cannot_reach_its_hardware_says_why(mount: IndiRig, world: World) -> None:
+def test_a_device_that_cannot_reach_its_hardware_says_why(mount: IndiRig, world: DeviceWorld) -> None:
     server = mount.server
     server.answers["CONNECTION"] = lambda _: (
         '<message device="Dev" message="[ERROR] no such port /dev/ttyUSB0"/>'
@@ -121,7 +121,7 @@ def test_a_device_that_cannot_reach_its_hardware_says_why(mount: IndiRig, world:
     assert mount.told[-1][0] is True
 
 
-def test_a_driver_that_dies_and_returns(mount: IndiRig, world: World) -> None:
+def test_a_driver_that_dies_and_returns(mount: IndiRig, world: DeviceWorld) -> None:
     server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Busy")
     slew = mount.begin(mount.device.slew(30.0, 40.0))
@@ -139,7 +139,7 @@ def test_a_driver_that_dies_and_returns(mount: IndiRig, world: World) -> None:
     assert world.result(mount.device.state()) == "idle"
 
 
-def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: IndiRig, world: World) -> None:
+def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.say("</nonsense>")
     for _ in range(20):  # whatever one client asks for, the driver tells all
         world.run(0.1)
@@ -148,7 +148,7 @@ def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: IndiRig, wor
     assert mount.device.connected
 
 
-def test_garbage_ends_the_connection_and_it_is_made_again(mount: IndiRig, world: World) -> None:
+def test_garbage_ends_the_connection_and_it_is_made_again(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.say("</nonsense>")
     assert [up for up, _ in mount.told] == [True, False]
     assert "an end tag without its beginning" in mount.told[-1][1] or "bad XML" in mount.told[-1][1]
@@ -181,7 +181,7 @@ def test_a_switch_names_its_vectors() -> None:
 # The telescope -----------------------------------------------------------------------------------------------------
 
 
-def test_a_mount_that_says_ok_far_off_is_sent_there_again(mount: IndiRig, world: World) -> None:
+def test_a_mount_that_says_ok_far_off_is_sent_there_again(mount: IndiRig, world: DeviceWorld) -> None:
     server = mount.server
     off = iter([170.0, 5.0, 1.0])
 
@@ -199,7 +199,7 @@ def test_a_mount_that_says_ok_far_off_is_sent_there_again(mount: IndiRig, world:
     assert mount.started == [60.0]
 
 
-def test_a_mount_that_never_gets_there_has_failed(mount: IndiRig, world: World) -> None:
+def test_a_mount_that_never_gets_there_has_failed(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers[COORD] = lambda told: mount.server.set(
         COORD, "Ok", RA=told["RA"], DEC=float(told["DEC"]) + 0.1
     )
@@ -214,14 +214,14 @@ def test_a_mount_that_never_gets_there_has_failed(mount: IndiRig, world: World) 
     assert "360 arcsec from the target after two slews" in str(outcome[0])
 
 
-def test_a_refusal_that_is_only_a_message(mount: IndiRig, world: World) -> None:
+def test_a_refusal_that_is_only_a_message(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
     with pytest.raises(DeviceRefused, match="LIMIT: Dev: slew grb: target is below the altitude limit"):
         world.result(mount.device.slew(30.0, 40.0, "grb"), 5)
     assert mount.device.connected
 
 
-def test_a_mount_that_answers_nothing(mount: IndiRig, world: World) -> None:
+def test_a_mount_that_answers_nothing(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers[COORD] = ""
     world.fails(NoAnswer, "Dev: slew grb: no answer within 10 s", mount.device.slew(30.0, 40.0, "grb"), 11)
     assert [up for up, _ in mount.told] == [True, False]  # the connection is mount anew
@@ -229,7 +229,7 @@ def test_a_mount_that_answers_nothing(mount: IndiRig, world: World) -> None:
     assert mount.device.connected
 
 
-def test_numbers_in_numpys_words_are_understood(rig: Make, world: World) -> None:
+def test_numbers_in_numpys_words_are_understood(rig: Make, world: DeviceWorld) -> None:
     made = rig("telescope", MOUNT | {COORD: ("Number", {"RA": "np.float64(2.0)", "DEC": "np.float64(40.0)"}, "Ok")})
     position = world.result(made.device.position())
     assert jnow(made, position.ra, position.dec) == pytest.approx({"RA": 2.0, "DEC": 40.0})
@@ -237,7 +237,7 @@ def test_numbers_in_numpys_words_are_understood(rig: Make, world: World) -> None
     world.fails(DeviceFailed, "its position is no position: RA None, DEC 1", made.device.position())
 
 
-def test_a_mount_of_j2000_is_told_icrs(rig: Make, world: World) -> None:
+def test_a_mount_of_j2000_is_told_icrs(rig: Make, world: DeviceWorld) -> None:
     vectors = {key: value for key, value in MOUNT.items() if key != COORD}
     made = rig("telescope", vectors | {"EQUATORIAL_COORD": ("Number", {"RA": 1.0, "DEC": 2.0}, "Idle")})
     end = world.result(made.device.slew(30.0, 40.0), 5)
@@ -246,35 +246,35 @@ def test_a_mount_of_j2000_is_told_icrs(rig: Make, world: World) -> None:
 
 
 @pytest.mark.parametrize(("west", "east", "side"), [(True, False, "west"), (False, True, "east"), (False, False, "")])
-def test_a_mount_tells_the_side_of_its_pier(rig: Make, world: World, west: bool, east: bool, side: str) -> None:
+def test_a_mount_tells_the_side_of_its_pier(rig: Make, world: DeviceWorld, west: bool, east: bool, side: str) -> None:
     pier = {"TELESCOPE_PIER_SIDE": ("Switch", {"PIER_WEST": west, "PIER_EAST": east}, "Ok")}
     assert world.result(rig("telescope", MOUNT | pier).device.side(), 5) == side
 
 
-def test_a_mount_without_a_pier_has_no_side(rig: Make, world: World) -> None:
+def test_a_mount_without_a_pier_has_no_side(rig: Make, world: DeviceWorld) -> None:
     assert world.result(rig("telescope", MOUNT).device.side(), 5) == ""
 
 
-def test_below_the_horizon_is_refused_before_the_mount_is_asked(rig: Make, world: World) -> None:
+def test_below_the_horizon_is_refused_before_the_mount_is_asked(rig: Make, world: DeviceWorld) -> None:
     made = rig("telescope", MOUNT, site=Site("x", 80.0, 0.0, 0.0))
     world.fails(DeviceRefused, "LIMIT: Dev: slew: the target is at altitude -", made.device.slew(30.0, -40.0))
     assert made.server.changes(COORD) == []
 
 
-def test_what_is_no_position_is_not_sent(mount: IndiRig, world: World) -> None:
+def test_what_is_no_position_is_not_sent(mount: IndiRig, world: DeviceWorld) -> None:
     for command in (mount.device.slew(math.nan, 0.0), mount.device.sync(10.0, 91.0)):
         world.fails(DeviceRefused, r"VALUE: .* is no position", command)
     assert mount.server.changes(COORD) == []
 
 
-def test_a_slew_that_somebody_else_stops(mount: IndiRig, world: World) -> None:
+def test_a_slew_that_somebody_else_stops(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers[COORD] = lambda told: mount.server.set(COORD, "Busy")
     slew = mount.begin(mount.device.slew(30.0, 40.0))
     mount.server.say(mount.server.set(COORD, "Idle"))
     assert isinstance(slew[0], CommandAborted)
 
 
-def test_a_stop_that_is_refused_leaves_the_slew(mount: IndiRig, world: World) -> None:
+def test_a_stop_that_is_refused_leaves_the_slew(mount: IndiRig, world: DeviceWorld) -> None:
     server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Busy")
     server.answers["TELESCOPE_ABORT_MOTION"] = lambda _: server.set("TELESCOPE_ABORT_MOTION", "Alert")
@@ -286,13 +286,13 @@ def test_a_stop_that_is_refused_leaves_the_slew(mount: IndiRig, world: World) ->
     assert slew[0].error_arcsec < 1
 
 
-def test_a_sync_that_the_mount_does_not_take(mount: IndiRig, world: World) -> None:
+def test_a_sync_that_the_mount_does_not_take(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers[COORD] = lambda told: mount.server.set(COORD, "Ok")
     world.fails(DeviceFailed, "arcsec from there", mount.device.sync(30.0, 40.0))
     assert mount.server.changes("ON_COORD_SET")[-1] == {"TRACK": "On"}
 
 
-def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(mount: IndiRig, world: World) -> None:
+def test_a_sync_that_a_settling_mount_passes_over_is_sent_again(mount: IndiRig, world: DeviceWorld) -> None:
 
     def answer(told: Any) -> str:
         taken = jnow(mount, 30.0, 40.0) if len(mount.server.changes(COORD)) > 1 else {}
@@ -329,7 +329,7 @@ def moving(rig: Make) -> IndiRig:
     return moving_mount(rig)
 
 
-def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(moving: IndiRig, world: World) -> None:
+def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(moving: IndiRig, world: DeviceWorld) -> None:
     first = moving.begin(moving.device.slew(100.0, 45.0), 2)
     second = moving.begin(moving.device.slew(30.0, 40.0), 2)
     assert isinstance(first[0], CommandAborted)
@@ -339,7 +339,7 @@ def test_a_slew_refused_because_it_moves_is_sent_again_after_a_stop(moving: Indi
     assert second[0].error_arcsec < 1
 
 
-def test_a_refusal_is_seen_among_the_positions_of_an_older_slew(rig: Make, world: World) -> None:
+def test_a_refusal_is_seen_among_the_positions_of_an_older_slew(rig: Make, world: DeviceWorld) -> None:
     made = moving_mount(rig, refuses=False)
     made.begin(made.device.slew(100.0, 45.0), 2)
     made.server.answers[COORD] = lambda _: (
@@ -351,7 +351,7 @@ def test_a_refusal_is_seen_among_the_positions_of_an_older_slew(rig: Make, world
     assert second[0].error_arcsec < 1
 
 
-def test_a_mount_that_takes_no_slew_is_left_standing(moving: IndiRig, world: World) -> None:
+def test_a_mount_that_takes_no_slew_is_left_standing(moving: IndiRig, world: DeviceWorld) -> None:
     moving.begin(moving.device.slew(100.0, 45.0), 2)
     moving.server.answers[COORD] = lambda _: CANNOT + moving.server.set(COORD, "Alert")
     second = moving.begin(moving.device.slew(30.0, 40.0), 20)
@@ -362,14 +362,14 @@ def test_a_mount_that_takes_no_slew_is_left_standing(moving: IndiRig, world: Wor
     assert world.result(moving.device.state()) == "idle"
 
 
-def test_a_slew_that_is_given_up_is_stopped(rig: Make, world: World) -> None:
+def test_a_slew_that_is_given_up_is_stopped(rig: Make, world: DeviceWorld) -> None:
     made = moving_mount(rig, address=f"{ADDRESS}?slew_seconds=20")
     world.fails(NoAnswer, "no end within 20 s", made.device.slew(30.0, 40.0), 25)
     assert made.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
     assert world.result(made.device.state()) == "idle"
 
 
-def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(mount: IndiRig, world: World) -> None:
+def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers[COORD] = ""
     slew = mount.begin(mount.device.slew(30.0, 40.0), 30)
     assert isinstance(slew[0], NoAnswer)
@@ -377,13 +377,13 @@ def test_a_slew_without_an_answer_is_stopped_on_the_next_connection(mount: IndiR
     assert mount.server.changes("TELESCOPE_ABORT_MOTION") == [{"ABORT": "On"}]
 
 
-def test_a_refused_slew_leaves_a_mount_that_stands(mount: IndiRig, world: World) -> None:
+def test_a_refused_slew_leaves_a_mount_that_stands(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers[COORD] = '<message device="Dev" message="[ERROR] target is below the altitude limit"/>'
     world.fails(DeviceRefused, "", mount.device.slew(30.0, 40.0, "grb"), 5)
     assert mount.server.changes("TELESCOPE_ABORT_MOTION") == []
 
 
-def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(moving: IndiRig, world: World) -> None:
+def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(moving: IndiRig, world: DeviceWorld) -> None:
     slew = moving.begin(moving.device.slew(30.0, 40.0))
     for second in range(12):
         moving.server.say(moving.server.set(COORD, "Busy", **jnow(moving, 30.0, 40.0)))
@@ -405,7 +405,7 @@ def test_a_mount_on_its_target_that_says_it_slews_is_stopped_there(moving: IndiR
     ],
 )
 def test_a_mount_on_its_target_that_does_not_track_has_failed(
-    mount: IndiRig, world: World, answer: str, problem: str
+    mount: IndiRig, world: DeviceWorld, answer: str, problem: str
 ) -> None:
     server = mount.server
     server.answers[COORD] = lambda told: server.set(COORD, "Ok", **told)
@@ -413,14 +413,14 @@ def test_a_mount_on_its_target_that_does_not_track_has_failed(
     world.fails(DeviceFailed, problem, mount.device.slew(30.0, 40.0), 10)
 
 
-def test_a_mount_that_stands_idle_on_its_target_is_told_to_track(moving: IndiRig, world: World) -> None:
+def test_a_mount_that_stands_idle_on_its_target_is_told_to_track(moving: IndiRig, world: DeviceWorld) -> None:
     slew = moving.begin(moving.device.slew(30.0, 40.0))
     moving.server.say(moving.server.set(COORD, "Idle", **jnow(moving, 30.0, 40.0)))
     assert slew[0].error_arcsec < 1
     assert moving.server.changes("TELESCOPE_TRACK_STATE") == [{"TRACK_ON": "On"}]
 
 
-def test_a_mount_that_cannot_be_told_to_track_and_is_idle_has_failed(rig: Make, world: World) -> None:
+def test_a_mount_that_cannot_be_told_to_track_and_is_idle_has_failed(rig: Make, world: DeviceWorld) -> None:
     made = rig("telescope", {name: each for name, each in MOUNT.items() if name != "TELESCOPE_TRACK_STATE"})
     made.server.answers[COORD] = lambda told: made.server.set(COORD, "Busy")
     slew = made.begin(made.device.slew(30.0, 40.0))
@@ -429,7 +429,7 @@ def test_a_mount_that_cannot_be_told_to_track_and_is_idle_has_failed(rig: Make, 
     assert str(slew[0]) == "Dev: slew: it is on its target, and does not track"
 
 
-def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(moving: IndiRig, world: World) -> None:
+def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(moving: IndiRig, world: DeviceWorld) -> None:
     server = moving.server
     server.answers["TELESCOPE_PARK"] = lambda _: (
         CANNOT + server.set("TELESCOPE_PARK", "Alert")
@@ -454,7 +454,7 @@ def test_a_mount_that_does_not_park_while_it_moves_is_stopped_first(moving: Indi
     ],
 )
 def test_a_mount_tracks_while_all_of_it_says_so(
-    mount: IndiRig, world: World, tracking: tuple[str, bool], coordinates: str, state: str
+    mount: IndiRig, world: DeviceWorld, tracking: tuple[str, bool], coordinates: str, state: str
 ) -> None:
     on = tracking[1]
     mount.server.say(
@@ -466,7 +466,7 @@ def test_a_mount_tracks_while_all_of_it_says_so(
 
 @pytest.mark.parametrize(("arcsec_a_second", "state"), [(15.04, "idle"), (0.5, "tracking")])
 def test_a_mount_that_goes_on_against_the_sky_does_not_track(
-    mount: IndiRig, world: World, arcsec_a_second: float, state: str
+    mount: IndiRig, world: DeviceWorld, arcsec_a_second: float, state: str
 ) -> None:
     mount.server.say(mount.server.set("TELESCOPE_TRACK_STATE", "Busy", TRACK_ON=True, TRACK_OFF=False))
     for seconds in range(15):
@@ -481,7 +481,7 @@ def test_a_mount_that_goes_on_against_the_sky_does_not_track(
     assert world.result(mount.device.state()) == "tracking"  # it stands on the sky again
 
 
-def test_the_address_tells_how_exact_a_slew_is(rig: Make, world: World) -> None:
+def test_the_address_tells_how_exact_a_slew_is(rig: Make, world: DeviceWorld) -> None:
     made = rig("telescope", MOUNT, address=f"{ADDRESS}?tolerance_arcsec=600")
     server = made.server
     server.answers[COORD] = lambda told: server.set(COORD, "Busy")
@@ -493,7 +493,7 @@ def test_the_address_tells_how_exact_a_slew_is(rig: Make, world: World) -> None:
 
 # The camera --------------------------------------------------------------------------------------------------------
 
-CAMERA = Camera.VECTORS
+CAMERA = MemoryIndiCamera.VECTORS
 
 
 def fits_of(pixels: Any, **header: Any) -> bytes:
@@ -535,7 +535,7 @@ def tag_of(rig: IndiRig) -> str:
     return str(rig.server.vectors["FITS_HEADER"][1]["FITS_OBJECT"])
 
 
-def test_an_image_is_unpacked_and_turned_right_side_up(camera: IndiRig, world: World) -> None:
+def test_an_image_is_unpacked_and_turned_right_side_up(camera: IndiRig, world: DeviceWorld) -> None:
     outcome = camera.begin(camera.device.expose(10.0, "", "grb 1", camera.started.append), 9.9)
     assert [element.attrib["name"] for element in camera.server.asked if element.tag == "enableBLOB"] == ["CCD1"]
     assert camera.server.changes("UPLOAD_MODE") == [{"UPLOAD_CLIENT": "On"}]
@@ -551,7 +551,7 @@ def test_an_image_is_unpacked_and_turned_right_side_up(camera: IndiRig, world: W
     assert world.result(camera.device.state()) == "idle"
 
 
-def aborted(camera: IndiRig, world: World, seconds: float, after: float) -> None:
+def aborted(camera: IndiRig, world: DeviceWorld, seconds: float, after: float) -> None:
     """Abort an exposure so long after its beginning."""
     first = camera.begin(camera.device.expose(seconds, "", "a"), after)
     camera.server.answers["CCD_ABORT_EXPOSURE"] = lambda _: (
@@ -561,7 +561,7 @@ def aborted(camera: IndiRig, world: World, seconds: float, after: float) -> None
     assert isinstance(first[0], CommandAborted)
 
 
-def test_a_late_image_of_an_aborted_exposure_is_passed_over(camera: IndiRig, world: World) -> None:
+def test_a_late_image_of_an_aborted_exposure_is_passed_over(camera: IndiRig, world: DeviceWorld) -> None:
     aborted(camera, world, 10.0, 9.0)
     old = tag_of(camera)
     second = camera.begin(camera.device.expose(10.0, "", "b"), 1.0)
@@ -574,7 +574,7 @@ def test_a_late_image_of_an_aborted_exposure_is_passed_over(camera: IndiRig, wor
     assert second[0].pixels.tolist() == PIXELS.tolist()
 
 
-def test_without_a_tag_the_length_tells_a_late_image(rig: Make, world: World) -> None:
+def test_without_a_tag_the_length_tells_a_late_image(rig: Make, world: DeviceWorld) -> None:
     camera = rig("camera", {name: each for name, each in CAMERA.items() if name != "FITS_HEADER"})
     busy(camera)
     aborted(camera, world, 2.0, 1.5)
@@ -616,7 +616,7 @@ def test_a_dark_is_no_bias(rig: Make) -> None:
     assert camera.server.changes("CCD_FRAME_TYPE") == [{"FRAME_DARK": "On"}]
 
 
-def test_a_time_shorter_than_the_shortest_is_refused(camera: IndiRig, world: World) -> None:
+def test_a_time_shorter_than_the_shortest_is_refused(camera: IndiRig, world: DeviceWorld) -> None:
     with pytest.raises(DeviceRefused, match=r"VALUE: Dev: exposure: 0.001 s: the shortest exposure is 0.01 s"):
         world.result(camera.device.expose(0.001))
 
@@ -673,21 +673,21 @@ def test_a_binning_is_of_the_one_exposure_that_asks_for_it(rig: Make, address: s
     assert scales == [pytest.approx(1.0313 * each, abs=1e-3) for each in (2, others)]
 
 
-def test_a_binning_that_the_camera_has_not_is_refused_before_the_shutter_opens(rig: Make, world: World) -> None:
+def test_a_binning_that_the_camera_has_not_is_refused_before_the_shutter_opens(rig: Make, world: DeviceWorld) -> None:
     camera = binned(rig, 2)
     assert world.result(camera.device.max_binning()) == 2
     world.fails(DeviceRefused, "VALUE: .*binning 3 is not from 1 to 2", camera.device.expose(1.0, binning=3))
     assert camera.server.changes("CCD_EXPOSURE") == []
 
 
-def test_a_camera_that_cannot_bin_refuses_to(rig: Make, world: World) -> None:
+def test_a_camera_that_cannot_bin_refuses_to(rig: Make, world: DeviceWorld) -> None:
     camera = rig("camera", CAMERA)
     assert world.result(camera.device.max_binning()) == 1
     world.fails(DeviceRefused, "UNSUPPORTED: .*no binning that can be set", camera.device.expose(1.0, binning=2))
 
 
 @pytest.mark.parametrize(("vector", "member"), [("CCD_GAIN", "GAIN"), ("CCD_CONTROLS", "Gain")])
-def test_gain_is_set_where_the_camera_has_it(rig: Make, world: World, vector: str, member: str) -> None:
+def test_gain_is_set_where_the_camera_has_it(rig: Make, world: DeviceWorld, vector: str, member: str) -> None:
     camera = rig("camera", CAMERA | {vector: ("Number", {member: 10.0}, "Ok")})
     camera.server.answers[vector] = lambda told: camera.server.set(vector, **told)
     world.result(camera.device.configure(100.0))
@@ -704,7 +704,7 @@ def test_gain_is_set_where_the_camera_has_it(rig: Make, world: World, vector: st
     ],
 )  # fmt: skip
 def test_a_readout_mode_is_set_where_the_camera_has_it(
-    rig: Make, world: World, name: str, known: Any, modes: tuple[str, ...], chosen: str, told: dict[str, str]
+    rig: Make, world: DeviceWorld, name: str, known: Any, modes: tuple[str, ...], chosen: str, told: dict[str, str]
 ) -> None:
     camera = rig("camera", CAMERA | {name: known})
     camera.server.answers[name] = lambda told: camera.server.set(name, **told)
@@ -724,15 +724,15 @@ def test_a_readout_mode_is_set_where_the_camera_has_it(
         ("READ_MODE", ("Text", {"MODE": "fast"}, "Ok")),
     ],
 )
-def test_what_leaves_no_choice_is_no_readout_mode(rig: Make, world: World, name: str, known: Any) -> None:
+def test_what_leaves_no_choice_is_no_readout_mode(rig: Make, world: DeviceWorld, name: str, known: Any) -> None:
     assert world.result(rig("camera", CAMERA | {name: known}).device.readout_modes()) == ()
 
 
-def test_a_gain_that_the_camera_has_not_is_refused(rig: Make, world: World) -> None:
+def test_a_gain_that_the_camera_has_not_is_refused(rig: Make, world: DeviceWorld) -> None:
     world.fails(DeviceRefused, "has no gain that can be set", rig("camera", CAMERA).device.configure(100.0))
 
 
-def test_a_camera_that_trims_its_frame_is_told_once(rig: Make, world: World) -> None:
+def test_a_camera_that_trims_its_frame_is_told_once(rig: Make, world: DeviceWorld) -> None:
     big = {"CCD_INFO": ("Number", {"CCD_MAX_X": 60, "CCD_MAX_Y": 40, "CCD_PIXEL_SIZE": 5.0}, "Ok")}
     trimmed = {"X": 0, "Y": 0, "WIDTH": 56, "HEIGHT": 40}
     camera = rig("camera", CAMERA | big | {"CCD_FRAME": ("Number", trimmed, "Ok")})
@@ -746,14 +746,14 @@ def test_a_camera_that_trims_its_frame_is_told_once(rig: Make, world: World) -> 
     assert world.result(camera.device.geometry()).width == 56
 
 
-def test_a_subframe_that_stays_is_refused(rig: Make, world: World) -> None:
+def test_a_subframe_that_stays_is_refused(rig: Make, world: DeviceWorld) -> None:
     camera = rig("camera", CAMERA | {"CCD_FRAME": ("Number", WHOLE | {"WIDTH": 1}, "Ok")})
     camera.server.answers["CCD_FRAME"] = lambda _: camera.server.set("CCD_FRAME", "Alert")
     world.fails(DeviceRefused, "CCD_FRAME is Alert", camera.device.expose(1.0))
     assert camera.server.changes("CCD_EXPOSURE") == []
 
 
-def test_colour_is_refused_before_the_shutter_opens(rig: Make, world: World) -> None:
+def test_colour_is_refused_before_the_shutter_opens(rig: Make, world: DeviceWorld) -> None:
     formats = ("Switch", {"INDI_RAW": False, "INDI_RGB": True}, "Ok")
     camera = rig("camera", CAMERA | {"CCD_CAPTURE_FORMAT": formats})
     words = r"UNSUPPORTED: .*colour images, .*\(CCD_CAPTURE_FORMAT\); it also has INDI_RAW"
@@ -782,14 +782,14 @@ def test_an_exposure_that_says_idle_before_its_image_is_not_aborted(camera: Indi
     assert outcome[0].pixels.tolist() == PIXELS.tolist()
 
 
-def test_a_camera_without_an_image_is_told_to_stop(camera: IndiRig, world: World) -> None:
+def test_a_camera_without_an_image_is_told_to_stop(camera: IndiRig, world: DeviceWorld) -> None:
     outcome = camera.begin(camera.device.expose(10.0), 76.0)
     assert isinstance(outcome[0], NoAnswer)
     world.run()
     assert camera.server.changes("CCD_ABORT_EXPOSURE") == [{"ABORT": "On"}]
 
 
-def test_an_image_that_never_comes(camera: IndiRig, world: World) -> None:
+def test_an_image_that_never_comes(camera: IndiRig, world: DeviceWorld) -> None:
     outcome = camera.begin(camera.device.expose(10.0), 11.0)
     camera.server.say(camera.server.set("CCD_EXPOSURE", "Ok", CCD_EXPOSURE_VALUE=0))
     assert world.result(camera.device.state()) == "reading"
@@ -841,7 +841,7 @@ def test_any_wrong_bytes_in_an_image(changes: list[tuple[int, int]], length: int
     assert frame.pixels.ndim == 2
 
 
-def test_a_stream_that_ends_anywhere_in_an_image(camera: IndiRig, world: World) -> None:
+def test_a_stream_that_ends_anywhere_in_an_image(camera: IndiRig, world: DeviceWorld) -> None:
     blob = image_of(PIXELS)
     for cut in (1, 20, 60, blob.index(">") + 1, len(blob) // 2, len(blob) - 30, len(blob) - 1):
         outcome = camera.begin(camera.device.expose(1.0), 1.0)
@@ -857,7 +857,7 @@ def test_a_stream_that_ends_anywhere_in_an_image(camera: IndiRig, world: World) 
     assert outcome[0].pixels.tolist() == PIXELS.tolist()
 
 
-def test_a_slow_image_is_waited_for_and_a_byte_now_and_then_is_not(camera: IndiRig, world: World) -> None:
+def test_a_slow_image_is_waited_for_and_a_byte_now_and_then_is_not(camera: IndiRig, world: DeviceWorld) -> None:
     begin = '<setBLOBVector device="Dev" name="CCD1"><oneBLOB name="CCD1" size="1" format=".fits">'
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say(begin)
@@ -878,7 +878,7 @@ def test_a_slow_image_is_waited_for_and_a_byte_now_and_then_is_not(camera: IndiR
     assert isinstance(outcome[0], NoAnswer)
 
 
-def test_an_element_without_end_costs_the_connection_and_little_else(camera: IndiRig, world: World) -> None:
+def test_an_element_without_end_costs_the_connection_and_little_else(camera: IndiRig, world: DeviceWorld) -> None:
     outcome = camera.begin(camera.device.expose(1.0), 1.0)
     camera.server.say('<setTextVector device="Dev" name="A"><oneText name="B">' + "x" * 100_000)
     world.run(3)
@@ -887,7 +887,7 @@ def test_an_element_without_end_costs_the_connection_and_little_else(camera: Ind
     assert camera.device.connected
 
 
-def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: IndiRig, world: World) -> None:
+def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: IndiRig, world: DeviceWorld) -> None:
     for command, code in (
         (lambda: camera.device.expose(1.0, dark=True), "UNSUPPORTED"),
         (lambda: camera.device.expose(1.0, "r"), "VALUE"),
@@ -903,7 +903,7 @@ def test_what_a_camera_cannot_do_is_refused_before_the_shutter_opens(camera: Ind
     assert camera.server.changes("CCD_EXPOSURE") == []
 
 
-def test_the_focal_length_may_be_the_mounts_to_tell(rig: Make, world: World) -> None:
+def test_the_focal_length_may_be_the_mounts_to_tell(rig: Make, world: DeviceWorld) -> None:
     vectors = CAMERA | {"ACTIVE_DEVICES": ("Text", {"ACTIVE_TELESCOPE": "Mount"}, "Ok")}
     del vectors["SCOPE_INFO"]
     made = rig("camera", vectors)
@@ -911,7 +911,7 @@ def test_the_focal_length_may_be_the_mounts_to_tell(rig: Make, world: World) -> 
     assert world.result(made.device.geometry()).arcsec_per_pixel == pytest.approx(0.5157, abs=1e-3)
 
 
-def test_the_mount_may_tell_its_focal_length_a_moment_later(rig: Make, world: World) -> None:
+def test_the_mount_may_tell_its_focal_length_a_moment_later(rig: Make, world: DeviceWorld) -> None:
     vectors = CAMERA | {"ACTIVE_DEVICES": ("Text", {"ACTIVE_TELESCOPE": "Mount"}, "Ok")}
     del vectors["SCOPE_INFO"]
     made = rig("camera", vectors)
@@ -921,14 +921,14 @@ def test_the_mount_may_tell_its_focal_length_a_moment_later(rig: Make, world: Wo
     assert outcome[0].arcsec_per_pixel == pytest.approx(0.5157, abs=1e-3)
 
 
-def test_a_mount_that_never_tells_its_focal_length_is_not_waited_for_without_end(rig: Make, world: World) -> None:
+def test_a_mount_that_never_tells_its_focal_length_is_not_waited_for_without_end(rig: Make, world: DeviceWorld) -> None:
     vectors = CAMERA | {"ACTIVE_DEVICES": ("Text", {"ACTIVE_TELESCOPE": "Mount"}, "Ok")}
     del vectors["SCOPE_INFO"]
     made = rig("camera", vectors)
     world.fails(DeviceRefused, "STATE: Dev: exposure: no focal length is set", made.device.expose(1.0), 15.0)
 
 
-def test_an_exposure_from_before_is_not_disturbed(camera: IndiRig, world: World) -> None:
+def test_an_exposure_from_before_is_not_disturbed(camera: IndiRig, world: DeviceWorld) -> None:
     camera.server.say(camera.server.set("CCD_EXPOSURE", "Busy", CCD_EXPOSURE_VALUE=5.0))
     assert world.result(camera.device.state()) == "exposing"
     world.fails(DeviceRefused, "BUSY", camera.device.expose(1.0))
@@ -937,7 +937,7 @@ def test_an_exposure_from_before_is_not_disturbed(camera: IndiRig, world: World)
 # The others --------------------------------------------------------------------------------------------------------
 
 
-def test_a_roll_off_roof_is_parked_and_unparked(rig: Make, world: World) -> None:
+def test_a_roll_off_roof_is_parked_and_unparked(rig: Make, world: DeviceWorld) -> None:
     roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok")})
     server = roof.server
     server.answers["DOME_PARK"] = lambda told: server.set(
@@ -957,7 +957,7 @@ def test_a_roll_off_roof_is_parked_and_unparked(rig: Make, world: World) -> None
     world.fails(DeviceRefused, "UNSUPPORTED", roof.device.rotate(10.0))
 
 
-def test_a_turn_while_slit_and_shutter_move_waits_for_the_slit(rig: Make, world: World) -> None:
+def test_a_turn_while_slit_and_shutter_move_waits_for_the_slit(rig: Make, world: DeviceWorld) -> None:
     """There is one stop for both, and the shutter must not be stopped."""
     dome = rig(
         "dome",
@@ -974,7 +974,7 @@ def test_a_turn_while_slit_and_shutter_move_waits_for_the_slit(rig: Make, world:
     assert dome.server.changes("DOME_ABORT_MOTION") == []
 
 
-def test_a_wheel_that_stops_at_the_wrong_filter(rig: Make, world: World) -> None:
+def test_a_wheel_that_stops_at_the_wrong_filter(rig: Make, world: DeviceWorld) -> None:
     wheel = rig(
         "filter_wheel",
         {
@@ -993,7 +993,7 @@ def test_a_wheel_that_stops_at_the_wrong_filter(rig: Make, world: World) -> None
     assert str(outcome[0]) == "Dev: filter r: the wheel is at slot 1, not 2"
 
 
-def test_a_wheel_whose_position_follows_its_ok(rig: Make, world: World) -> None:
+def test_a_wheel_whose_position_follows_its_ok(rig: Make, world: DeviceWorld) -> None:
     wheel = rig("filter_wheel", {"FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 3)}, "Ok")})
     wheel.server.answers["FILTER_SLOT"] = lambda _: wheel.server.set("FILTER_SLOT")  # Ok, before it has begun
     outcome = wheel.begin(wheel.device.select("3"), 2)
@@ -1006,7 +1006,7 @@ def test_a_wheel_whose_position_follows_its_ok(rig: Make, world: World) -> None:
     assert outcome == ["3"]
 
 
-def test_a_wheel_that_takes_no_turn_while_it_turns_is_told_again(rig: Make, world: World) -> None:
+def test_a_wheel_that_takes_no_turn_while_it_turns_is_told_again(rig: Make, world: DeviceWorld) -> None:
     wheel = rig("filter_wheel", {"FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 3)}, "Ok")})
     server = wheel.server
     server.answers["FILTER_SLOT"] = lambda _: server.set(
@@ -1020,7 +1020,7 @@ def test_a_wheel_that_takes_no_turn_while_it_turns_is_told_again(rig: Make, worl
     assert len(server.changes("FILTER_SLOT")) == 3
 
 
-def test_the_address_tells_how_long_a_wheel_may_turn(rig: Make, world: World) -> None:
+def test_the_address_tells_how_long_a_wheel_may_turn(rig: Make, world: DeviceWorld) -> None:
     vectors = {"FILTER_SLOT": ("Number", {"FILTER_SLOT_VALUE": (1, 1, 3)}, "Ok")}
     wheel = rig("filter_wheel", vectors, address=f"{ADDRESS}?turn_seconds=7")
     wheel.server.answers["FILTER_SLOT"] = lambda _: wheel.server.set("FILTER_SLOT", "Busy")
@@ -1037,7 +1037,7 @@ def test_the_address_tells_how_long_a_wheel_may_turn(rig: Make, world: World) ->
     ],
 )
 def test_a_focuser_has_time_to_be_where_it_says(
-    rig: Make, world: World, ends: list[tuple[str, float]], outcome: str
+    rig: Make, world: DeviceWorld, ends: list[tuple[str, float]], outcome: str
 ) -> None:
     def place(steps: float) -> Members:
         return {"FOCUS_ABSOLUTE_POSITION": (steps, 0, 1000)}
@@ -1056,7 +1056,7 @@ def test_a_focuser_has_time_to_be_where_it_says(
 
 
 @pytest.mark.parametrize("stops", [True, False])
-def test_a_focuser_that_takes_no_move_while_it_moves_is_told_again(rig: Make, world: World, stops: bool) -> None:
+def test_a_focuser_that_takes_no_move_while_it_moves_is_told_again(rig: Make, world: DeviceWorld, stops: bool) -> None:
     def place(steps: float) -> Members:
         return {"FOCUS_ABSOLUTE_POSITION": (steps, 0, 1000)}
 
@@ -1085,7 +1085,7 @@ def test_a_focuser_that_takes_no_move_while_it_moves_is_told_again(rig: Make, wo
     assert second == [200]
 
 
-def test_a_stop_ends_though_a_newer_move_keeps_the_focuser_moving(rig: Make, world: World) -> None:
+def test_a_stop_ends_though_a_newer_move_keeps_the_focuser_moving(rig: Make, world: DeviceWorld) -> None:
     vectors = {
         "ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (100, 0, 1000)}, "Ok"),
         "FOCUS_ABORT_MOTION": ("Switch", {"ABORT": False}, "Idle"),
@@ -1099,7 +1099,7 @@ def test_a_stop_ends_though_a_newer_move_keeps_the_focuser_moving(rig: Make, wor
     assert stop == [None]
 
 
-def test_the_address_tells_how_exact_a_focuser_is(rig: Make, world: World) -> None:
+def test_the_address_tells_how_exact_a_focuser_is(rig: Make, world: DeviceWorld) -> None:
     vectors = {"ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (100, 0, 1000)}, "Ok")}
     focuser = rig("focuser", vectors, address=f"{ADDRESS}?tolerance_steps=10&move_seconds=600")
     focuser.server.answers["ABS_FOCUS_POSITION"] = lambda _: focuser.server.set("ABS_FOCUS_POSITION", "Busy")
@@ -1119,7 +1119,7 @@ def test_the_address_tells_how_exact_a_focuser_is(rig: Make, world: World) -> No
          '<setSwitchVector device="Dev" name="DOME_PARK" state="Alert"/>', "Dev: close: the motor has no power"),
     ],
 )  # fmt: skip
-def test_a_closed_roof_is_told_to_close_all_the_same(rig: Make, world: World, answer: str, outcome: str) -> None:
+def test_a_closed_roof_is_told_to_close_all_the_same(rig: Make, world: DeviceWorld, answer: str, outcome: str) -> None:
     roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Ok")})
     roof.server.answers["DOME_PARK"] = answer
     closing = roof.begin(roof.device.close(), 3)
@@ -1127,7 +1127,7 @@ def test_a_closed_roof_is_told_to_close_all_the_same(rig: Make, world: World, an
     assert [str(each) for each in closing] == [outcome]
 
 
-def test_a_closing_roof_is_told_again_and_waited_for(rig: Make, world: World) -> None:
+def test_a_closing_roof_is_told_again_and_waited_for(rig: Make, world: DeviceWorld) -> None:
     roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": True, "UNPARK": False}, "Busy")})
     roof.server.answers["DOME_PARK"] = ""  # libindi's Dome says nothing while it parks
     closing = roof.begin(roof.device.close(), 30)
@@ -1137,7 +1137,7 @@ def test_a_closing_roof_is_told_again_and_waited_for(rig: Make, world: World) ->
 
 
 @pytest.mark.parametrize("stops", [True, False])
-def test_a_dome_that_does_not_close_while_it_opens_is_stopped_first(rig: Make, world: World, stops: bool) -> None:
+def test_a_dome_that_does_not_close_while_it_opens_is_stopped_first(rig: Make, world: DeviceWorld, stops: bool) -> None:
     vectors = {"DOME_SHUTTER": ("Switch", {"SHUTTER_OPEN": True, "SHUTTER_CLOSE": False}, "Busy")}
     if stops:
         vectors["DOME_ABORT_MOTION"] = ("Switch", {"ABORT": False}, "Idle")
@@ -1162,14 +1162,14 @@ def test_a_dome_that_does_not_close_while_it_opens_is_stopped_first(rig: Make, w
     assert len(server.changes("DOME_SHUTTER")) == 2
 
 
-def test_closing_waits_for_no_question(rig: Make, world: World) -> None:
+def test_closing_waits_for_no_question(rig: Make, world: DeviceWorld) -> None:
     roof = rig("dome", {"DOME_PARK": ("Switch", {"PARK": False, "UNPARK": True}, "Ok")})
     asked = len(roof.server.asked)
     roof.begin(roof.device.close())
     assert roof.server.asked[asked].tag == "newSwitchVector"
 
 
-def test_the_address_tells_the_limits_of_a_dome(rig: Make, world: World) -> None:
+def test_the_address_tells_the_limits_of_a_dome(rig: Make, world: DeviceWorld) -> None:
     vectors = {
         "DOME_SHUTTER": ("Switch", {"SHUTTER_OPEN": False, "SHUTTER_CLOSE": True}, "Ok"),
         "ABS_DOME_POSITION": ("Number", {"DOME_ABSOLUTE_POSITION": 0.0}, "Ok"),
@@ -1197,7 +1197,7 @@ def test_options_that_there_are_not(kind: Any, query: str) -> None:
         instruments.check_address(kind, "indi", f"{ADDRESS}?{query}")
 
 
-def test_a_focuser_without_a_stop(rig: Make, world: World) -> None:
+def test_a_focuser_without_a_stop(rig: Make, world: DeviceWorld) -> None:
     focuser = rig("focuser", {"ABS_FOCUS_POSITION": ("Number", {"FOCUS_ABSOLUTE_POSITION": (5, 0, 100)}, "Ok")})
     focuser.server.answers["ABS_FOCUS_POSITION"] = lambda _: focuser.server.set("ABS_FOCUS_POSITION", "Busy")
     world.result(focuser.device.stop())
@@ -1217,7 +1217,7 @@ STATION = {
 LABELS = {"WEATHER_WIND_SPEED": "Wind (kph)", "WEATHER_WIND_GUST": "Gust (kph)", "WEATHER_CLOUDS": "Clouds (%)"}
 
 
-def test_readings_are_in_our_units_and_old_ones_are_none(station: IndiRig, world: World) -> None:
+def test_readings_are_in_our_units_and_old_ones_are_none(station: IndiRig, world: DeviceWorld) -> None:
     with pytest.raises(DeviceFailed, match="no new readings since it was connected"):  # a definition is from whenever
         world.result(station.device.read())
     station.server.say(station.server.set("WEATHER_PARAMETERS"))
@@ -1232,7 +1232,7 @@ def test_readings_are_in_our_units_and_old_ones_are_none(station: IndiRig, world
     world.fails(DeviceFailed, r"no new readings for 18\d s, more than 180 s", station.device.read())
 
 
-def test_the_address_tells_how_old_a_reading_may_be(rig: Make, world: World) -> None:
+def test_the_address_tells_how_old_a_reading_may_be(rig: Make, world: DeviceWorld) -> None:
     station = rig("weather", STATION, labels=LABELS, address=f"{ADDRESS}?oldest_seconds=20")
     station.server.say(station.server.set("WEATHER_PARAMETERS"))
     world.run(19)
@@ -1241,7 +1241,7 @@ def test_the_address_tells_how_old_a_reading_may_be(rig: Make, world: World) -> 
     world.fails(DeviceFailed, "more than 20 s", station.device.read())
 
 
-def test_a_station_that_only_becomes_busy_has_measured_nothing(station: IndiRig, world: World) -> None:
+def test_a_station_that_only_becomes_busy_has_measured_nothing(station: IndiRig, world: DeviceWorld) -> None:
     station.server.say(station.server.set("WEATHER_PARAMETERS"))
     for _ in range(7):
         world.run(30)
@@ -1257,7 +1257,7 @@ def station(rig: Make) -> IndiRig:
 REFRESH = {"WEATHER_REFRESH": ("Switch", {"REFRESH": False}, "Ok")}
 
 
-def test_a_station_that_can_be_asked_is_asked(rig: Make, world: World) -> None:
+def test_a_station_that_can_be_asked_is_asked(rig: Make, world: DeviceWorld) -> None:
     station = rig("weather", STATION | REFRESH, labels=LABELS)
     server = station.server
     server.answers["WEATHER_REFRESH"] = lambda _: (
@@ -1283,7 +1283,7 @@ def test_a_station_that_can_be_asked_is_asked(rig: Make, world: World) -> None:
     [("", 0, 0.0), ("", 100, 100.0), ("", 400, "400 s, by its timestamps"), ("timestamps=no", 400, 0.0)],
 )
 def test_a_timestamp_makes_readings_older(
-    rig: Make, world: World, clock: VirtualClock, ahead: float, query: str, late: float, age: float | str
+    rig: Make, world: DeviceWorld, clock: VirtualClock, ahead: float, query: str, late: float, age: float | str
 ) -> None:
     def stamp(seconds: float) -> str:
         return datetime.fromtimestamp(clock.time() + ahead - seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -1299,7 +1299,7 @@ def test_a_timestamp_makes_readings_older(
         assert world.result(station.device.read()).age == pytest.approx(age, abs=1.5)
 
 
-def test_a_reading_that_is_sent_again_does_not_get_younger(station: IndiRig, world: World) -> None:
+def test_a_reading_that_is_sent_again_does_not_get_younger(station: IndiRig, world: DeviceWorld) -> None:
     station.server.stamp = "2026-03-20T20:00:00"
     for _ in range(5):
         station.server.say(station.server.set("WEATHER_PARAMETERS"))
@@ -1307,7 +1307,9 @@ def test_a_reading_that_is_sent_again_does_not_get_younger(station: IndiRig, wor
     world.fails(DeviceFailed, "no new readings for 300 s, by its timestamps", station.device.read())
 
 
-def test_a_server_whose_clock_steps_back_is_believed_again(station: IndiRig, world: World, clock: VirtualClock) -> None:
+def test_a_server_whose_clock_steps_back_is_believed_again(
+    station: IndiRig, world: DeviceWorld, clock: VirtualClock
+) -> None:
     for step in (0.0, 3600.0):
         for _ in range(70):
             stamp = datetime.fromtimestamp(clock.time() - step, UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -1318,12 +1320,12 @@ def test_a_server_whose_clock_steps_back_is_believed_again(station: IndiRig, wor
 
 
 @pytest.mark.parametrize(("state", "value"), [("Alert", 5), ("Ok", "nan"), ("Ok", "broken"), ("Ok", -127)])
-def test_readings_that_are_of_no_use(station: IndiRig, world: World, state: str, value: Any) -> None:
+def test_readings_that_are_of_no_use(station: IndiRig, world: DeviceWorld, state: str, value: Any) -> None:
     station.server.say(station.server.set("WEATHER_PARAMETERS", state, WEATHER_TEMPERATURE=value))
     world.fails(DeviceFailed, "", station.device.read())
 
 
-def test_what_a_station_does_not_measure_is_unknown(rig: Make, world: World) -> None:
+def test_what_a_station_does_not_measure_is_unknown(rig: Make, world: DeviceWorld) -> None:
     members = {"WEATHER_TEMPERATURE": 5, "WEATHER_IS_RAIN": 1, "WEATHER_SKY_TEMP": -20}
     station = rig(
         "weather",
@@ -1342,7 +1344,7 @@ def test_options_of_a_station_that_are_none(query: str) -> None:
         instruments.check_address("weather", "indi", f"{ADDRESS}?{query}")
 
 
-def test_a_verdict_that_is_overridden_by_hand_is_unsafe(rig: Make, world: World) -> None:
+def test_a_verdict_that_is_overridden_by_hand_is_unsafe(rig: Make, world: DeviceWorld) -> None:
     override = {"WEATHER_OVERRIDE": ("Switch", {"OVERRIDE": True}, "Busy")}
     verdict = {"WEATHER_STATUS": ("Light", {"WEATHER_WIND_SPEED": "Ok"}, "Ok")}
     monitor = rig("safety", STATION | verdict | override)
@@ -1351,7 +1353,7 @@ def test_a_verdict_that_is_overridden_by_hand_is_unsafe(rig: Make, world: World)
     assert world.result(monitor.device.read()) == safety
 
 
-def test_a_device_may_tell_its_verdict_as_safety_status(rig: Make, world: World) -> None:
+def test_a_device_may_tell_its_verdict_as_safety_status(rig: Make, world: DeviceWorld) -> None:
     monitor = rig("safety", {"SAFETY_STATUS": ("Light", {"SAFETY": "Alert"}, "Alert")})
     assert world.result(monitor.device.read()) == instruments.Safety(False, "SAFETY: danger")
 
@@ -1365,13 +1367,13 @@ def test_a_device_may_tell_its_verdict_as_safety_status(rig: Make, world: World)
         ("Alert", False, "WEATHER_WIND_SPEED: danger"),
     ],
 )
-def test_the_verdict_of_a_weather_device(rig: Make, world: World, state: str, safe: bool, reason: str) -> None:
+def test_the_verdict_of_a_weather_device(rig: Make, world: DeviceWorld, state: str, safe: bool, reason: str) -> None:
     monitor = rig("safety", STATION | {"WEATHER_STATUS": ("Light", {"WEATHER_WIND_SPEED": state}, state)})
     monitor.server.say(monitor.server.set("WEATHER_PARAMETERS"))
     assert world.result(monitor.device.read()) == instruments.Safety(safe, reason)
 
 
-def test_every_failure_has_one_line(mount: IndiRig, world: World) -> None:
+def test_every_failure_has_one_line(mount: IndiRig, world: DeviceWorld) -> None:
     mount.server.answers["TELESCOPE_PARK"] = '<message device="Dev" message="[ERROR] two\nlines"/>'
     with pytest.raises(InstrumentError) as failed:
         world.result(mount.device.park(), 5)
@@ -1387,7 +1389,7 @@ BOX = {
 }
 
 
-def test_a_power_box_is_the_vectors_of_its_address(rig: Make, world: World) -> None:
+def test_a_power_box_is_the_vectors_of_its_address(rig: Make, world: DeviceWorld) -> None:
     box = rig("switch", BOX, address=f"{ADDRESS}?POWER,PORTS,DEW")
     channels = world.result(box.device.channels())
     assert [each.name for each in channels] == ["POWER_ON", "PORT_1", "PORT_2", "PORT_3", "DEW_A"]
@@ -1401,7 +1403,7 @@ def test_a_power_box_is_the_vectors_of_its_address(rig: Make, world: World) -> N
         world.fails(DeviceRefused, r"^VALUE: Dev: channel", box.device.set(channel, level))
 
 
-def test_a_channel_that_does_not_switch(rig: Make, world: World) -> None:
+def test_a_channel_that_does_not_switch(rig: Make, world: DeviceWorld) -> None:
     box = rig("switch", BOX, address=f"{ADDRESS}?POWER")
     box.server.answers["POWER"] = lambda _: box.server.set("POWER")
     world.fails(DeviceFailed, "Dev: channel 0 to 1: 'POWER_ON' is at 0", box.device.set(0, 1))
@@ -1411,7 +1413,7 @@ def test_a_channel_that_does_not_switch(rig: Make, world: World) -> None:
     world.fails(NoAnswer, "not set within 10 s", box.device.set(0, 1), 11)
 
 
-def test_a_box_without_such_a_vector(rig: Make, world: World) -> None:
+def test_a_box_without_such_a_vector(rig: Make, world: DeviceWorld) -> None:
     box = rig("switch", BOX, address=f"{ADDRESS}?POWER,FANS")
     world.run(5)
     assert box.told[-1] == (False, f"switch at {ADDRESS}: 'Dev' has no FANS")

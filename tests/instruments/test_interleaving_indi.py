@@ -9,15 +9,15 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from pyros.clock import VirtualClock
-from tests.instruments.conftest import MIDNIGHT, World
+from tests.instruments.conftest import MIDNIGHT, DeviceWorld
 from tests.instruments.indi_in_memory import KINDS
 from tests.instruments.indi_script import ADDRESS, IndiRig
 from tests.instruments.interleaving import (
     HOWS,
     TARGETS,
     Backend,
-    Case,
     How,
+    Pairs,
     add_cover,
     add_rotator,
     at_once,
@@ -35,7 +35,7 @@ from tests.instruments.interleaving import (
 
 def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
     """Make a device behind a scripted server, and the INDI driver, ready for commands."""
-    world = World()
+    world = DeviceWorld()
     made: Any = KINDS[kind]
     address = ADDRESS + ("?POWER" if kind == "switch" else "")
     rig = IndiRig(world, VirtualClock(world, MIDNIGHT), kind, dict(made.VECTORS), address)
@@ -117,5 +117,5 @@ _rotator, _cover = add_rotator, add_cover
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("case", cases("indi"))
-def test_the_newest_command_counts(case: Case, how: How) -> None:
+def test_the_newest_command_counts(case: Pairs, how: How) -> None:
     case.check(partial(backend, case.kind, case.before, **case.changed), how)

@@ -10,15 +10,15 @@ import pytest
 from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.simulators import Simulator, load
-from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
-from tests.instruments.interleaving import Backend, Case, How, simulated_telescope_commands
+from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, DeviceWorld
+from tests.instruments.interleaving import Backend, How, Pairs, simulated_telescope_commands
 
 described = cache(load)
 
 
 def backend(before: str) -> Backend:
     """Make the demo's telescope and the LX200 driver, ready for commands."""
-    world = World()
+    world = DeviceWorld()
     clock = VirtualClock(world, MIDNIGHT)
     description = described(OBSERVATORY / "simulators" / "telescope.yaml")
     simulator = Simulator(description.changed(lx200="tcp:6020:interface=127.0.0.1", speed=100.0), world, clock)
@@ -40,5 +40,5 @@ def backend(before: str) -> Backend:
 @pytest.mark.parametrize(("before", "how"), [("", "newer"), ("", "away"), ("", "cancel"), ("slew", "drop")])
 def test_the_newest_command_counts(before: str, how: How) -> None:
     firsts = ["slew", "park", "stop", "unpark", *(["sync"] if before else [])]  # a parked mount takes no sync
-    case = Case("lx200", "telescope", firsts, ["slew elsewhere", "park", "stop", "stop and park"], before)
+    case = Pairs("lx200", "telescope", firsts, ["slew elsewhere", "park", "stop", "stop and park"], before)
     case.check(partial(backend, before), how)

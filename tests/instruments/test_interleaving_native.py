@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred
 from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.simulators import Simulator, load
-from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, World
+from tests.instruments.conftest import MIDNIGHT, OBSERVATORY, DeviceWorld
 from tests.instruments.interleaving import (
     HOWS,
     Backend,
-    Case,
     How,
+    Pairs,
     camera_commands,
     cases,
     cover_commands,
@@ -39,7 +39,7 @@ described = cache(load)
 
 def backend(kind: Any, before: str = "", **changed: Any) -> Backend:
     """Make the demo's simulator of that kind and the native driver, ready for commands."""
-    world = World()
+    world = DeviceWorld()
     clock = VirtualClock(world, MIDNIGHT)
     if kind == "camera":
         changed |= SMALL
@@ -124,5 +124,5 @@ def said(device: Any, name: str, value: str) -> str:
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("case", cases("native"))
-def test_the_newest_command_counts(case: Case, how: How) -> None:
+def test_the_newest_command_counts(case: Pairs, how: How) -> None:
     case.check(partial(backend, case.kind, case.before, **case.changed), how)

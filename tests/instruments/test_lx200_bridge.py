@@ -18,6 +18,7 @@ from pyros.errors import CommandAborted
 from pyros.planning import Site
 from pyros.simulators.celestial import OfDate, Sky, from_date, separation
 from tests.conftest import free_port, wait_until
+from tests.instruments.conftest import Pending
 from tests.instruments.indi_server import needs_indi
 from tests.instruments.whole_suite import exceptions
 
@@ -106,11 +107,3 @@ def test_our_driver_conforms_at_indis_bridge(
         "a slew takes the place of a park under way": no_parking,
         "stands still when it is told not to track, and tracks again": ("not supported", not_told),
     }
-
-
-class Pending:
-    """A command under way."""
-
-    def __init__(self, deferred: Any) -> None:
-        self.results: list[Any] = []
-        deferred.addCallbacks(self.results.append, lambda failure: self.results.append(failure.value))

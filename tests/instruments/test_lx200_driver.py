@@ -27,7 +27,7 @@ from pyros.instruments.drivers.coordinates import apparent_of_icrs, icrs_of_appa
 from pyros.instruments.lx200.codec import MAX_ANSWER_BYTES, AnswerKind, AnswerReader, angle, dec_command, ra_command
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.instruments.conftest import MIDNIGHT, DriverRig, Pending, World
+from tests.instruments.conftest import MIDNIGHT, DeviceWorld, DriverRig, Pending
 
 ADDRESS = "tcp:127.0.0.1:4030"
 RA, DEC = 150.0, 20.0
@@ -115,7 +115,7 @@ def test_targets_are_written_to_half_a_step(ra: float, dec: float, precise: bool
 Reply = str | Callable[[str], str | None] | None
 
 
-class Mount(Factory):
+class ScriptedLx200(Factory):
     """A mount that answers as it was told to; None is silence. Longer beginnings of commands go first.
 
     By itself it is a simple one: no distance bars, no status, always where it was sent, tracking.
@@ -123,7 +123,7 @@ class Mount(Factory):
 
     noisy = False
 
-    def __init__(self, world: World, port: int = 4030) -> None:
+    def __init__(self, world: DeviceWorld, port: int = 4030) -> None:
         self.world = world
         self.asked: list[str] = []
         self.lines: list[_MountLine] = []
@@ -173,7 +173,7 @@ class Mount(Factory):
 
 
 class _MountLine(Protocol):
-    def __init__(self, mount: Mount) -> None:
+    def __init__(self, mount: ScriptedLx200) -> None:
         self.mount = mount
         self.rest = b""
 
@@ -194,8 +194,8 @@ class _MountLine(Protocol):
 
 
 class Lx200Rig(DriverRig):
-    def __init__(self, world: World, clock: VirtualClock, options: str = "") -> None:
-        self.mount = Mount(world)
+    def __init__(self, world: DeviceWorld, clock: VirtualClock, options: str = "") -> None:
+        self.mount = ScriptedLx200(world)
         self.answers = self.mount.answers
         super().__init__(world, clock, "telescope", "lx200", ADDRESS + options)
 
@@ -204,7 +204,7 @@ class Lx200Rig(DriverRig):
 
 
 @pytest.fixture
-def rig(world: World, clock: VirtualClock) -> Iterator[Lx200Rig]:
+def rig(world: DeviceWorld, clock: VirtualClock) -> Iterator[Lx200Rig]:
     made = Lx200Rig(world, clock)
     yield made
     closed = made.device.disconnect()
@@ -389,7 +389,7 @@ def test_a_slew_without_end_is_no_answer(up: Lx200Rig) -> None:
     assert up.count("Q") == 1  # it is stopped: nobody waits for its end any more
 
 
-def test_a_mount_whose_bars_never_empty_is_believed_on_its_target(world: World, clock: VirtualClock) -> None:
+def test_a_mount_whose_bars_never_empty_is_believed_on_its_target(world: DeviceWorld, clock: VirtualClock) -> None:
     rig = Lx200Rig(world, clock, "?settle_seconds=4")
     rig.answers["D"] = "\x7f\x7f#"
     world.run(2.1)
@@ -414,7 +414,7 @@ def test_a_mount_on_its_target_that_does_not_track_has_failed(up: Lx200Rig) -> N
 
 @pytest.mark.parametrize("tracks", [True, False])
 def test_a_mount_that_tells_its_status_tracks_again_or_has_failed(
-    tracks: bool, world: World, clock: VirtualClock
+    tracks: bool, world: DeviceWorld, clock: VirtualClock
 ) -> None:
     rig = Lx200Rig(world, clock)
     rig.answers["GW"] = "PN1#"
@@ -428,7 +428,7 @@ def test_a_mount_that_tells_its_status_tracks_again_or_has_failed(
     world.result(rig.device.disconnect())
 
 
-def test_its_limits_stand_in_the_address(world: World, clock: VirtualClock) -> None:
+def test_its_limits_stand_in_the_address(world: DeviceWorld, clock: VirtualClock) -> None:
     rig = Lx200Rig(world, clock, "?slew_seconds=20&begin_seconds=1&tolerance_arcsec=60")
     world.run(2.1)
     rig.answers["MS"] = "0"
@@ -486,8 +486,8 @@ def test_a_mount_that_moves_to_its_park_position_and_tracks_there_has_failed(up:
     assert str(failure.result) == "Old mount: park: it has moved, and tracks; a parked mount stands still"
 
 
-def test_below_the_horizon_is_refused_before_the_mount_is_asked(world: World, clock: VirtualClock) -> None:
-    mount, site = Mount(world), Site("x", 43.9, 5.7, 650.0)
+def test_below_the_horizon_is_refused_before_the_mount_is_asked(world: DeviceWorld, clock: VirtualClock) -> None:
+    mount, site = ScriptedLx200(world), Site("x", 43.9, 5.7, 650.0)
     device = instruments.connect("telescope", "lx200", ADDRESS, world, clock, site=site)
     world.run(2.1)
     below = place_overhead(site, clock.now(), -20.0, 90.0)
@@ -563,9 +563,9 @@ def test_a_mount_that_somebody_switches_to_low_precision_is_told_targets_in_it(u
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(["GR", "GD", "Sr", "Sd", "MS", "CM", "D", "GW"]), st.binary(max_size=200))
 def test_whatever_a_mount_answers_every_command_has_a_typed_end(command: str, data: bytes) -> None:
-    world = World()
+    world = DeviceWorld()
     clock = VirtualClock(world, MIDNIGHT)
-    mount = Mount(world)
+    mount = ScriptedLx200(world)
     device = instruments.connect("telescope", "lx200", ADDRESS, world, clock)
     world.run(2.1)
     mount.answers[command] = data.decode("latin-1")
@@ -608,8 +608,8 @@ def test_a_lost_connection_ends_the_slew_and_the_mount_goes_on(up: Lx200Rig) -> 
     assert up.count("Q") == 0
 
 
-def test_something_else_at_that_address_is_no_mount(world: World, clock: VirtualClock) -> None:
-    mount = Mount(world)
+def test_something_else_at_that_address_is_no_mount(world: DeviceWorld, clock: VirtualClock) -> None:
+    mount = ScriptedLx200(world)
     mount.answers["GR"] = "HTTP/1.1 400#"
     telescope = instruments.connect("telescope", "lx200", ADDRESS, world, clock)
     with pytest.raises(ConnectionLost, match=r"it answered 'HTTP/1.1 400' to :GR#: that is no mount that speaks LX200"):

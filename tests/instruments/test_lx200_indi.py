@@ -20,7 +20,7 @@ from pyros.planning import Site
 from pyros.simulators import Simulator, load
 from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date, separation
 from tests.conftest import wait_until
-from tests.instruments.indi_by_hand import Client
+from tests.instruments.indi_by_hand import HandClient
 from tests.instruments.indi_server import needs_indi
 from tests.instruments.whole_suite import exceptions
 
@@ -38,7 +38,7 @@ STEP = 16.0
 class Driven:
     """Our simulated telescope, and INDI's driver that is connected to it."""
 
-    def __init__(self, reactor: Any, port: int, client: Client, device: str, simulator: Simulator) -> None:
+    def __init__(self, reactor: Any, port: int, client: HandClient, device: str, simulator: Simulator) -> None:
         self.reactor, self.port, self.client = reactor, port, client
         self.device, self.simulator = device, simulator
         self.telescope: Any = simulator.device

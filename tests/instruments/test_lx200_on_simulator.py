@@ -9,13 +9,13 @@ from twisted.internet.defer import Deferred
 
 from pyros.errors import CommandAborted, DeviceRefused
 from pyros.instruments.conformance import CHECKS, Check, Context, Result, run, tidy
-from tests.instruments.conftest import Simulate, World
+from tests.instruments.conftest import DeviceWorld, Simulate
 
 ADDRESS = "tcp:127.0.0.1:6020"
 
 
 @pytest.fixture
-def connect(simulate: Simulate, world: World) -> Simulate:
+def connect(simulate: Simulate, world: DeviceWorld) -> Simulate:
     """Start the demo's telescope with a second port, and connect the driver to it, in pieces of 3 bytes."""
     world.cut = 3
 
@@ -29,14 +29,16 @@ def connect(simulate: Simulate, world: World) -> Simulate:
 
 @pytest.mark.parametrize("mount", ["equatorial", "german", "altazimuth"])
 @pytest.mark.parametrize("check", CHECKS["telescope"], ids=str)
-def test_it_conforms(check: Check, mount: Any, connect: Simulate, world: World, context: Context) -> None:
+def test_it_conforms(check: Check, mount: Any, connect: Simulate, world: DeviceWorld, context: Context) -> None:
     world.cut = 3 if mount != "german" else 1 << 20
     device = connect(mount=mount)
     result: Result = world.result(Deferred.fromCoroutine(run(check, device, context)), 3000)
     assert (result.outcome, result.reason) == ("passed", "")
 
 
-def test_all_checks_in_a_row_and_the_mount_is_left_in_order(connect: Simulate, world: World, context: Context) -> None:
+def test_all_checks_in_a_row_and_the_mount_is_left_in_order(
+    connect: Simulate, world: DeviceWorld, context: Context
+) -> None:
     device = connect()
     for check in CHECKS["telescope"][:-1]:
         result = world.result(Deferred.fromCoroutine(run(check, device, context)), 3000)
@@ -45,7 +47,7 @@ def test_all_checks_in_a_row_and_the_mount_is_left_in_order(connect: Simulate, w
     assert world.result(device.state()) == "parked"
 
 
-def test_the_mount_is_where_was_demanded_in_icrs(connect: Simulate, world: World, context: Context) -> None:
+def test_the_mount_is_where_was_demanded_in_icrs(connect: Simulate, world: DeviceWorld, context: Context) -> None:
     """The simulator's own conversion from the coordinates of date, and the driver's, agree to the language's steps."""
     telescope = connect(pointing_noise=0.0)
     ra, dec = context.place(60, 120)
@@ -57,7 +59,7 @@ def test_the_mount_is_where_was_demanded_in_icrs(connect: Simulate, world: World
     assert telescope.name == "PYROS LX200"
 
 
-def test_only_one_command_is_under_way(connect: Simulate, world: World) -> None:
+def test_only_one_command_is_under_way(connect: Simulate, world: DeviceWorld) -> None:
     telescope = connect()
     asked = [telescope.position() for _ in range(20)]
     world.run()
@@ -67,21 +69,23 @@ def test_only_one_command_is_under_way(connect: Simulate, world: World) -> None:
     assert commands[:5] == ["GR", "U", "GR", "GVP", "D"]
 
 
-def test_a_refusal_has_the_mounts_text(connect: Simulate, world: World, context: Context) -> None:
+def test_a_refusal_has_the_mounts_text(connect: Simulate, world: DeviceWorld, context: Context) -> None:
     telescope = connect(parked=False)
     with pytest.raises(DeviceRefused, match=r"^LIMIT: the target is at altitude -") as refusal:
         world.result(telescope.slew(*context.place(-20, 90)), 5)
     assert refusal.value.code == "LIMIT"
 
 
-def test_a_mount_that_was_parked_by_somebody_else_is_woken(connect: Simulate, world: World, context: Context) -> None:
+def test_a_mount_that_was_parked_by_somebody_else_is_woken(
+    connect: Simulate, world: DeviceWorld, context: Context
+) -> None:
     telescope = connect(parked=True)
     assert world.result(telescope.state()) == "idle"  # the language has no word for it
     assert world.result(telescope.slew(*context.place(60, 120)), 60).error_arcsec < 30
     assert world.result(telescope.state()) == "tracking"
 
 
-def test_a_stop_ends_the_slew(connect: Simulate, world: World, context: Context) -> None:
+def test_a_stop_ends_the_slew(connect: Simulate, world: DeviceWorld, context: Context) -> None:
     telescope = connect(parked=False)
     slew = telescope.slew(*context.place(30, 200)).addErrback(lambda failure: failure.value)
     world.run(0.6)

@@ -24,7 +24,7 @@ from pyros.errors import (
     NoAnswer,
 )
 from pyros.instruments.drivers.reconnecting import RETRY_SECONDS
-from tests.instruments.conftest import MIDNIGHT, DriverRig, Pending, Script, World
+from tests.instruments.conftest import MIDNIGHT, DeviceWorld, DriverRig, Pending, ScriptedNative
 
 ADDRESS = "tcp:127.0.0.1:6010"
 
@@ -32,8 +32,8 @@ ADDRESS = "tcp:127.0.0.1:6010"
 class NativeRig(DriverRig):
     """A driver and the scripted device at its other end."""
 
-    def __init__(self, world: World, clock: VirtualClock, kind: Any, options: str = "") -> None:
-        self.script = Script(world, kind)
+    def __init__(self, world: DeviceWorld, clock: VirtualClock, kind: Any, options: str = "") -> None:
+        self.script = ScriptedNative(world, kind)
         self.answers = self.script.answers
         super().__init__(world, clock, kind, "native", ADDRESS + options)
         world.run()
@@ -45,7 +45,7 @@ class NativeRig(DriverRig):
 
 
 @pytest.fixture
-def rigs(world: World, clock: VirtualClock) -> Iterator[list[NativeRig]]:
+def rigs(world: DeviceWorld, clock: VirtualClock) -> Iterator[list[NativeRig]]:
     made: list[NativeRig] = []
     yield made
     for rig in made:
@@ -55,7 +55,7 @@ def rigs(world: World, clock: VirtualClock) -> Iterator[list[NativeRig]]:
 
 
 @pytest.fixture
-def telescope(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+def telescope(rigs: list[NativeRig], world: DeviceWorld, clock: VirtualClock) -> NativeRig:
     rigs.append(NativeRig(world, clock, "telescope"))
     rigs[0].answers |= {
         "GET state": "OK tracking",
@@ -69,7 +69,7 @@ def telescope(rigs: list[NativeRig], world: World, clock: VirtualClock) -> Nativ
 
 
 @pytest.fixture
-def camera(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+def camera(rigs: list[NativeRig], world: DeviceWorld, clock: VirtualClock) -> NativeRig:
     rigs.append(NativeRig(world, clock, "camera"))
     rigs[0].answers |= {
         "GET state": "OK idle",
@@ -86,14 +86,14 @@ def camera(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRi
 
 
 @pytest.fixture
-def dome(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+def dome(rigs: list[NativeRig], world: DeviceWorld, clock: VirtualClock) -> NativeRig:
     rigs.append(NativeRig(world, clock, "dome"))
     rigs[0].answers |= {"GET state": "OK closed", "DO open": "BUSY 20", "DO close": "BUSY 20", "DO stop": "OK"}
     return rigs[0]
 
 
 @pytest.fixture
-def weather(rigs: list[NativeRig], world: World, clock: VirtualClock) -> NativeRig:
+def weather(rigs: list[NativeRig], world: DeviceWorld, clock: VirtualClock) -> NativeRig:
     rigs.append(NativeRig(world, clock, "weather"))
     return rigs[0]
 
@@ -243,7 +243,7 @@ def test_a_slew_given_up_is_stopped(telescope: NativeRig) -> None:
     assert telescope.script.count("DO stop") == 2
 
 
-def test_a_limit_stands_in_the_address(rigs: list[NativeRig], world: World, clock: VirtualClock) -> None:
+def test_a_limit_stands_in_the_address(rigs: list[NativeRig], world: DeviceWorld, clock: VirtualClock) -> None:
     rigs.append(NativeRig(world, clock, "telescope", "?slew_seconds=50&tolerance_arcsec=2"))
     rigs[0].answers |= {"DO slew": "BUSY 1", "GET position": "OK 10.001 20", "GET state": "OK tracking"}
     slew = rigs[0].begin(rigs[0].device.slew(10.0, 20.0))
@@ -344,7 +344,7 @@ def test_a_device_that_drops_what_it_has_taken_is_tried_ever_more_rarely(telesco
     assert pause() == pytest.approx(RETRY_SECONDS[0], abs=0.11)
 
 
-def test_without_a_device_a_command_ends_naming_the_address(world: World, clock: VirtualClock) -> None:
+def test_without_a_device_a_command_ends_naming_the_address(world: DeviceWorld, clock: VirtualClock) -> None:
     reports: list[tuple[bool, str]] = []
     telescope = instruments.connect(
         "telescope", "native", ADDRESS, world, clock, on_connection=lambda *report: reports.append(report)
@@ -354,7 +354,7 @@ def test_without_a_device_a_command_ends_naming_the_address(world: World, clock:
     assert not reports[0][0]
     later = telescope.state()
     world.run(3.0)
-    Script(world, "telescope").answers["GET state"] = "OK idle"
+    ScriptedNative(world, "telescope").answers["GET state"] = "OK idle"
     assert world.result(later, 2.0) == "idle"
     world.result(telescope.disconnect())
 
@@ -382,8 +382,8 @@ def test_a_device_that_breaks_the_grammar_is_dropped(telescope: NativeRig, garba
     assert telescope.device.connected
 
 
-def test_a_device_of_another_kind_is_never_commanded(world: World, clock: VirtualClock) -> None:
-    script = Script(world, "dome")
+def test_a_device_of_another_kind_is_never_commanded(world: DeviceWorld, clock: VirtualClock) -> None:
+    script = ScriptedNative(world, "dome")
     telescope = instruments.connect("telescope", "native", ADDRESS, world, clock)
     world.fails(ConnectionLost, "'Old dome' is a dome, not a telescope", telescope.slew(10.0, 20.0), 6)
     assert set(script.asked) == {"GET id"}
@@ -391,7 +391,7 @@ def test_a_device_of_another_kind_is_never_commanded(world: World, clock: Virtua
     world.result(telescope.disconnect())
 
 
-def test_disconnect_while_connecting_or_waiting_leaves_nothing(world: World, clock: VirtualClock) -> None:
+def test_disconnect_while_connecting_or_waiting_leaves_nothing(world: DeviceWorld, clock: VirtualClock) -> None:
     connecting = instruments.connect("dome", "native", ADDRESS, world, clock)
     asking = Pending(connecting.state())
     world.result(connecting.disconnect())
@@ -440,12 +440,12 @@ def test_disconnect_ends_what_is_pending(telescope: NativeRig) -> None:
 @pytest.mark.parametrize(
     "address", ["127.0.0.1:6010", "tcp:127.0.0.1", "tcp::6010", "tcp:h:0", "tcp:h:65536", "tcp:a b:1", "udp:h:1", ""]
 )
-def test_a_wrong_address_is_told(world: World, clock: VirtualClock, address: str) -> None:
+def test_a_wrong_address_is_told(world: DeviceWorld, clock: VirtualClock, address: str) -> None:
     with pytest.raises(ConfigError, match=r"address = .*: must be tcp:HOST:PORT, such as"):
         instruments.connect("dome", "native", address, world, clock)
 
 
-def test_a_wrong_driver_or_kind_is_told(world: World, clock: VirtualClock) -> None:
+def test_a_wrong_driver_or_kind_is_told(world: DeviceWorld, clock: VirtualClock) -> None:
     with pytest.raises(ConfigError, match=r"driver = indy: must be one of .*native"):
         instruments.connect("dome", "indy", ADDRESS, world, clock)
     with pytest.raises(ConfigError, match="kind = roof: must be one of telescope, camera, "):
@@ -686,7 +686,9 @@ def test_weather_that_cannot_be_read_is_no_good_weather(weather: NativeRig, answ
         raise weather.begin(weather.device.read()).result
 
 
-def test_what_the_address_names_as_absent_is_unknown(rigs: list[NativeRig], world: World, clock: VirtualClock) -> None:
+def test_what_the_address_names_as_absent_is_unknown(
+    rigs: list[NativeRig], world: DeviceWorld, clock: VirtualClock
+) -> None:
     rigs.append(NativeRig(world, clock, "weather", "?without=rain,cloud&oldest_seconds=5"))
     weather = rigs[-1]
     weather.answers["GET readings"] = "OK temperature=1 humidity=2 wind=1 cloud=-999 age=4"

@@ -10,9 +10,9 @@ import pytest
 from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
-from tests.instruments.conftest import Script, World
+from tests.instruments.conftest import DeviceWorld, ScriptedNative
 
-Connect = Callable[[Any], tuple[Script, Any]]
+Connect = Callable[[Any], tuple[ScriptedNative, Any]]
 COMMANDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "filter_wheel": ("select", lambda device: device.select("r")),
     "focuser": ("move", lambda device: device.move(500)),
@@ -24,11 +24,11 @@ NOUNS = {"filter_wheel": "select", "focuser": "move", "dome": "rotation", "cover
 
 
 @pytest.fixture
-def connect(world: World, clock: VirtualClock) -> Iterator[Connect]:
+def connect(world: DeviceWorld, clock: VirtualClock) -> Iterator[Connect]:
     devices: list[Any] = []
 
-    def make(kind: Any) -> tuple[Script, Any]:
-        script = Script(world, kind)
+    def make(kind: Any) -> tuple[ScriptedNative, Any]:
+        script = ScriptedNative(world, kind)
         devices.append(instruments.connect(kind, "native", "tcp:127.0.0.1:6010", world, clock))
         world.run()
         return script, devices[-1]
@@ -39,7 +39,7 @@ def connect(world: World, clock: VirtualClock) -> Iterator[Connect]:
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world: World, kind: str) -> None:
+def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world: DeviceWorld, kind: str) -> None:
     script, device = connect(kind)
     action, command = COMMANDS[kind]
     ends: dict[str, type[InstrumentError]] = {"failed": DeviceFailed, "aborted": CommandAborted}
@@ -64,7 +64,7 @@ def test_a_movement_that_fails_is_aborted_or_never_ends(connect: Connect, world:
     ],
 )
 def test_who_says_done_and_is_elsewhere_is_found_out(
-    connect: Connect, world: World, kind: str, finished: str, name: str, lie: str, complaint: str
+    connect: Connect, world: DeviceWorld, kind: str, finished: str, name: str, lie: str, complaint: str
 ) -> None:
     script, device = connect(kind)
     action, command = COMMANDS[kind]
@@ -83,7 +83,7 @@ def test_who_says_done_and_is_elsewhere_is_found_out(
     ],
 )
 def test_who_says_done_a_little_early_is_given_time(
-    connect: Connect, world: World, kind: str, finished: str, name: str, before: str, there: str
+    connect: Connect, world: DeviceWorld, kind: str, finished: str, name: str, before: str, there: str
 ) -> None:
     script, device = connect(kind)
     action, command = COMMANDS[kind]
@@ -109,7 +109,7 @@ def test_who_says_done_a_little_early_is_given_time(
     ],
 )
 def test_answers_that_make_no_sense(
-    connect: Connect, world: World, kind: str, request_: str, answer: str, ask: Callable[[Any], Any]
+    connect: Connect, world: DeviceWorld, kind: str, request_: str, answer: str, ask: Callable[[Any], Any]
 ) -> None:
     script, device = connect(kind)
     script.answers[request_] = answer
@@ -117,7 +117,7 @@ def test_answers_that_make_no_sense(
 
 
 @pytest.mark.parametrize("channel", ["OK name=a least=low", "OK name=a most=inf", "OK writable=1"])
-def test_a_channel_that_makes_no_sense(connect: Connect, world: World, channel: str) -> None:
+def test_a_channel_that_makes_no_sense(connect: Connect, world: DeviceWorld, channel: str) -> None:
     script, device = connect("switch")
     script.answers |= {"GET channels": "OK a", "GET channel_0": channel}
     world.fails(DeviceFailed, "to GET channel_0", device.channels())
@@ -134,7 +134,7 @@ def test_a_channel_that_makes_no_sense(connect: Connect, world: World, channel: 
     ],
 )
 def test_a_part_that_a_device_lacks_is_unsupported(
-    connect: Connect, world: World, kind: str, unknown: str, command: Callable[[Any], Any]
+    connect: Connect, world: DeviceWorld, kind: str, unknown: str, command: Callable[[Any], Any]
 ) -> None:
     script, device = connect(kind)
     script.answers[unknown] = "ERR UNKNOWN there is no such action"
@@ -143,14 +143,14 @@ def test_a_part_that_a_device_lacks_is_unsupported(
     assert raised.value.code == "UNSUPPORTED"
 
 
-def test_what_a_device_lacks_is_told_as_none_or_nothing(connect: Connect, world: World) -> None:
+def test_what_a_device_lacks_is_told_as_none_or_nothing(connect: Connect, world: DeviceWorld) -> None:
     script, device = connect("cover")
     script.answers |= dict.fromkeys(("GET brightness", "GET max_brightness"), "ERR UNKNOWN it has no lamp")
     assert (world.result(device.brightness()), world.result(device.max_brightness())) == (0, 0)
     world.drop()
 
 
-def test_a_lamp_that_stays_dark_has_failed(connect: Connect, world: World) -> None:
+def test_a_lamp_that_stays_dark_has_failed(connect: Connect, world: DeviceWorld) -> None:
     script, device = connect("cover")
     script.answers |= {"DO light": "OK", "GET brightness": "OK 0"}
     world.fails(DeviceFailed, "its lamp is off after it was told to light it", device.lamp_on(9))

@@ -17,7 +17,7 @@ from pyros.instruments.fits import ImageFacts, write_image
 from pyros.instruments.preview import write_preview
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.instruments.conftest import OBSERVATORY, Simulate, World
+from tests.instruments.conftest import OBSERVATORY, DeviceWorld, Simulate
 
 
 @pytest.fixture
@@ -25,13 +25,15 @@ def target(clock: VirtualClock) -> tuple[float, float]:
     return place_overhead(Site.load(OBSERVATORY / "site.yaml"), clock.now())
 
 
-def test_a_mount_that_points_badly_is_found_out(simulate: Simulate, world: World, target: tuple[float, float]) -> None:
+def test_a_mount_that_points_badly_is_found_out(
+    simulate: Simulate, world: DeviceWorld, target: tuple[float, float]
+) -> None:
     telescope = simulate("telescope", pointing_noise=3000.0)
     world.fails(Exception, r"arcsec from the target after two slews \(at most 30\)", telescope.slew(*target), 60)
 
 
 def test_a_camera_takes_an_image_where_the_telescope_points(
-    simulate: Simulate, world: World, clock: VirtualClock, target: tuple[float, float], tmp_path: Path
+    simulate: Simulate, world: DeviceWorld, clock: VirtualClock, target: tuple[float, float], tmp_path: Path
 ) -> None:
     telescope = simulate("telescope")
     camera = simulate("camera", filter_wheel="", width=96, height=64)
@@ -53,16 +55,16 @@ def test_a_camera_takes_an_image_where_the_telescope_points(
     assert write_preview(path, tmp_path / "a.png", *target).stat().st_size > 0
 
 
-def test_a_focuser_without_a_sensor(simulate: Simulate, world: World) -> None:
+def test_a_focuser_without_a_sensor(simulate: Simulate, world: DeviceWorld) -> None:
     assert world.result(simulate("focuser", temperature=None).temperature()) is None
 
 
-def test_an_unsafe_monitor_says_why(simulate: Simulate, world: World) -> None:
+def test_an_unsafe_monitor_says_why(simulate: Simulate, world: DeviceWorld) -> None:
     monitor = simulate("safety", safe=False, reason="smoke in the valley")
     assert world.result(monitor.read()) == instruments.Safety(False, "smoke in the valley")
 
 
-def test_a_switch_switches(simulate: Simulate, world: World) -> None:
+def test_a_switch_switches(simulate: Simulate, world: DeviceWorld) -> None:
     switch = simulate("switch")
     channels = world.result(switch.channels())
     assert [channel.name for channel in channels] == ["mount_power", "camera_power", "flat_lamp", "mains"]
@@ -79,7 +81,7 @@ def test_a_switch_switches(simulate: Simulate, world: World) -> None:
         world.fails(DeviceRefused, f"VALUE: Demo power switch has no channel {channel}", switch.set(channel, 1))
 
 
-def test_the_weather_is_read(simulate: Simulate, world: World) -> None:
+def test_the_weather_is_read(simulate: Simulate, world: DeviceWorld) -> None:
     reading = world.result(simulate("weather").read())
     assert -10 < reading.temperature < 30
     assert 0 <= reading.cloud <= 1
@@ -90,7 +92,7 @@ def test_the_weather_is_read(simulate: Simulate, world: World) -> None:
 
 
 def test_the_headers_say_where_the_stars_are(
-    simulate: Simulate, world: World, target: tuple[float, float], tmp_path: Path
+    simulate: Simulate, world: DeviceWorld, target: tuple[float, float], tmp_path: Path
 ) -> None:
     """A star found in one image stands where the header of another, taken beside it, says it must."""
     telescope, camera = simulate("telescope"), simulate("camera", filter_wheel="", width=256, height=256)
@@ -119,7 +121,7 @@ def _fwhm(pixels: np.ndarray[Any, Any]) -> float:
 
 
 def test_the_focus_and_the_filter_are_seen_in_the_image(
-    simulate: Simulate, world: World, target: tuple[float, float]
+    simulate: Simulate, world: DeviceWorld, target: tuple[float, float]
 ) -> None:
     """The best focus moves by 60 steps for a degree, and 100 steps beside it blur by an arcsecond."""
     beam = {"focuser": "tcp:127.0.0.1:6015", "filter_wheel": "tcp:127.0.0.1:6014"}

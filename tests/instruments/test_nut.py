@@ -14,7 +14,7 @@ from pyros.clock import VirtualClock
 from pyros.errors import ConfigError, ConnectionLost, DeviceFailed, NoAnswer
 from pyros.instruments.conformance.ups import CHECKS
 from pyros.instruments.ups import Power, Ups
-from tests.instruments.conftest import MIDNIGHT, World
+from tests.instruments.conftest import MIDNIGHT, DeviceWorld
 
 ADDRESS = "tcp:127.0.0.1:3493/eaton"
 ANSWERS = {
@@ -36,8 +36,8 @@ class Upsd(LineReceiver):
             self.sendLine(answer.encode())
 
 
-class Server(Factory):
-    def __init__(self, world: World) -> None:
+class UpsdFactory(Factory):
+    def __init__(self, world: DeviceWorld) -> None:
         self.answers = dict(ANSWERS)
         world.listening[3493] = self
 
@@ -46,22 +46,22 @@ class Server(Factory):
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def world() -> DeviceWorld:
+    return DeviceWorld()
 
 
 @pytest.fixture
-def server(world: World) -> Server:
-    return Server(world)
+def server(world: DeviceWorld) -> UpsdFactory:
+    return UpsdFactory(world)
 
 
 @pytest.fixture
-def ups(world: World, server: Server) -> Ups:
+def ups(world: DeviceWorld, server: UpsdFactory) -> Ups:
     found: Ups = instruments.connect("ups", "nut", ADDRESS, world, VirtualClock(world, MIDNIGHT))
     return found
 
 
-def test_it_tells_of_mains_and_battery(world: World, ups: Ups, server: Server) -> None:
+def test_it_tells_of_mains_and_battery(world: DeviceWorld, ups: Ups, server: UpsdFactory) -> None:
     assert world.result(ups.read(), 10) == Power(on_mains=True, charge=87.0)
     assert ups.name == "Eaton 5P in the dome"
     server.answers["GET VAR eaton ups.status"] = 'VAR eaton ups.status "OB DISCHRG"'
@@ -75,12 +75,14 @@ def test_it_tells_of_mains_and_battery(world: World, ups: Ups, server: Server) -
         ("FSD OL", Power(False, 87.0)), ("OFF", Power(False, 87.0)), ("BYPASS", Power(False, 87.0)),
     ],
 )  # fmt: skip
-def test_every_status_is_mains_or_not(world: World, ups: Ups, server: Server, status: str, power: Power) -> None:
+def test_every_status_is_mains_or_not(
+    world: DeviceWorld, ups: Ups, server: UpsdFactory, status: str, power: Power
+) -> None:
     server.answers["GET VAR eaton ups.status"] = f'VAR eaton ups.status "{status}"'
     assert world.result(ups.read(), 10) == power
 
 
-def test_a_charge_that_is_not_told_is_none(world: World, ups: Ups, server: Server) -> None:
+def test_a_charge_that_is_not_told_is_none(world: DeviceWorld, ups: Ups, server: UpsdFactory) -> None:
     del server.answers["GET VAR eaton battery.charge"]
     assert world.result(ups.read(), 10) == Power(on_mains=True)
 
@@ -97,20 +99,22 @@ def test_a_charge_that_is_not_told_is_none(world: World, ups: Ups, server: Serve
     ],
 )
 def test_what_cannot_be_believed_is_no_reading(
-    world: World, ups: Ups, server: Server, question: str, answer: str, words: str
+    world: DeviceWorld, ups: Ups, server: UpsdFactory, question: str, answer: str, words: str
 ) -> None:
     server.answers[question] = answer
     with pytest.raises(DeviceFailed, match=words):
         world.result(ups.read(), 10)
 
 
-def test_a_ups_that_the_server_does_not_know(world: World, ups: Ups, server: Server) -> None:
+def test_a_ups_that_the_server_does_not_know(world: DeviceWorld, ups: Ups, server: UpsdFactory) -> None:
     server.answers["GET UPSDESC eaton"] = "ERR UNKNOWN-UPS"
     with pytest.raises(ConnectionLost, match="UNKNOWN-UPS"):
         world.result(ups.read(), 10)
 
 
-def test_a_silent_server_costs_five_seconds_and_the_connection(world: World, ups: Ups, server: Server) -> None:
+def test_a_silent_server_costs_five_seconds_and_the_connection(
+    world: DeviceWorld, ups: Ups, server: UpsdFactory
+) -> None:
     world.result(ups.read(), 10)
     server.answers["GET VAR eaton ups.status"] = ""
     with pytest.raises(NoAnswer, match=r"no answer to GET VAR eaton ups.status within 5 s"):
@@ -119,7 +123,7 @@ def test_a_silent_server_costs_five_seconds_and_the_connection(world: World, ups
     assert world.result(ups.read(), 10).on_mains
 
 
-def test_a_line_without_end_ends_the_connection(world: World, ups: Ups, server: Server) -> None:
+def test_a_line_without_end_ends_the_connection(world: DeviceWorld, ups: Ups, server: UpsdFactory) -> None:
     world.result(ups.read(), 10)
     server.answers["GET VAR eaton ups.status"] = "x" * 2000
     with pytest.raises(ConnectionLost, match="a line of more than 1024 bytes"):
@@ -133,6 +137,6 @@ def test_an_address_without_a_ups_is_a_mistake(address: str) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_it_conforms(world: World, ups: Ups, check: object) -> None:
+def test_it_conforms(world: DeviceWorld, ups: Ups, check: object) -> None:
     run: Callable[..., object] = check.run  # type: ignore[attr-defined]
     world.result(Deferred.fromCoroutine(run(ups, None)), 30)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, ConfigError, ConnectionLost, DeviceFailed, DeviceRefused, NoAnswer
 from pyros.instruments.conformance import CHECKS, Check, Context, run
 from pyros.instruments.guider import GUIDING_STOPPED, STAR_FOUND, STAR_LOST, Settle
-from tests.instruments.conftest import DriverRig, Simulate, World
+from tests.instruments.conftest import DeviceWorld, DriverRig, Simulate
 
 ADDRESS = "tcp:127.0.0.1:4400"
 SETTLE = Settle(arcsec=1.6, seconds=7.5, timeout=60.0)
@@ -26,7 +26,7 @@ STEP = {"Event": "GuideStep", "Frame": 1, "dx": 0.3, "dy": -0.4, "RADistanceRaw"
 
 @pytest.mark.parametrize("check", CHECKS["guider"], ids=str)
 def test_the_driver_conforms_on_the_simulated_phd2(
-    check: Check, simulate: Simulate, world: World, context: Context
+    check: Check, simulate: Simulate, world: DeviceWorld, context: Context
 ) -> None:
     world.cut = 7
     guider = simulate("guider", "phd2", ADDRESS, phd2="tcp:4400:interface=127.0.0.1")
@@ -39,7 +39,7 @@ class ScriptedPhd2(Factory):
 
     noisy = False
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         self.greeting: list[Any] = [VERSION, {"Event": "AppState", "State": "Stopped"}]
         self.state = "Stopped"
         self.answers: dict[str, Any] = {
@@ -47,15 +47,15 @@ class ScriptedPhd2(Factory):
             "dither": 0, "set_paused": 0, "stop_capture": self.stop, "set_connected": 0,
         }  # fmt: skip
         self.asked: list[tuple[str, Any]] = []
-        self.lines: list[_Line] = []
+        self.lines: list[Phd2Line] = []
         world.listenTCP(4400, self)
 
     def stop(self) -> int:
         self.state = "Stopped"
         return 0
 
-    def buildProtocol(self, addr: object) -> _Line:
-        self.lines.append(_Line(self))
+    def buildProtocol(self, addr: object) -> Phd2Line:
+        self.lines.append(Phd2Line(self))
         return self.lines[-1]
 
     def say(self, *said: Any) -> None:
@@ -66,7 +66,7 @@ class ScriptedPhd2(Factory):
         return [method for method, _ in self.asked if not method.startswith("get_")]
 
 
-class _Line(Protocol):
+class Phd2Line(Protocol):
     def __init__(self, script: ScriptedPhd2) -> None:
         self.script = script
 
@@ -91,7 +91,7 @@ class _Line(Protocol):
 
 
 class Phd2Rig(DriverRig):
-    def __init__(self, world: World, clock: VirtualClock, address: str = ADDRESS) -> None:
+    def __init__(self, world: DeviceWorld, clock: VirtualClock, address: str = ADDRESS) -> None:
         self.script = ScriptedPhd2(world)
         super().__init__(world, clock, "guider", "phd2", address)
         world.run()
@@ -105,13 +105,13 @@ class Phd2Rig(DriverRig):
 
 
 @pytest.fixture
-def phd2(world: World, clock: VirtualClock) -> Iterator[Phd2Rig]:
+def phd2(world: DeviceWorld, clock: VirtualClock) -> Iterator[Phd2Rig]:
     rig = Phd2Rig(world, clock)
     yield rig
     world.result(rig.device.disconnect())
 
 
-def test_it_tells_its_version_and_settles_in_pixels(phd2: Phd2Rig, world: World) -> None:
+def test_it_tells_its_version_and_settles_in_pixels(phd2: Phd2Rig, world: DeviceWorld) -> None:
     assert phd2.told == [(True, f"PHD2 2.6.13dev1 at {ADDRESS}")]
     pending = phd2.guiding()
     assert phd2.script.asked[-1] == (
@@ -126,7 +126,7 @@ def test_it_tells_its_version_and_settles_in_pixels(phd2: Phd2Rig, world: World)
     assert world.result(phd2.device.state()) == "guiding"
 
 
-def test_equipment_that_is_not_connected_is(phd2: Phd2Rig, world: World) -> None:
+def test_equipment_that_is_not_connected_is(phd2: Phd2Rig, world: DeviceWorld) -> None:
     phd2.script.answers["get_connected"] = False
     phd2.guiding()
     assert phd2.script.methods() == ["set_connected", "guide"]
@@ -158,7 +158,7 @@ def test_what_is_not_steady_has_failed_and_is_stopped(phd2: Phd2Rig, said: dict[
     assert phd2.script.methods() == ["guide", "stop_capture"]
 
 
-def test_no_end_in_time_is_no_answer_and_stops_it(world: World, clock: VirtualClock) -> None:
+def test_no_end_in_time_is_no_answer_and_stops_it(world: DeviceWorld, clock: VirtualClock) -> None:
     rig = Phd2Rig(world, clock, f"{ADDRESS}?guide_seconds=90")
     pending = rig.guiding()
     world.run(91)
@@ -167,7 +167,7 @@ def test_no_end_in_time_is_no_answer_and_stops_it(world: World, clock: VirtualCl
     world.result(rig.device.disconnect())
 
 
-def test_a_settle_that_was_under_way_before_is_not_taken_for_ours(phd2: Phd2Rig, world: World) -> None:
+def test_a_settle_that_was_under_way_before_is_not_taken_for_ours(phd2: Phd2Rig, world: DeviceWorld) -> None:
     phd2.script.answers["get_pixel_scale"] = None
     pending = phd2.begin(phd2.device.guide(SETTLE))
     phd2.script.say(DONE)
@@ -202,14 +202,14 @@ def test_without_a_scale_it_says_what_to_enter(phd2: Phd2Rig, scale: Any) -> Non
     phd2.world.fails(DeviceFailed, "enter pixel size and focal length in PHD2's profile", phd2.device.guide(SETTLE), 60)
 
 
-def test_the_address_may_tell_the_scale(world: World, clock: VirtualClock) -> None:
+def test_the_address_may_tell_the_scale(world: DeviceWorld, clock: VirtualClock) -> None:
     rig = Phd2Rig(world, clock, f"{ADDRESS}?arcsec_per_pixel=0.8")
     rig.guiding()
     assert rig.script.asked[-1][1]["settle"]["pixels"] == 2.0
     world.result(rig.device.disconnect())
 
 
-def test_silence_ends_the_connection_which_is_made_again(phd2: Phd2Rig, world: World) -> None:
+def test_silence_ends_the_connection_which_is_made_again(phd2: Phd2Rig, world: DeviceWorld) -> None:
     phd2.script.answers["get_app_state"] = lambda: None
     world.fails(NoAnswer, "no answer to get_app_state within 10 s", phd2.device.state(), 11)
     phd2.script.answers["get_app_state"] = "Guiding"
@@ -220,14 +220,14 @@ def test_silence_ends_the_connection_which_is_made_again(phd2: Phd2Rig, world: W
 @pytest.mark.parametrize(
     "said", [b"{}\r\n", b"hello\r\n", b"[1]\r\n", b'{"Event": 4}\r\n', b"x" * (1 << 16) + b"x", b"[" * 5000 + b"\r\n"]
 )
-def test_what_is_not_phd2_is_left(phd2: Phd2Rig, world: World, said: bytes) -> None:
+def test_what_is_not_phd2_is_left(phd2: Phd2Rig, world: DeviceWorld, said: bytes) -> None:
     pending = phd2.guiding()
     phd2.script.say(said)
     world.run(1)
     assert isinstance(pending.result, ConnectionLost)
 
 
-def test_another_version_of_the_messages_is_not_talked_to(world: World, clock: VirtualClock) -> None:
+def test_another_version_of_the_messages_is_not_talked_to(world: DeviceWorld, clock: VirtualClock) -> None:
     rig = Phd2Rig(world, clock)
     rig.script.greeting = [VERSION | {"MsgVersion": 2}]
     world.drop()
@@ -236,7 +236,7 @@ def test_another_version_of_the_messages_is_not_talked_to(world: World, clock: V
     world.result(rig.device.disconnect())
 
 
-def test_who_does_not_greet_is_no_phd2(world: World, clock: VirtualClock) -> None:
+def test_who_does_not_greet_is_no_phd2(world: DeviceWorld, clock: VirtualClock) -> None:
     rig = Phd2Rig(world, clock)
     rig.script.greeting = []
     world.drop()
@@ -245,14 +245,14 @@ def test_who_does_not_greet_is_no_phd2(world: World, clock: VirtualClock) -> Non
     world.result(rig.device.disconnect())
 
 
-def test_a_lost_star_is_told_once_until_it_is_found(phd2: Phd2Rig, world: World) -> None:
+def test_a_lost_star_is_told_once_until_it_is_found(phd2: Phd2Rig, world: DeviceWorld) -> None:
     phd2.guiding()
     phd2.script.say(DONE, *[{"Event": "StarLost", "Frame": frame} for frame in range(3)], STEP, STEP)
     world.run()
     assert phd2.events == [STAR_LOST, STAR_FOUND]
 
 
-def test_a_stop_by_somebody_else_is_told_and_our_own_is_not(phd2: Phd2Rig, world: World) -> None:
+def test_a_stop_by_somebody_else_is_told_and_our_own_is_not(phd2: Phd2Rig, world: DeviceWorld) -> None:
     def stopped() -> int:
         phd2.script.say({"Event": "GuidingStopped"})
         return phd2.script.stop()
@@ -268,7 +268,7 @@ def test_a_stop_by_somebody_else_is_told_and_our_own_is_not(phd2: Phd2Rig, world
     assert phd2.events == [GUIDING_STOPPED]
 
 
-def test_a_stop_waits_until_it_has_stopped(phd2: Phd2Rig, world: World) -> None:
+def test_a_stop_waits_until_it_has_stopped(phd2: Phd2Rig, world: DeviceWorld) -> None:
     pending = phd2.guiding()
     phd2.script.answers["stop_capture"] = 0
     stop = phd2.begin(phd2.device.stop())
@@ -282,7 +282,7 @@ def test_a_stop_waits_until_it_has_stopped(phd2: Phd2Rig, world: World) -> None:
     world.fails(DeviceFailed, "is still Looping 20 s after", phd2.device.stop(), 30)
 
 
-def test_a_connection_that_breaks_ends_what_is_under_way(phd2: Phd2Rig, world: World) -> None:
+def test_a_connection_that_breaks_ends_what_is_under_way(phd2: Phd2Rig, world: DeviceWorld) -> None:
     pending = phd2.guiding()
     world.drop()
     world.run(1)

@@ -20,7 +20,7 @@ from pyros.jobs.names import job_folder, jobs_folder
 from pyros.jobs.runner import kill_strays
 from pyros.messages import JobRequest
 from pyros.sender import Sender
-from tests.conftest import PATIENCE, Observatory, wait_until
+from tests.conftest import PATIENCE, AgentsObservatory, wait_until
 
 RUN = """
 import sys
@@ -33,7 +33,7 @@ for name in sys.argv[1:]:
 class Queue:
     """A job agent that lives in a process of its own, and can be killed."""
 
-    def __init__(self, place: Observatory, name: str) -> None:
+    def __init__(self, place: AgentsObservatory, name: str) -> None:
         self.place = place
         self.name = name
         self.start()

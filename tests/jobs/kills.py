@@ -21,7 +21,7 @@ from pyros import messages
 from pyros.jobs.runner import kill_strays
 from pyros.messages import JobRequest
 from pyros.sender import Sender
-from tests.conftest import PATIENCE, Observatory, wait_until
+from tests.conftest import PATIENCE, AgentsObservatory, wait_until
 from tests.jobs.conftest import Queue, lock_holder
 
 EFFECT = 'sleep "$1"; echo "$PYROS_JOB" >> "$2"'
@@ -32,7 +32,7 @@ class Kills:
 
     def __init__(self, folder: Path, seed: int) -> None:
         keys = {"app": "pyros.agents.jobs", "option_at_a_time": "4", "option_grace": "1 s", "option_niceness": "0"}
-        self.queue = Queue(Observatory(folder, {"jobs": keys}), "jobs")
+        self.queue = Queue(AgentsObservatory(folder, {"jobs": keys}), "jobs")
         self.effects = folder / "effects"
         self.effects.mkdir()
         self.chance = random.Random(seed)

@@ -16,7 +16,7 @@ COOKIE = "PYROSTESTS"
 RABBIT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
 
-class Node:
+class RabbitNode:
     """One node, which may be killed and started again."""
 
     def __init__(self, folder: Path, port: int, environment: dict[str, str], *before: str) -> None:
@@ -94,7 +94,7 @@ def rabbit(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def rabbit_node(folder: Path, config: str = "") -> Iterator[Node]:
+def rabbit_node(folder: Path, config: str = "") -> Iterator[RabbitNode]:
     """Run a node of RabbitMQ with everything of its own; ``config`` are lines of its configuration."""
     (folder / "rabbitmq.conf").write_text(config)
     port, distribution, mapper = free_port(), free_port(), free_port()
@@ -104,7 +104,7 @@ def rabbit_node(folder: Path, config: str = "") -> Iterator[Node]:
         "ERL_EPMD_ADDRESS": "127.0.0.1",
     }  # fmt: skip
     names = subprocess.Popen(["epmd", "-address", "127.0.0.1", "-port", str(mapper)], env=environment)
-    node = Node(folder, port, environment)
+    node = RabbitNode(folder, port, environment)
     try:
         node.start()
         yield node
@@ -127,7 +127,7 @@ def _own_files(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def rabbit_cluster(computers: Computers, *places: str, config: str = "") -> Iterator[dict[str, Node]]:
+def rabbit_cluster(computers: Computers, *places: str, config: str = "") -> Iterator[dict[str, RabbitNode]]:
     """Run a cluster with a node on each of these computers; ``config`` are more lines of its configuration."""
     home = computers.folder / "rabbit"
     home.mkdir()
@@ -137,7 +137,7 @@ def rabbit_cluster(computers: Computers, *places: str, config: str = "") -> Iter
     names = {place: f"rabbit@{computers.places[place].inside}" for place in places}
     lines = ["loopback_users = none", "cluster_formation.peer_discovery_backend = classic_config", config]
     lines += [f"cluster_formation.classic_config.nodes.{at} = {name}" for at, name in enumerate(names.values(), 1)]
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, RabbitNode] = {}
     try:
         for place, name in names.items():
             folder = home / place
@@ -147,7 +147,7 @@ def rabbit_cluster(computers: Computers, *places: str, config: str = "") -> Iter
             environment = _own_files(folder) | {
                 "HOME": str(home), "RABBITMQ_NODENAME": name, "RABBITMQ_USE_LONGNAME": "true",
             }  # fmt: skip
-            nodes[place] = Node(folder, 5672, environment, *computers.entering(place))
+            nodes[place] = RabbitNode(folder, 5672, environment, *computers.entering(place))
             nodes[place].start()
         yield nodes
     finally:

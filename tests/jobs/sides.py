@@ -17,7 +17,7 @@ from typing import Any
 from pyros.config import ENVIRONMENT, load
 from pyros.jobs import AsyncResult
 from pyros.jobs.celery_app import make_app
-from tests.conftest import Observatory, wait_until
+from tests.conftest import AgentsObservatory, wait_until
 from tests.jobs.conftest import Queue, lock_holder
 
 TASKS = """
@@ -76,7 +76,7 @@ class Ours:
 
     def __init__(self, folder: Path) -> None:
         keys = {"app": "pyros.agents.jobs", "option_grace": "0.5 s", "option_niceness": "0"}
-        self.place = Observatory(folder, {"jobs": keys})
+        self.place = AgentsObservatory(folder, {"jobs": keys})
         (folder / "side_tasks.py").write_text(TASKS.format(library="pyros.jobs"))
         self._queue: Queue | None = None
 
@@ -136,7 +136,7 @@ class Celerys:
     """A worker of Celery with one process."""
 
     def __init__(self, folder: Path, broker: str = "") -> None:
-        self.place = Observatory(folder, {"jobs": {"app": "pyros.agents.jobs"}})
+        self.place = AgentsObservatory(folder, {"jobs": {"app": "pyros.agents.jobs"}})
         broker = f"broker = {broker}\n" if broker else ""
         with self.place.path.open("a") as ini:
             ini.write(f"[celery]\nmodules = side_tasks\n{broker}")

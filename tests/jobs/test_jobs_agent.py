@@ -15,7 +15,7 @@ import pytest
 
 from pyros.errors import MessageRefused
 from pyros.jobs.runner import kill_strays
-from tests.conftest import Observatory, wait_until
+from tests.conftest import AgentsObservatory, wait_until
 from tests.jobs.conftest import RUN, Queue
 from tests.jobs.sides import alive
 
@@ -325,7 +325,7 @@ def test_no_link_of_anothers_job_is_followed(queue: Queues) -> None:
     assert end.end.value is None
 
 
-def test_a_user_that_cannot_be_is_told(observatory: Callable[..., Observatory]) -> None:
+def test_a_user_that_cannot_be_is_told(observatory: Callable[..., AgentsObservatory]) -> None:
     place = observatory(jobs={"app": "pyros.agents.jobs", "option_user": "no-such-user"})
     program = place.run("-c", RUN, "jobs")
     assert program.wait() != 0

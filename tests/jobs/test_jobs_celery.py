@@ -20,7 +20,7 @@ from pyros.config import ENVIRONMENT, load
 from pyros.errors import ConfigError
 from pyros.jobs.celery_app import make_app
 from pyros.jobs.kombu import MAX_DELIVERIES, TRANSPORT, Store, register
-from tests.conftest import Observatory, free_port, wait_until
+from tests.conftest import AgentsObservatory, free_port, wait_until
 from tests.jobs.conftest import Queue as OurQueue
 
 HOLD = """
@@ -150,7 +150,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 def test_the_application_says_what_the_ini_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {"app": "pyros.agents.jobs", "option_tasks": "reduce.* *.mean"}
-    place = Observatory(tmp_path, {"jobs": {"app": "pyros.agents.jobs"}, "jobs_reduce": keys})
+    place = AgentsObservatory(tmp_path, {"jobs": {"app": "pyros.agents.jobs"}, "jobs_reduce": keys})
     conf = make_app(place.config).conf
     assert (conf.task_acks_late, conf.task_reject_on_worker_lost, conf.worker_prefetch_multiplier) == (True, True, 1)
     assert (conf.accept_content, conf.result_accept_content, conf.task_serializer) == (["json"], ["json"], "json")
@@ -165,7 +165,7 @@ def test_the_application_says_what_the_ini_says(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_mistake_in_the_section_is_told_without_the_password(tmp_path: Path) -> None:
-    place = Observatory(tmp_path, {"jobs": {"app": "pyros.agents.jobs"}})
+    place = AgentsObservatory(tmp_path, {"jobs": {"app": "pyros.agents.jobs"}})
     place.path.write_text(place.path.read_text() + "[celery]\nbroker = secret@host\nurl = x\n")
     with pytest.raises(ConfigError) as told:
         load(place.path)
@@ -186,7 +186,7 @@ def test_celerys_command_line_tells_a_mistake_in_a_line(tmp_path: Path) -> None:
 def test_celery_runs_what_our_ledger_keeps(tmp_path: Path) -> None:
     """A job is asked for while no worker lives, and one is terminated with its programs."""
     keys = {"app": "pyros.agents.jobs", "option_runner": "celery", "option_grace": "0.2 s", "port": str(free_port())}
-    queue = OurQueue(Observatory(tmp_path, {"jobs": keys}), "jobs")
+    queue = OurQueue(AgentsObservatory(tmp_path, {"jobs": keys}), "jobs")
     worker = None
     try:
         first = queue.ask("/bin/sh", "-c", "echo $PYROS_JOB")

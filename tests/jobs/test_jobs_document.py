@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pyros.cli.app import app
 from pyros.config import ENVIRONMENT, load
-from tests.conftest import Observatory, free_port
+from tests.conftest import AgentsObservatory, free_port
 from tests.jobs.conftest import RUN
 
 TEXT = (Path(__file__).parents[2] / "docs" / "jobs.md").read_text()
@@ -23,7 +23,9 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
-def test_the_page_says_what_is_so(observatory: Callable[..., Observatory], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_says_what_is_so(
+    observatory: Callable[..., AgentsObservatory], monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = observatory("replaced")
     [ini] = blocks("ini")
     place.path.write_text(re.sub(r"port = \d+", lambda _: f"port = {free_port()}", ini).replace("= 10 ", "= 0 "))

@@ -18,7 +18,7 @@ from pyros.config import ENVIRONMENT, AgentConfig
 from pyros.errors import AgentError, ConfigError, JobError
 from pyros.jobs import AsyncResult, revoke, shared_task
 from pyros.messages import Message
-from tests.conftest import PATIENCE, Observatory
+from tests.conftest import PATIENCE, AgentsObservatory
 from tests.jobs.conftest import RUN
 from tests.rig import AgentRig
 
@@ -52,7 +52,7 @@ class Reduction:
 
 
 @pytest.fixture
-def tasks(observatory: Callable[..., Observatory], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def tasks(observatory: Callable[..., AgentsObservatory], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Give the example's tasks, with two queues that run."""
     queue = {"app": "pyros.agents.jobs", "option_path": str(EXAMPLE), "option_niceness": "0"}
     place = observatory(jobs=queue, jobs_reduce=queue | {"option_tasks": "bad.* other.reduce"})
@@ -150,7 +150,7 @@ def test_a_program_may_ask_for_its_own_functions(tasks: ModuleType, observatory:
     assert (run.wait(), run.output) == (0, "42\n"), run.errors
 
 
-class Asking(Agent):
+class TaskAskingAgent(Agent):
     """Asks for a task in a handler, and wants to wait for it."""
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class Asking(Agent):
 def test_a_task_asked_for_by_a_handler_goes_with_its_turn(tmp_path: Path) -> None:
     queue = AgentConfig("jobs", "127.0.0.1", 5002, "pyros.agents.jobs")
     asking = AgentConfig("asking", "127.0.0.1", 5001, "x")
-    life = AgentRig(Asking(), tmp_path, agents={"asking": asking, "jobs": queue})
+    life = AgentRig(TaskAskingAgent(), tmp_path, agents={"asking": asking, "jobs": queue})
     life.turn(("Ask", b"{}"), ("Ask", b'{"fail": true}'), "Wait")
     assert life.rows("SELECT agent, name FROM outbox") == [("jobs", "Job requested")] * 2
     life.stop()

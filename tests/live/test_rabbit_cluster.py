@@ -13,7 +13,7 @@ import pytest
 from bench._sites import Computers, Heard, Place, SiteAgent, host_of, why_not
 from pyros.keys import make_key
 from tests.conftest import wait_until
-from tests.jobs.rabbit import Node, rabbit_cluster
+from tests.jobs.rabbit import RabbitNode, rabbit_cluster
 from tests.sender.carriers import needs_rabbit
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
@@ -32,7 +32,7 @@ OLD_ENOUGH_SECONDS = 20.0
 class Flow:
     """Two sites that speak with each other through the cluster, and how it goes."""
 
-    def __init__(self, network: Computers, nodes: dict[str, Node]) -> None:
+    def __init__(self, network: Computers, nodes: dict[str, RabbitNode]) -> None:
         self.network, self.nodes = network, nodes
         self._queue: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.came: dict[tuple[str, str], list[int]] = {way: [] for way in WAYS}

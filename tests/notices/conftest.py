@@ -24,7 +24,7 @@ rules:
 """
 
 
-class Told:
+class NoticeDeskRig:
     """A desk, and the messages that it has given out, all of which were taken."""
 
     def __init__(self, rules: NoticeRules) -> None:
@@ -79,12 +79,12 @@ def fault(text: str = "the camera is not connected", key: str = "away", *, over:
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Callable[..., Told]:
-    """Make a `Told` of the YAML of some rules."""
+def told(tmp_path: Path) -> Callable[..., NoticeDeskRig]:
+    """Make a `NoticeDeskRig` of the YAML of some rules."""
 
-    def make(rules: str, more: str = "") -> Told:
+    def make(rules: str, more: str = "") -> NoticeDeskRig:
         file = tmp_path / "notices.yaml"
         file.write_text(RECIPIENTS + textwrap.indent(textwrap.dedent(rules), "  ") + "\n" + textwrap.dedent(more))
-        return Told(NoticeRules.load(file))
+        return NoticeDeskRig(NoticeRules.load(file))
 
     return make

@@ -15,9 +15,9 @@ from pyros.notices.desk import MAX_CAUSES, MAX_WAITING, Desk, cause_name
 from pyros.notices.links import LINK_SECONDS, make_token, read_token
 from pyros.notices.notice import Notice, NoticeBook
 from pyros.notices.rules import NoticeRule, NoticeRules, Recipient
-from tests.notices.conftest import KEY, NOW, Told, alarm, fault
+from tests.notices.conftest import KEY, NOW, NoticeDeskRig, alarm, fault
 
-Makes = Callable[..., Told]
+Makes = Callable[..., NoticeDeskRig]
 ALL = "- {name: all, what: all, to: ada}"
 
 

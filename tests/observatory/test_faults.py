@@ -10,7 +10,7 @@ import pytest
 from tests.observatory.conftest import Night
 
 
-class Case(NamedTuple):
+class FaultCase(NamedTuple):
     """A fault, the message that tells of it to the agent that must act, and why in that message."""
 
     device: str
@@ -21,29 +21,29 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case("telescope", 'no_answer request="DO slew" for=60', "observation_manager", "Slew failed",
+    FaultCase("telescope", 'no_answer request="DO slew" for=60', "observation_manager", "Slew failed",
          "telescope at tcp:127.0.0.1:6010: no answer to DO slew within 5 s"),
-    Case("camera", 'late_answer seconds=8 request="DO expose" for=12', "observation_manager", "Exposure failed",
+    FaultCase("camera", 'late_answer seconds=8 request="DO expose" for=12', "observation_manager", "Exposure failed",
          "camera at tcp:127.0.0.1:6011: no answer to DO expose within 5 s"),
-    Case("telescope", 'garbage request="DO slew" for=30', "observation_manager", "Slew failed",
+    FaultCase("telescope", 'garbage request="DO slew" for=30', "observation_manager", "Slew failed",
          "telescope at tcp:127.0.0.1:6010: it sent a line that is not UTF-8"),
-    Case("dome", 'half_line request="DO open" for=60', "majordome", "Dome failed",
+    FaultCase("dome", 'half_line request="DO open" for=60', "majordome", "Dome failed",
          "dome at tcp:127.0.0.1:6012: it sent not a line of the native grammar: "),
-    Case("camera", 'drop request="GET image" for=40', "observation_manager", "Exposure failed",
+    FaultCase("camera", 'drop request="GET image" for=40', "observation_manager", "Exposure failed",
          "camera at tcp:127.0.0.1:6011: Connection to the other side was lost"),
-    Case("camera", 'refuse request="DO expose" code=HARDWARE for=12', "observation_manager", "Exposure failed",
+    FaultCase("camera", 'refuse request="DO expose" code=HARDWARE for=12', "observation_manager", "Exposure failed",
          "HARDWARE: a fault makes it refuse"),
-    Case("dome", "stuck for=60", "majordome", "Dome failed", "Demo dome: open: no end within 12 s; it is opening"),
-    Case("telescope", "stuck for=60", "observation_manager", "Slew failed", "Demo telescope: slew: no end within"),
-    Case("telescope", 'wrong_position by=0.1 for=60', "observation_manager", "Slew failed",
+    FaultCase("dome", "stuck for=60", "majordome", "Dome failed", "Demo dome: open: no end within 12 s; it is opening"),
+    FaultCase("telescope", "stuck for=60", "observation_manager", "Slew failed", "Demo telescope: slew: no end within"),
+    FaultCase("telescope", 'wrong_position by=0.1 for=60', "observation_manager", "Slew failed",
          " arcsec from the target after two slews (at most 30)"),
-    Case("camera", "no_image for=120", "observation_manager", "Exposure failed",
+    FaultCase("camera", "no_image for=120", "observation_manager", "Exposure failed",
          "Demo camera: exposure: no end within 38 s"),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.device}: {case.fault.split()[0]}")
-def test_a_fault_is_told_and_when_it_has_gone_the_observation_is_done(ready: Night, case: Case) -> None:
+def test_a_fault_is_told_and_when_it_has_gone_the_observation_is_done(ready: Night, case: FaultCase) -> None:
     night = ready
     night.fault(case.device, case.fault)
     night.publish(night.packet())
@@ -189,22 +189,24 @@ def test_a_night_of_random_faults_is_the_same_for_the_same_seed(rehearsal: Calla
 @pytest.mark.parametrize(
     "case",
     [
-        Case("filter_wheel", "stuck for=60", "observation_manager", "Filter failed",
+        FaultCase("filter_wheel", "stuck for=60", "observation_manager", "Filter failed",
              "Demo filter wheel: turn failed: the motor does not move"),
-        Case("filter_wheel", "wrong_position for=30", "observation_manager", "Filter failed",
+        FaultCase("filter_wheel", "wrong_position for=30", "observation_manager", "Filter failed",
              "Demo filter wheel: i is in the beam after it was told r"),
-        Case("filter_wheel", 'drop request="DO select" for=30', "observation_manager", "Filter failed",
+        FaultCase("filter_wheel", 'drop request="DO select" for=30', "observation_manager", "Filter failed",
              "filter_wheel at tcp:127.0.0.1:6014: Connection to the other side was lost"),
-        Case("focuser", "stuck for=60", "observation_manager", "Focus failed",
+        FaultCase("focuser", "stuck for=60", "observation_manager", "Focus failed",
              "Demo focuser: move failed: the motor does not move"),
-        Case("focuser", "wrong_position by=300 for=30", "observation_manager", "Focus failed",
+        FaultCase("focuser", "wrong_position by=300 for=30", "observation_manager", "Focus failed",
              "Demo focuser: it is at 25900 after it was told to move to 25600"),
-        Case("focuser", "late_answer seconds=8 for=30", "observation_manager", "Focus failed",
+        FaultCase("focuser", "late_answer seconds=8 for=30", "observation_manager", "Focus failed",
              "focuser at tcp:127.0.0.1:6015: no answer to "),
     ],
     ids=lambda case: f"{case.device}: {case.fault.split()[0]}",
 )  # fmt: skip
-def test_a_filter_or_a_focus_that_fails_is_told_and_tried_again(rehearsal: Callable[..., Night], case: Case) -> None:
+def test_a_filter_or_a_focus_that_fails_is_told_and_tried_again(
+    rehearsal: Callable[..., Night], case: FaultCase
+) -> None:
     night = rehearsal(optional=("filter_wheel", "focuser"), options={"focuser": {"option_offsets": "r:300"}})
     night.until(lambda: night.said("the weather is safe"))
     night.fault(case.device, case.fault)

@@ -18,7 +18,7 @@ BROKER = {"port": 5090, "ivo": "ivo://rehearsal.observatory/telescope", "publish
 FIRST = "ivo://pyros.test/first#1"
 
 
-class Subscriber:
+class ListeningSubscriber:
     """One that listens to the broker, and acknowledges what it gets."""
 
     def __init__(self, night: Night) -> None:
@@ -60,7 +60,7 @@ def night(rehearsal: Callable[..., Night]) -> Night:
 
 
 def test_begun_ended_and_found(night: Night) -> None:
-    subscriber = Subscriber(night)
+    subscriber = ListeningSubscriber(night)
     place = night.place()
     night.publish(night.packet(place=place))
     night.until(lambda: subscriber.status() == ["started"])
@@ -90,7 +90,7 @@ def test_begun_ended_and_found(night: Night) -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_source_is_told_once_and_its_light_curve_in_the_end(night: Night, restarted: bool) -> None:
-    subscriber = Subscriber(night)
+    subscriber = ListeningSubscriber(night)
     ra, dec = night.place()
     night.publish(night.packet(place=(ra, dec)))
     night.until(lambda: subscriber.status() == ["started"])
@@ -123,7 +123,7 @@ def test_the_telescope_is_on_its_way_before_anything_is_written(night: Night) ->
 
 
 def test_what_never_began_is_not_said_to_have_stopped(night: Night) -> None:
-    subscriber = Subscriber(night)
+    subscriber = ListeningSubscriber(night)
     night.fault("telescope", 'refuse request="DO slew" code=HARDWARE for=3600')
     night.publish(night.packet())
     night.until(lambda: bool(night.received("majordome", "Observation failed")))
@@ -132,7 +132,7 @@ def test_what_never_began_is_not_said_to_have_stopped(night: Night) -> None:
 
 
 def test_one_that_was_withdrawn_is_said_to_have_stopped(night: Night) -> None:
-    subscriber = Subscriber(night)
+    subscriber = ListeningSubscriber(night)
     night.publish(night.packet())
     night.until(lambda: night.state("camera") == "exposing")
     night.publish(night.packet("pyros.test/first#2", cites=("retraction", "pyros.test/first#1")))
@@ -142,7 +142,7 @@ def test_one_that_was_withdrawn_is_said_to_have_stopped(night: Night) -> None:
 
 @pytest.mark.parametrize("who", ["alert_manager", "observation_manager"])
 def test_each_is_said_once_though_agents_are_restarted(night: Night, who: str) -> None:
-    subscriber = Subscriber(night)
+    subscriber = ListeningSubscriber(night)
     night.publish(night.packet())
     night.until(lambda: len(night.images()) == 1)
     night.restart(who)
@@ -156,7 +156,7 @@ def test_each_is_said_once_though_agents_are_restarted(night: Night, who: str) -
 
 def test_what_comes_back_from_another_broker_is_not_followed_up(night: Night) -> None:
     """As after the loss of the broker's journal: its own event is new to it."""
-    subscriber = Subscriber(night)
+    subscriber = ListeningSubscriber(night)
     night.publish(night.packet())
     night.until(lambda: "finished" in subscriber.status())
     night.until(lambda: night.state("dome") == "closed")
@@ -169,7 +169,7 @@ def test_what_comes_back_from_another_broker_is_not_followed_up(night: Night) ->
 
 
 def test_nothing_is_said_where_it_is_not_wanted(ready: Night) -> None:
-    subscriber = Subscriber(ready)
+    subscriber = ListeningSubscriber(ready)
     ready.publish(ready.packet())
     ready.until(lambda: len(ready.images()) == 3)
     ready.until(lambda: ready.state("dome") == "closed")

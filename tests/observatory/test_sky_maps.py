@@ -12,7 +12,7 @@ from pyros.journal import JournalReader
 from tests.builders import voevent
 from tests.maps import drawn_map
 from tests.observatory.conftest import Night
-from tests.observatory.test_publishing import BROKER, Subscriber, understood
+from tests.observatory.test_publishing import BROKER, ListeningSubscriber, understood
 from tests.web import WebAnswer, web_server
 
 RULES = """
@@ -46,7 +46,7 @@ def notice(night: Night, number: int, url: str = "", cites: tuple[str, int] | No
     return voevent(f"ivo://pyros.test/area#{number}", date=date, ra=None, params=params, citations=citations)
 
 
-def of(subscriber: Subscriber, name: str) -> list[float]:
+def of(subscriber: ListeningSubscriber, name: str) -> list[float]:
     return [
         float(str(each.get("value")))
         for root in subscriber.own()
@@ -59,7 +59,7 @@ def of(subscriber: Subscriber, name: str) -> list[float]:
 def test_fields_in_order_with_an_urgent_point_between_them(night: Night, served: tuple[str, dict[str, bytes]]) -> None:
     url, files = served
     files["/map"] = drawn_map(*night.place())
-    subscriber = Subscriber(night)
+    subscriber = ListeningSubscriber(night)
     night.publish(notice(night, 1, f"{url}/map"))
     night.until(lambda: len(night.images()) == 2)
     night.until(lambda: night.state("camera") == "exposing")

@@ -27,19 +27,19 @@ _FIRST, _SECOND = "ivo://pyros.observatory/demo#burst-1", "ivo://pyros.observato
 
 
 @dataclass
-class Step:
+class TracedStep:
     """A call of the timeline, and what ran in it."""
 
-    cause: Step | None
+    cause: TracedStep | None
     """The call in which it was asked for."""
     lines: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """The lines that ran, by files of the package."""
     messages: list[tuple[str, str]] = field(default_factory=list)
     """The messages that agents handled in it: (agent, name)."""
 
-    def way(self) -> Iterator[Step]:
+    def way(self) -> Iterator[TracedStep]:
         """Yield what led to it, itself first."""
-        step: Step | None = self
+        step: TracedStep | None = self
         while step is not None:
             yield step
             step = step.cause
@@ -49,15 +49,15 @@ class _Tracer:
     """Has each call of the timeline know its cause, and keeps the lines that run in calls that the alert has caused."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now: Step | None = None
-        self.asked: dict[Call, Step] = {}
-        self.made: list[Step] = []
+        self.now: TracedStep | None = None
+        self.asked: dict[Call, TracedStep] = {}
+        self.made: list[TracedStep] = []
         call_at, run_call = Timeline.call_at, MemoryReactor.run_call
 
         def asked(timeline: Timeline, *arguments: Any) -> Call:
             call = call_at(timeline, *arguments)
             if self.now is not None:
-                self.asked[call] = Step(self.now)
+                self.asked[call] = TracedStep(self.now)
             return call
 
         def made(reactor: MemoryReactor, call: Call) -> None:
@@ -70,7 +70,7 @@ class _Tracer:
         monkeypatch.setattr(Timeline, "call_at", asked)
         monkeypatch.setattr(MemoryReactor, "run_call", made)
 
-    def during(self, step: Step | None) -> Any:
+    def during(self, step: TracedStep | None) -> Any:
         return _During(self, step)
 
     def trace(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
@@ -91,7 +91,7 @@ class _Tracer:
 
 
 class _During:
-    def __init__(self, tracer: _Tracer, step: Step | None) -> None:
+    def __init__(self, tracer: _Tracer, step: TracedStep | None) -> None:
         self._tracer, self._step, self._before = tracer, step, tracer.now
 
     def __enter__(self) -> None:
@@ -104,7 +104,7 @@ class _During:
         self._tracer.now = self._before
 
 
-def walk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Step]:
+def walk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[TracedStep]:
     """Rehearse it in a new folder, and return its steps in their order; what simulators do is not among them."""
     tracer = _Tracer(monkeypatch)
     night = Rehearsal(folder)
@@ -114,7 +114,7 @@ def walk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Step]:
         night.until(lambda: night.said("Observation finished"))
         night.run(5)
         images, packet = len(night.images()), night.burst(_SECOND)
-        with tracer.during(Step(None)):
+        with tracer.during(TracedStep(None)):
             night.publish(packet)
         night.until(lambda: len(night.images()) > images)
     finally:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import Observatory, free_port
-from tests.jobs.rabbit import RABBIT, Node, rabbit_node
+from tests.conftest import AgentsObservatory, free_port
+from tests.jobs.rabbit import RABBIT, RabbitNode, rabbit_node
 
 
 class Wan:
@@ -52,7 +52,7 @@ def wan_before(target: int) -> Iterator[tuple[int, Wan]]:
         wan.close()
 
 
-class Carrier(NamedTuple):
+class CarrierNetwork(NamedTuple):
     """The network of a carrier, and what the configuration says."""
 
     wan: Wan
@@ -60,24 +60,24 @@ class Carrier(NamedTuple):
     """The sections of ``hearing`` and of what the carrier needs."""
     greeting: int = 1000
     """Bytes each way, about, until messages flow on a new connection."""
-    node: Node | None = None
+    node: RabbitNode | None = None
     """The RabbitMQ, where there is one."""
 
 
-class Carried(NamedTuple):
+class CarriedAgents(NamedTuple):
     """The agents ``telling`` and ``hearing``, and the network by which one reaches the other."""
 
-    place: Observatory
+    place: AgentsObservatory
     wan: Wan
     greeting: int
 
 
 @contextmanager
-def tcp() -> Iterator[Carrier]:
+def tcp() -> Iterator[CarrierNetwork]:
     """Have ``hearing`` reached by TCP, through the network."""
     port = free_port()
     with wan_before(port) as (near, wan):
-        yield Carrier(wan, {"hearing": {"port": str(port), "at": f"localhost:{near}"}})
+        yield CarrierNetwork(wan, {"hearing": {"port": str(port), "at": f"localhost:{near}"}})
 
 
 def needs_rabbit() -> None:
@@ -87,7 +87,7 @@ def needs_rabbit() -> None:
 
 
 @contextmanager
-def amqp() -> Iterator[Carrier]:
+def amqp() -> Iterator[CarrierNetwork]:
     """Have ``hearing`` reached by a RabbitMQ of its own, with the network before that; skips where there is none."""
     needs_rabbit()
     with (
@@ -95,7 +95,7 @@ def amqp() -> Iterator[Carrier]:
         rabbit_node(Path(folder)) as node,
         wan_before(node.port) as (near, wan),
     ):
-        yield Carrier(wan, through_rabbit(near), 3000, node)
+        yield CarrierNetwork(wan, through_rabbit(near), 3000, node)
 
 
 def through_rabbit(port: int) -> dict[str, dict[str, str]]:
@@ -106,5 +106,5 @@ def through_rabbit(port: int) -> dict[str, dict[str, str]]:
     }
 
 
-CARRIERS: dict[str, Callable[[], AbstractContextManager[Carrier]]] = {"tcp": tcp, "amqp": amqp}
+CARRIERS: dict[str, Callable[[], AbstractContextManager[CarrierNetwork]]] = {"tcp": tcp, "amqp": amqp}
 """What runs each carrier, by its name."""

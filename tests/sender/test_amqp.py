@@ -28,13 +28,13 @@ from pyros.sender.certificates import examine
 from pyros.sender.inbound_tls import InboundTls, PortTls
 from pyros.sender.tls import AgentTls
 from tests.builders import InlineReactor
-from tests.conftest import Observatory, free_port, wait_until
+from tests.conftest import AgentsObservatory, free_port, wait_until
 from tests.jobs.rabbit import rabbit_node
-from tests.sender.carriers import Carrier, amqp, needs_rabbit, through_rabbit
+from tests.sender.carriers import CarrierNetwork, amqp, needs_rabbit, through_rabbit
 from tests.sender.test_outbound import HearingAgent, TellingAgent, tell
 
 
-class Noting(Protocol):
+class NotingProtocol(Protocol):
     """Notes what comes, and why it ends."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Noting(Protocol):
         self.end = reason.type.__name__
 
 
-class Stream:
+class AmqpStream:
     """Both ends of a connection, and what is under way: a test hands that on as it likes."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Stream:
         self.back: list[Piece] = []
         self.taken = 0
         self.forgotten: list[AmqpTransport] = []
-        self.near, self.far = Noting(), Noting()
+        self.near, self.far = NotingProtocol(), NotingProtocol()
         self.caller = AmqpTransport(self.reactor, "one", self.there.append, self.forgotten.append)
         self.called = AmqpTransport(self.reactor, "one", self.back.append, self.forgotten.append)
 
@@ -83,20 +83,20 @@ class Stream:
 
 
 @pytest.fixture
-def stream() -> Stream:
-    made = Stream()
+def stream() -> AmqpStream:
+    made = AmqpStream()
     made.begin()
     return made
 
 
-def test_what_is_written_at_the_same_time_is_one_piece(stream: Stream) -> None:
+def test_what_is_written_at_the_same_time_is_one_piece(stream: AmqpStream) -> None:
     stream.caller.write(b"one ")
     stream.caller.write(b"two")
     stream.reactor.advance(0)
     assert stream.there == [Piece("one", 0, b"one two")]
 
 
-def test_long_words_come_in_pieces_and_before_the_end(stream: Stream) -> None:
+def test_long_words_come_in_pieces_and_before_the_end(stream: AmqpStream) -> None:
     data = bytes(range(256)) * 200
     stream.caller.write(data)
     stream.caller.loseConnection()
@@ -108,7 +108,7 @@ def test_long_words_come_in_pieces_and_before_the_end(stream: Stream) -> None:
 
 
 @pytest.mark.parametrize("order", [(1,), (0, 0), (0, 2), (1, 0)])
-def test_a_piece_out_of_turn_ends_the_connection(stream: Stream, order: tuple[int, ...]) -> None:
+def test_a_piece_out_of_turn_ends_the_connection(stream: AmqpStream, order: tuple[int, ...]) -> None:
     for number in order:
         stream.called.take(Piece("one", number, b"%d" % number), stream.take)
     stream.reactor.advance(0)
@@ -118,7 +118,7 @@ def test_a_piece_out_of_turn_ends_the_connection(stream: Stream, order: tuple[in
     assert stream.back[-1].ends
 
 
-def test_what_is_not_read_is_not_taken(stream: Stream) -> None:
+def test_what_is_not_read_is_not_taken(stream: AmqpStream) -> None:
     stream.called.pauseProducing()
     stream.caller.write(b"x" * 3 * PIECE_BYTES)
     stream.carry()
@@ -128,7 +128,7 @@ def test_what_is_not_read_is_not_taken(stream: Stream) -> None:
     assert (len(stream.far.heard), stream.taken) == (3 * PIECE_BYTES, 3)
 
 
-def test_the_end_of_the_line_ends_its_connections(stream: Stream) -> None:
+def test_the_end_of_the_line_ends_its_connections(stream: AmqpStream) -> None:
     stream.called.pauseProducing()
     stream.caller.write(b"never read")
     stream.carry()
@@ -143,7 +143,7 @@ def test_it_may_be_encrypted_from_end_to_end(tmp_path: Path) -> None:
     make_authority(tmp_path, "test", datetime.now(UTC))
     for name in ("telling", "hearing"):
         make_certificate(tmp_path, name, datetime.now(UTC))
-    tls, stream = AgentTls(tmp_path), Stream()
+    tls, stream = AgentTls(tmp_path), AmqpStream()
     factory: Any = Factory.forProtocol(lambda: stream.near)
     wrapped = TLSMemoryBIOFactory(tls.client("telling", "hearing"), True, factory, stream.reactor)
     stream.called.begin(stream.far)
@@ -167,14 +167,14 @@ def test_a_piece_of_what_is_encrypted_is_a_sign_of_life(tmp_path: Path) -> None:
     make_authority(tmp_path, "test", datetime.now(UTC))
     for name in ("telling", "hearing"):
         make_certificate(tmp_path, name, datetime.now(UTC))
-    stream, signs = Stream(), 0
+    stream, signs = AmqpStream(), 0
     inbound = InboundTls(PortTls(AgentConfig("hearing", "127.0.0.1", 1, "", certificates=tmp_path)))
 
     def sign() -> None:
         nonlocal signs
         signs += 1
 
-    class Port(Noting):
+    class Port(NotingProtocol):
         def dataReceived(self, data: bytes) -> None:
             if not inbound.takes(self.transport, data, sign):
                 super().dataReceived(data)
@@ -376,13 +376,13 @@ def test_a_channel_that_comes_too_late_is_closed(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Carrier]:
+def server() -> Iterator[CarrierNetwork]:
     with amqp() as made:
         yield made
 
 
 @pytest.fixture
-def place(server: Carrier, observatory: Callable[..., Observatory]) -> Iterator[Observatory]:
+def place(server: CarrierNetwork, observatory: Callable[..., AgentsObservatory]) -> Iterator[AgentsObservatory]:
     yield observatory("telling", **server.sections)
     server.wan("reset")
 
@@ -390,7 +390,7 @@ def place(server: Carrier, observatory: Callable[..., Observatory]) -> Iterator[
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_rabbitmq_that_is_killed_loses_and_doubles_nothing(
-    observatory: Callable[..., Observatory], running: Callable[..., Any]
+    observatory: Callable[..., AgentsObservatory], running: Callable[..., Any]
 ) -> None:
     """Its first death comes 20 s after the queue was made: RabbitMQ 3.10 forgets who leads a younger one, for good."""
     with amqp() as server:
@@ -416,7 +416,7 @@ def test_a_rabbitmq_that_is_killed_loses_and_doubles_nothing(
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_partitions_from_rabbitmq_lose_and_double_nothing(
-    server: Carrier, place: Observatory, running: Callable[..., Any]
+    server: CarrierNetwork, place: AgentsObservatory, running: Callable[..., Any]
 ) -> None:
     hearing = HearingAgent()
     running(place, TellingAgent(), hearing)
@@ -433,7 +433,10 @@ def test_partitions_from_rabbitmq_lose_and_double_nothing(
 
 @pytest.mark.long
 def test_agents_speak_tls_through_it(
-    server: Carrier, observatory: Callable[..., Observatory], running: Callable[..., Any], logged: Callable[[], str]
+    server: CarrierNetwork,
+    observatory: Callable[..., AgentsObservatory],
+    running: Callable[..., Any],
+    logged: Callable[[], str],
 ) -> None:
     sections = server.sections | {"observatory": server.sections["observatory"] | {"tls": "certificates"}}
     place, hearing = observatory("telling", **sections), HearingAgent()
@@ -453,7 +456,10 @@ def test_agents_speak_tls_through_it(
 
 @pytest.mark.long
 def test_plain_text_is_not_taken_through_it(
-    server: Carrier, observatory: Callable[..., Observatory], running: Callable[..., Any], logged: Callable[[], str]
+    server: CarrierNetwork,
+    observatory: Callable[..., AgentsObservatory],
+    running: Callable[..., Any],
+    logged: Callable[[], str],
 ) -> None:
     """Also on this computer: who speaks through RabbitMQ may be anywhere."""
     place, hearing = observatory("telling", **server.sections), HearingAgent()
@@ -469,7 +475,7 @@ def test_plain_text_is_not_taken_through_it(
 
 @pytest.mark.long
 def test_the_connection_to_rabbitmq_may_be_encrypted(
-    tmp_path: Path, observatory: Callable[..., Observatory], running: Callable[..., Any]
+    tmp_path: Path, observatory: Callable[..., AgentsObservatory], running: Callable[..., Any]
 ) -> None:
     needs_rabbit()
     authority, folder, port = trustme.CA(), tmp_path / "rabbit", free_port()

@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 
 from pyros.wire import Frame
-from tests.conftest import Observatory, wait_until
-from tests.sender.carriers import Carried, Carrier, tcp
+from tests.conftest import AgentsObservatory, wait_until
+from tests.sender.carriers import CarriedAgents, CarrierNetwork, tcp
 from tests.sender.test_carriers import PICTURE, PicturingAgent, picture
-from tests.sender.test_outbound import HearingAgent, Peer, TellingAgent, tell
+from tests.sender.test_outbound import HandPlayedAgent, HearingAgent, TellingAgent, tell
 
 
 @pytest.fixture(scope="module")
-def network() -> Iterator[Carrier]:
+def network() -> Iterator[CarrierNetwork]:
     with tcp() as made:
         yield made
 
 
 @pytest.fixture
-def sites(network: Carrier, observatory: Callable[..., Observatory]) -> Iterator[Carried]:
+def sites(network: CarrierNetwork, observatory: Callable[..., AgentsObservatory]) -> Iterator[CarriedAgents]:
     """Two agents, of which one reaches the other through the network ``wan``."""
-    yield Carried(observatory("telling", **network.sections), network.wan, network.greeting)
+    yield CarriedAgents(observatory("telling", **network.sections), network.wan, network.greeting)
     network.wan("reset")
 
 
 @pytest.fixture
-def hearing(sites: Carried, running: Callable[..., Any]) -> HearingAgent:
+def hearing(sites: CarriedAgents, running: Callable[..., Any]) -> HearingAgent:
     agent = HearingAgent()
     running(sites.place, TellingAgent(), agent)
     tell(sites.place, 0, 1)
@@ -36,7 +36,7 @@ def hearing(sites: Carried, running: Callable[..., Any]) -> HearingAgent:
     return agent
 
 
-def test_messages_go_on_after_the_connection_was_forgotten(sites: Carried, hearing: HearingAgent) -> None:
+def test_messages_go_on_after_the_connection_was_forgotten(sites: CarriedAgents, hearing: HearingAgent) -> None:
     sites.wan("forget")
     tell(sites.place, 1, 20)
     wait_until(lambda: len(hearing.heard) == 20)
@@ -44,7 +44,7 @@ def test_messages_go_on_after_the_connection_was_forgotten(sites: Carried, heari
 
 
 @pytest.mark.parametrize("broken", ["outage", "cut"])
-def test_messages_go_on_after_the_network_was_down(sites: Carried, hearing: HearingAgent, broken: str) -> None:
+def test_messages_go_on_after_the_network_was_down(sites: CarriedAgents, hearing: HearingAgent, broken: str) -> None:
     sites.wan(broken)
     tell(sites.place, 1, 20)
     sites.wan("heal")
@@ -58,7 +58,7 @@ def test_an_older_receiver_gets_bulk_with_everything_else(
     place = observatory("telling", "hearing")
     running(place, PicturingAgent())
     picture(place, 0)
-    peer = Peer(place)
+    peer = HandPlayedAgent(place)
     peer.welcome(0)
     peer.read()
     peer.say(Frame(ack=1))
@@ -73,7 +73,7 @@ def test_an_older_receiver_gets_bulk_with_everything_else(
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_twenty_partitions_lose_and_double_nothing(sites: Carried, hearing: HearingAgent) -> None:
+def test_twenty_partitions_lose_and_double_nothing(sites: CarriedAgents, hearing: HearingAgent) -> None:
     sites.wan("delay 0.1")
     for part in range(20):
         tell(sites.place, part * 50 + 1, part * 50 + 26)
@@ -87,7 +87,7 @@ def test_twenty_partitions_lose_and_double_nothing(sites: Carried, hearing: Hear
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_a_narrow_line_is_no_dead_one(sites: Carried, hearing: HearingAgent) -> None:
+def test_a_narrow_line_is_no_dead_one(sites: CarriedAgents, hearing: HearingAgent) -> None:
     sites.wan("rate 8000")
     made = sites.wan("count")
     tell(sites.place, 1, 5, size=200_000)  # two of them are a frame; all take 100 s

@@ -15,30 +15,30 @@ from pyros.config import Config
 from pyros.keys import make_key
 from pyros.messages import guard
 from pyros.sender import Sender, carrier
-from tests.conftest import PATIENCE, Observatory, free_port, wait_until
-from tests.sender.carriers import CARRIERS, Carried, Carrier
+from tests.conftest import PATIENCE, AgentsObservatory, free_port, wait_until
+from tests.sender.carriers import CARRIERS, CarriedAgents, CarrierNetwork
 from tests.sender.test_outbound import HearingAgent, TellingAgent, tell
 
 
 @pytest.fixture(scope="module", params=["tcp", pytest.param("amqp", marks=pytest.mark.long)])
-def carrier_in_use(request: pytest.FixtureRequest) -> Iterator[Carrier]:
+def carrier_in_use(request: pytest.FixtureRequest) -> Iterator[CarrierNetwork]:
     with CARRIERS[request.param]() as made:
         yield made
 
 
 @pytest.fixture
-def carried(carrier_in_use: Carrier, observatory: Callable[..., Observatory]) -> Iterator[Carried]:
-    yield Carried(observatory("telling", **carrier_in_use.sections), carrier_in_use.wan, carrier_in_use.greeting)
+def carried(carrier_in_use: CarrierNetwork, observatory: Callable[..., AgentsObservatory]) -> Iterator[CarriedAgents]:
+    yield CarriedAgents(observatory("telling", **carrier_in_use.sections), carrier_in_use.wan, carrier_in_use.greeting)
     carrier_in_use.wan("reset")
 
 
 @pytest.fixture
-def place(carried: Carried) -> Observatory:
+def place(carried: CarriedAgents) -> AgentsObservatory:
     return carried.place
 
 
 @pytest.fixture
-def hearing(place: Observatory, running: Callable[..., Any]) -> HearingAgent:
+def hearing(place: AgentsObservatory, running: Callable[..., Any]) -> HearingAgent:
     """Both agents run, and one message has come: 0."""
     agent = HearingAgent()
     running(place, TellingAgent(), agent)
@@ -47,21 +47,23 @@ def hearing(place: Observatory, running: Callable[..., Any]) -> HearingAgent:
     return agent
 
 
-def all_heard(place: Observatory, hearing: HearingAgent, count: int) -> None:
+def all_heard(place: AgentsObservatory, hearing: HearingAgent, count: int) -> None:
     """Wait until so many have come and are acknowledged: each once, in order."""
     wait_until(lambda: len(hearing.heard) >= count)
     wait_until(lambda: place.up("telling")["outbox"] == {})
     assert hearing.heard == list(range(count))
 
 
-def test_many_and_large_messages_come_in_order(place: Observatory, hearing: HearingAgent) -> None:
+def test_many_and_large_messages_come_in_order(place: AgentsObservatory, hearing: HearingAgent) -> None:
     tell(place, 1, 10_000)
     tell(place, 10_000, 10_006, size=1_000_000)
     tell(place, 10_006, 10_100)
     all_heard(place, hearing, 10_100)
 
 
-def test_what_waited_for_its_receiver_comes_when_that_starts(place: Observatory, running: Callable[..., Any]) -> None:
+def test_what_waited_for_its_receiver_comes_when_that_starts(
+    place: AgentsObservatory, running: Callable[..., Any]
+) -> None:
     running(place, TellingAgent())
     tell(place, 0, 10)
     assert place.up("telling")["outbox"] == {"hearing": 10}
@@ -71,7 +73,7 @@ def test_what_waited_for_its_receiver_comes_when_that_starts(place: Observatory,
     assert max(hearing.ages) < float("inf"), "its sender lives still, and knows when it was said"
 
 
-def test_what_waited_comes_though_its_sender_was_stopped(place: Observatory, running: Callable[..., Any]) -> None:
+def test_what_waited_comes_though_its_sender_was_stopped(place: AgentsObservatory, running: Callable[..., Any]) -> None:
     telling, hearing = TellingAgent(), HearingAgent()
     telling.start(place.config)
     tell(place, 0, 20_000)  # more than an outbox keeps in memory
@@ -82,7 +84,7 @@ def test_what_waited_comes_though_its_sender_was_stopped(place: Observatory, run
     all_heard(place, hearing, 20_010)
 
 
-def test_a_receiver_may_come_and_go(place: Observatory, running: Callable[..., Any]) -> None:
+def test_a_receiver_may_come_and_go(place: AgentsObservatory, running: Callable[..., Any]) -> None:
     running(place, TellingAgent())
     hearing = HearingAgent()
     for turn in range(3):
@@ -97,7 +99,7 @@ def test_a_receiver_may_come_and_go(place: Observatory, running: Callable[..., A
 
 @pytest.mark.parametrize("who", ["telling", "hearing"])
 def test_the_flow_goes_on_after_a_journal_was_deleted(
-    place: Observatory, running: Callable[..., Any], who: str
+    place: AgentsObservatory, running: Callable[..., Any], who: str
 ) -> None:
     telling, hearing = TellingAgent(), HearingAgent()
     running(place, telling, hearing)
@@ -112,7 +114,9 @@ def test_the_flow_goes_on_after_a_journal_was_deleted(
     all_heard(place, hearing, 20)
 
 
-def cut_at(carried: Carried, hearing: HearingAgent, way: str, counts: range, monkeypatch: pytest.MonkeyPatch) -> None:
+def cut_at(
+    carried: CarriedAgents, hearing: HearingAgent, way: str, counts: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Tell three messages over a new connection that ends after so many bytes, for each count."""
     monkeypatch.setattr(carrier, "RECONNECT_SECONDS", (0.005,))
     tell(carried.place, 0, 1)
@@ -129,7 +133,7 @@ def cut_at(carried: Carried, hearing: HearingAgent, way: str, counts: range, mon
 
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_connections_that_end_anywhere_lose_and_double_nothing(
-    carried: Carried, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, way: str
+    carried: CarriedAgents, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     hearing = HearingAgent()
     running(carried.place, TellingAgent(), hearing)
@@ -139,7 +143,7 @@ def test_connections_that_end_anywhere_lose_and_double_nothing(
 @pytest.mark.long
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_connections_that_end_at_many_more_bytes_lose_and_double_nothing(
-    carried: Carried, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, way: str
+    carried: CarriedAgents, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     hearing = HearingAgent()
     running(carried.place, TellingAgent(), hearing)
@@ -147,7 +151,7 @@ def test_connections_that_end_at_many_more_bytes_lose_and_double_nothing(
 
 
 def test_what_is_refused_is_acknowledged_and_holds_nothing_up(
-    place: Observatory, hearing: HearingAgent, logged: Callable[[], str]
+    place: AgentsObservatory, hearing: HearingAgent, logged: Callable[[], str]
 ) -> None:
     tell(place, 1, 3)
     tell(place, 0, 2, name="Dance")
@@ -156,7 +160,7 @@ def test_what_is_refused_is_acknowledged_and_holds_nothing_up(
     assert "hearing refused message 4: hearing takes no message 'Dance'" in logged()
 
 
-def test_what_is_fleeting_follows_what_was_said_before(place: Observatory, running: Callable[..., Any]) -> None:
+def test_what_is_fleeting_follows_what_was_said_before(place: AgentsObservatory, running: Callable[..., Any]) -> None:
     running(place, TellingAgent())
     tell(place, 0, 1, glance=True)  # nobody is there: the next number makes this one old
     hearing = HearingAgent()
@@ -171,7 +175,7 @@ def test_what_is_fleeting_follows_what_was_said_before(place: Observatory, runni
 
 
 def test_a_sender_that_is_back_may_begin_with_a_fleeting_message(
-    place: Observatory, running: Callable[..., Any]
+    place: AgentsObservatory, running: Callable[..., Any]
 ) -> None:
     telling, hearing = TellingAgent(), HearingAgent()
     running(place, hearing, telling)
@@ -197,7 +201,7 @@ class HeldAgent(HearingAgent):
 
 
 def test_a_receiver_that_is_behind_takes_no_more_than_it_can_hold(
-    place: Observatory, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    place: AgentsObservatory, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(port, "MAX_WAITING_BYTES", 1_000_000)
     hearing = HeldAgent()
@@ -242,11 +246,11 @@ class LookingAgent(Agent):
         self.came.append(message.payload["n"])
 
 
-def picture(place: Observatory, count: int) -> None:
+def picture(place: AgentsObservatory, count: int) -> None:
     Sender.send_to("telling", "Picture", {"count": count}, config=place.config)
 
 
-def test_what_is_bulk_holds_nothing_up_and_keeps_its_order(carried: Carried, running: Callable[..., Any]) -> None:
+def test_what_is_bulk_holds_nothing_up_and_keeps_its_order(carried: CarriedAgents, running: Callable[..., Any]) -> None:
     place, looking = carried.place, LookingAgent()
     running(place, PicturingAgent(), looking)
     picture(place, 0)
@@ -260,7 +264,7 @@ def test_what_is_bulk_holds_nothing_up_and_keeps_its_order(carried: Carried, run
     assert place.up("hearing")["alarms"] == []
 
 
-def test_bulk_goes_on_after_a_restart(place: Observatory, running: Callable[..., Any]) -> None:
+def test_bulk_goes_on_after_a_restart(place: AgentsObservatory, running: Callable[..., Any]) -> None:
     looking, telling = LookingAgent(), PicturingAgent()
     running(place, looking)
     telling.start(place.config)
@@ -277,7 +281,7 @@ def test_bulk_goes_on_after_a_restart(place: Observatory, running: Callable[...,
     wait_until(lambda: place.up("telling")["outbox"] == {})
 
 
-def elsewhere(place: Observatory, name: str) -> Config:
+def elsewhere(place: AgentsObservatory, name: str) -> Config:
     """Return a configuration in which that agent has a journal, and a port, of its own."""
     section = msgspec.structs.replace(place.config.agent(name), port=free_port())
     return msgspec.structs.replace(
@@ -287,7 +291,7 @@ def elsewhere(place: Observatory, name: str) -> Config:
 
 
 def test_nothing_is_taken_from_who_has_another_key(
-    place: Observatory, running: Callable[..., Any], logged: Callable[[], str]
+    place: AgentsObservatory, running: Callable[..., Any], logged: Callable[[], str]
 ) -> None:
     hearing, telling = HearingAgent(), TellingAgent()
     running(place, hearing)
@@ -304,7 +308,7 @@ def test_nothing_is_taken_from_who_has_another_key(
     all_heard(place, hearing, 3)
 
 
-def test_an_agent_ends_though_what_it_sent_is_not_taken(place: Observatory, running: Callable[..., Any]) -> None:
+def test_an_agent_ends_though_what_it_sent_is_not_taken(place: AgentsObservatory, running: Callable[..., Any]) -> None:
     hearing = HeldAgent()
     running(place, hearing)
     telling = TellingAgent()

@@ -30,7 +30,7 @@ BEGIN = datetime(2026, 3, 20, tzinfo=UTC)
 SIDES = ("telling", "hearing")
 
 
-class Pair:
+class CopiedPair:
     """Two agents that are started and stopped, and whose journals are exchanged."""
 
     def __init__(self, folder: Path) -> None:
@@ -155,7 +155,7 @@ def test_nothing_is_lost_or_doubled_in_silence(examples: int) -> None:
 
 def _lives_through(steps: list[tuple[str, Any]]) -> None:
     with TemporaryDirectory() as folder:
-        pair = Pair(Path(folder))
+        pair = CopiedPair(Path(folder))
         try:
             for what, of in steps:
                 getattr(pair, what)(of)

@@ -19,7 +19,7 @@ KEY = bytes(range(32))
 ALLOWANCE = MAX_DRIFT * REMEASURE_SECONDS
 
 
-class Place:
+class HandshakeReceiver:
     """A receiver called dome, on a clock of its own."""
 
     def __init__(self) -> None:
@@ -27,14 +27,14 @@ class Place:
         self.clock.advance(1000.0)
         self.receiver = InboundPort("dome", KEY, ["majordome", "monitoring"], self.clock)
 
-    def connect(self, sender: str = "majordome", key: bytes | None = KEY, epoch: str = "e") -> Connection:
-        return Connection(self, SenderHandshake(sender, "dome", epoch, key))
+    def connect(self, sender: str = "majordome", key: bytes | None = KEY, epoch: str = "e") -> HandshakeConnection:
+        return HandshakeConnection(self, SenderHandshake(sender, "dome", epoch, key))
 
 
-class Connection:
+class HandshakeConnection:
     """One connection; ``sender`` is its far end, which says only what a test lets it say."""
 
-    def __init__(self, place: Place, sender: SenderHandshake) -> None:
+    def __init__(self, place: HandshakeReceiver, sender: SenderHandshake) -> None:
         self.place = place
         self.sender = sender
         self.unread = False
@@ -65,26 +65,26 @@ class Connection:
     def welcome(self) -> wire.Welcome | None:
         return self.said[-1].welcome if self.said else None
 
-    def hello(self) -> Connection:
+    def hello(self) -> HandshakeConnection:
         self.side.on_hello(self.sender.hello)
         return self
 
-    def answer(self, now: float | None = None) -> Connection:
+    def answer(self, now: float | None = None) -> HandshakeConnection:
         proof = self.sender.prove(self.asked, self.place.clock.seconds() if now is None else now).proof
         assert proof is not None
         self.side.on_proof(proof)
         return self
 
-    def greet(self) -> Connection:
+    def greet(self) -> HandshakeConnection:
         return self.hello().answer()
 
 
 @pytest.fixture
-def place() -> Place:
-    return Place()
+def place() -> HandshakeReceiver:
+    return HandshakeReceiver()
 
 
-def test_who_knows_the_key_is_proved_and_knows_the_receiver(place: Place) -> None:
+def test_who_knows_the_key_is_proved_and_knows_the_receiver(place: HandshakeReceiver) -> None:
     connection = place.connect().hello()
     assert connection.side.peer is None, "a hello alone says nothing"
     connection.answer()
@@ -96,7 +96,7 @@ def test_who_knows_the_key_is_proved_and_knows_the_receiver(place: Place) -> Non
 
 
 @pytest.mark.parametrize("name", ["majordome", "monitoring", "broker"])
-def test_an_agents_name_is_not_for_who_lacks_the_key(place: Place, name: str) -> None:
+def test_an_agents_name_is_not_for_who_lacks_the_key(place: HandshakeReceiver, name: str) -> None:
     with pytest.raises(WireError, match=f"'{name}' is an agent of this observatory, and must prove its key"):
         place.connect(name, key=None).hello()
     stranger = place.connect(name, key=b"x" * 32).hello()
@@ -106,7 +106,7 @@ def test_an_agents_name_is_not_for_who_lacks_the_key(place: Place, name: str) ->
     assert stranger.side.peer is None
 
 
-def test_a_program_without_the_key_is_welcome_unproved(place: Place) -> None:
+def test_a_program_without_the_key_is_welcome_unproved(place: HandshakeReceiver) -> None:
     connection = place.connect("program:x", key=None).hello()
     assert connection.side.peer == ("program:x", "e")
     assert not connection.side.proved
@@ -114,7 +114,7 @@ def test_a_program_without_the_key_is_welcome_unproved(place: Place) -> None:
     connection.sender.check(connection.welcome)
 
 
-def test_a_receiver_without_the_key_is_not_believed(place: Place) -> None:
+def test_a_receiver_without_the_key_is_not_believed(place: HandshakeReceiver) -> None:
     sender = SenderHandshake("majordome", "dome", "e", KEY)
     for mac in ("", "0" * 64):
         with pytest.raises(WireError, match="does not prove the observatory's key"):
@@ -125,7 +125,7 @@ def test_a_receiver_without_the_key_is_not_believed(place: Place) -> None:
         connection.answer()
 
 
-def test_a_welcome_fits_its_number_and_its_connection_only(place: Place) -> None:
+def test_a_welcome_fits_its_number_and_its_connection_only(place: HandshakeReceiver) -> None:
     one, other = place.connect().greet(), place.connect("monitoring").greet()
     assert one.welcome
     assert other.welcome
@@ -134,7 +134,7 @@ def test_a_welcome_fits_its_number_and_its_connection_only(place: Place) -> None
             one.sender.check(welcome)
 
 
-def test_an_old_proof_is_worth_nothing_on_another_connection(place: Place) -> None:
+def test_an_old_proof_is_worth_nothing_on_another_connection(place: HandshakeReceiver) -> None:
     heard = place.connect().hello()
     proof = heard.sender.prove(heard.asked, 1000.0).proof
     assert proof is not None
@@ -147,7 +147,7 @@ def test_an_old_proof_is_worth_nothing_on_another_connection(place: Place) -> No
         replay.side.on_proof(proof)
 
 
-def test_a_proof_is_worth_nothing_twice_or_before_it_was_asked_for(place: Place) -> None:
+def test_a_proof_is_worth_nothing_twice_or_before_it_was_asked_for(place: HandshakeReceiver) -> None:
     connection = place.connect()
     proof = wire.Proof(0.0, "")
     with pytest.raises(WireError, match="a proof answers a challenge"):
@@ -159,7 +159,7 @@ def test_a_proof_is_worth_nothing_twice_or_before_it_was_asked_for(place: Place)
         connection.side.on_proof(proof)
 
 
-def test_what_a_receiver_signs_is_no_sender_s_proof(place: Place) -> None:
+def test_what_a_receiver_signs_is_no_sender_s_proof(place: HandshakeReceiver) -> None:
     """Or who is asked for a proof could have it made by another agent, by asking that one."""
     connection = place.connect().greet()
     mirror = place.connect("monitoring")
@@ -171,7 +171,7 @@ def test_what_a_receiver_signs_is_no_sender_s_proof(place: Place) -> None:
 
 @given(st.sampled_from(["from", "to", "epoch", "nonce", "boot", "now", "mac", "challenge"]), st.text(max_size=3))
 def test_every_word_of_it_is_signed(word: str, other: str) -> None:
-    place = Place()
+    place = HandshakeReceiver()
     connection = place.connect("program:x").hello()
     hello, asked, now = connection.sender.hello, connection.asked, 1000.0
     if word == "now":
@@ -189,7 +189,7 @@ def test_every_word_of_it_is_signed(word: str, other: str) -> None:
 # Two that call themselves the same ------------------------------------------------------------------------------
 
 
-def test_another_process_of_the_same_name_is_refused_while_the_first_lives(place: Place) -> None:
+def test_another_process_of_the_same_name_is_refused_while_the_first_lives(place: HandshakeReceiver) -> None:
     first = place.connect(epoch="a").greet()
     second = place.connect(epoch="b").greet()
     assert second.welcome is None
@@ -201,7 +201,7 @@ def test_another_process_of_the_same_name_is_refused_while_the_first_lives(place
     assert place.connect("monitoring").greet().welcome, "others are not concerned"
 
 
-def test_a_restarted_agent_takes_the_place_of_a_dead_connection(place: Place) -> None:
+def test_a_restarted_agent_takes_the_place_of_a_dead_connection(place: HandshakeReceiver) -> None:
     first = place.connect().greet()
     second = place.connect().greet()
     place.clock.advance(PING_SECONDS - 0.1)
@@ -212,7 +212,7 @@ def test_a_restarted_agent_takes_the_place_of_a_dead_connection(place: Place) ->
     assert second.side.peer == ("majordome", "e")
 
 
-def test_it_comes_in_at_once_when_the_old_connection_ends(place: Place) -> None:
+def test_it_comes_in_at_once_when_the_old_connection_ends(place: HandshakeReceiver) -> None:
     first = place.connect().greet()
     second = place.connect().greet()
     third = place.connect().greet()
@@ -224,7 +224,7 @@ def test_it_comes_in_at_once_when_the_old_connection_ends(place: Place) -> None:
     assert not place.clock.getDelayedCalls()
 
 
-def test_one_that_has_gone_while_it_waited_is_not_welcomed(place: Place) -> None:
+def test_one_that_has_gone_while_it_waited_is_not_welcomed(place: HandshakeReceiver) -> None:
     first = place.connect().greet()
     second = place.connect().greet()
     second.side.on_closed()
@@ -233,7 +233,7 @@ def test_one_that_has_gone_while_it_waited_is_not_welcomed(place: Place) -> None
     assert place.connect().greet().welcome
 
 
-def test_a_holder_that_is_not_read_keeps_its_name(place: Place) -> None:
+def test_a_holder_that_is_not_read_keeps_its_name(place: HandshakeReceiver) -> None:
     first = place.connect().greet()
     first.unread = True  # the mailbox is full: its answer cannot be heard
     second = place.connect().greet()
@@ -242,7 +242,7 @@ def test_a_holder_that_is_not_read_keeps_its_name(place: Place) -> None:
     assert not first.dropped
 
 
-def test_programs_may_share_a_name(place: Place) -> None:
+def test_programs_may_share_a_name(place: HandshakeReceiver) -> None:
     assert place.connect("program:x").greet().welcome
     assert place.connect("program:x").greet().welcome
 
@@ -250,12 +250,12 @@ def test_programs_may_share_a_name(place: Place) -> None:
 # Clocks ---------------------------------------------------------------------------------------------------------
 
 
-def elsewhere(monkeypatch: pytest.MonkeyPatch, connection: Connection) -> Connection:
+def elsewhere(monkeypatch: pytest.MonkeyPatch, connection: HandshakeConnection) -> HandshakeConnection:
     connection.sender.hello.boot = "another computer's"
     return connection
 
 
-def test_on_one_computer_the_clocks_are_one(place: Place) -> None:
+def test_on_one_computer_the_clocks_are_one(place: HandshakeReceiver) -> None:
     connection = place.connect().hello()
     place.clock.advance(0.5)
     connection.answer(now=1000.3)
@@ -265,7 +265,9 @@ def test_on_one_computer_the_clocks_are_one(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("now", "boot", "local"), [(1000.0, None, True), (999.9, None, False), (1000.0, "x", False)])
-def test_a_sender_hears_whether_it_is_on_this_computer(place: Place, now: float, boot: str | None, local: bool) -> None:
+def test_a_sender_hears_whether_it_is_on_this_computer(
+    place: HandshakeReceiver, now: float, boot: str | None, local: bool
+) -> None:
     connection = place.connect()
     connection.sender.hello.boot = connection.sender.hello.boot if boot is None else boot
     connection.hello().answer(now)
@@ -274,7 +276,7 @@ def test_a_sender_hears_whether_it_is_on_this_computer(place: Place, now: float,
 
 
 @pytest.mark.parametrize("now", [999.9, 1000.6])
-def test_a_clock_that_cannot_be_ours_is_measured(place: Place, now: float) -> None:
+def test_a_clock_that_cannot_be_ours_is_measured(place: HandshakeReceiver, now: float) -> None:
     """Two containers of one computer may count from different moments."""
     connection = place.connect().hello()
     place.clock.advance(0.5)
@@ -285,7 +287,7 @@ def test_a_clock_that_cannot_be_ours_is_measured(place: Place, now: float) -> No
 @given(offset=st.floats(-1e6, 1e6), there=st.floats(0.0, 5.0), back=st.floats(0.0, 5.0), age=st.floats(0.0, 100.0))
 def test_nothing_looks_younger_than_it_is(offset: float, there: float, back: float, age: float) -> None:
     """Nor older than by the round trip, whatever the clock of the other computer shows."""
-    place = Place()
+    place = HandshakeReceiver()
     connection = place.connect()
     connection.sender.hello.boot = "another computer's"
     connection.hello()
@@ -300,7 +302,7 @@ def test_nothing_looks_younger_than_it_is(offset: float, there: float, back: flo
     assert truth - there - ALLOWANCE - 1e-6 <= said + ahead <= truth + 1e-6
 
 
-def test_a_clock_elsewhere_is_measured_again_since_clocks_drift(place: Place) -> None:
+def test_a_clock_elsewhere_is_measured_again_since_clocks_drift(place: HandshakeReceiver) -> None:
     connection = place.connect()
     connection.sender.hello.boot = "another computer's"
     connection.hello().answer(now=400.0)
@@ -314,7 +316,7 @@ def test_a_clock_elsewhere_is_measured_again_since_clocks_drift(place: Place) ->
     assert "not answered" in connection.dropped
 
 
-def test_a_rival_in_the_middle_of_a_measurement_changes_no_question(place: Place) -> None:
+def test_a_rival_in_the_middle_of_a_measurement_changes_no_question(place: HandshakeReceiver) -> None:
     first = place.connect()
     first.sender.hello.boot = "another computer's"
     first.hello().answer(now=400.0)
@@ -326,7 +328,7 @@ def test_a_rival_in_the_middle_of_a_measurement_changes_no_question(place: Place
     assert second.dropped
 
 
-def test_a_program_elsewhere_without_the_key_has_no_age(place: Place) -> None:
+def test_a_program_elsewhere_without_the_key_has_no_age(place: HandshakeReceiver) -> None:
     here, there = place.connect("program:x", key=None), place.connect("program:y", key=None)
     there.sender.hello.boot = ""
     assert here.hello().side.ahead == 0.0
@@ -338,7 +340,7 @@ def test_a_program_elsewhere_without_the_key_has_no_age(place: Place) -> None:
 
 @given(st.lists(st.sampled_from(["hello", "proof", "bad proof", "no key", "closed"]), max_size=6), st.randoms())
 def test_no_order_of_words_gets_past_it_without_a_proof(words: list[str], random: Any) -> None:
-    place = Place()
+    place = HandshakeReceiver()
     connection = place.connect()
     good = False
     try:

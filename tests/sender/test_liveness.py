@@ -21,7 +21,7 @@ from pyros.sender.liveness import (
 from tests.builders import InlineReactor
 
 
-class Wire:
+class DelayedWire:
     """Both sides of a connection that takes ``delay`` seconds each way, and loses everything once it is ``dead``."""
 
     def __init__(self, *, local: bool = False, seldom: bool = True) -> None:
@@ -85,11 +85,11 @@ class Wire:
 
 
 @pytest.fixture
-def line() -> Wire:
-    return Wire()
+def line() -> DelayedWire:
+    return DelayedWire()
 
 
-def test_an_idle_connection_stays_and_is_pinged(line: Wire) -> None:
+def test_an_idle_connection_stays_and_is_pinged(line: DelayedWire) -> None:
     line.run(3600)
     assert not line.ended
     assert line.pings == pytest.approx(3600 / PING_SECONDS, rel=0.1)
@@ -97,14 +97,14 @@ def test_an_idle_connection_stays_and_is_pinged(line: Wire) -> None:
 
 
 def test_an_idle_connection_within_a_computer_stays_without_a_word() -> None:
-    line = Wire(local=True)
+    line = DelayedWire(local=True)
     line.run(3600)
     assert (line.ended, line.pings, line.signs) == ({}, 0, 0)
     assert not line.clock.getDelayedCalls()
 
 
 def test_a_word_within_a_computer_is_answered_once() -> None:
-    line = Wire(local=True)
+    line = DelayedWire(local=True)
     for said in range(1, 4):
         line.run(100)
         line.say()
@@ -117,7 +117,7 @@ def test_a_word_within_a_computer_is_answered_once() -> None:
 
 @pytest.mark.parametrize("local", [False, True])
 def test_what_is_said_into_a_dead_connection_ends_it_soon(local: bool) -> None:
-    line = Wire(local=local)
+    line = DelayedWire(local=local)
     line.run(5)
     line.dead = True
     line.say()
@@ -125,7 +125,7 @@ def test_what_is_said_into_a_dead_connection_ends_it_soon(local: bool) -> None:
     assert "sender" in line.ended
 
 
-def test_an_idle_connection_that_has_died_is_found_by_both_ends(line: Wire) -> None:
+def test_an_idle_connection_that_has_died_is_found_by_both_ends(line: DelayedWire) -> None:
     line.run(5)
     line.dead = True
     line.run(60)
@@ -133,14 +133,14 @@ def test_an_idle_connection_that_has_died_is_found_by_both_ends(line: Wire) -> N
     assert line.ended["receiver"] <= 60
 
 
-def test_a_frame_that_comes_slowly_is_a_sign_of_life(line: Wire) -> None:
+def test_a_frame_that_comes_slowly_is_a_sign_of_life(line: DelayedWire) -> None:
     line.say(pieces=60, apart=1.0)
     line.run(70)
     assert not line.ended
     assert line.signs >= 50
 
 
-def test_a_frame_that_stops_in_the_middle_is_none(line: Wire) -> None:
+def test_a_frame_that_stops_in_the_middle_is_none(line: DelayedWire) -> None:
     line.say(pieces=60, apart=1.0)
     line.run(20)
     line.dead = True
@@ -148,7 +148,7 @@ def test_a_frame_that_stops_in_the_middle_is_none(line: Wire) -> None:
     assert "sender" in line.ended
 
 
-def test_the_last_word_is_missed_though_the_one_before_was_heard(line: Wire) -> None:
+def test_the_last_word_is_missed_though_the_one_before_was_heard(line: DelayedWire) -> None:
     line.say()
     line.run(0.5)
     line.dead = False
@@ -163,7 +163,7 @@ def test_the_last_word_is_missed_though_the_one_before_was_heard(line: Wire) -> 
 @pytest.mark.parametrize("local", [False, True])
 def test_a_receiver_that_reads_nothing_lives(local: bool) -> None:
     """Its mailbox is full. Within a computer there is then nothing left to be said, either."""
-    line = Wire(local=local)
+    line = DelayedWire(local=local)
     line.unread = True
     line.receiver.held()
     line.say()
@@ -202,7 +202,7 @@ def test_a_process_that_was_held_up_reads_before_it_judges() -> None:
     assert not ended
 
 
-def test_a_stopped_watch_calls_nothing(line: Wire) -> None:
+def test_a_stopped_watch_calls_nothing(line: DelayedWire) -> None:
     line.say()
     line.sender.stop()
     line.receiver.stop()
@@ -212,7 +212,7 @@ def test_a_stopped_watch_calls_nothing(line: Wire) -> None:
     assert not line.clock.getDelayedCalls()
 
 
-def test_a_busy_connection_says_nothing_more_than_its_answers(line: Wire) -> None:
+def test_a_busy_connection_says_nothing_more_than_its_answers(line: DelayedWire) -> None:
     for _ in range(1000):
         line.say()
         line.clock.advance(0.02)
@@ -248,7 +248,7 @@ def test_a_connection_waits_longer_while_another_one_fills_the_path() -> None:
     assert ended, "this one is dead, though the path is not"
 
 
-def test_what_the_other_side_says_of_its_own_makes_patient_but_not_for_long(line: Wire) -> None:
+def test_what_the_other_side_says_of_its_own_makes_patient_but_not_for_long(line: DelayedWire) -> None:
     """Its answers may stand behind that on a narrow line."""
     path = Path()
     ends: list[float] = []
@@ -264,7 +264,7 @@ def test_what_the_other_side_says_of_its_own_makes_patient_but_not_for_long(line
 
 
 def test_what_is_fleeting_within_a_computer_is_answered_twice_a_minute() -> None:
-    line = Wire(local=True)
+    line = DelayedWire(local=True)
     for _ in range(60):
         line.say_fleeting()
         line.run(10)
@@ -274,7 +274,7 @@ def test_what_is_fleeting_within_a_computer_is_answered_twice_a_minute() -> None
 
 
 def test_a_connection_within_a_computer_that_has_died_is_found_before_a_lease_ends() -> None:
-    line = Wire(local=True)
+    line = DelayedWire(local=True)
     line.say_fleeting()
     line.run(10)
     line.dead = True
@@ -285,7 +285,7 @@ def test_a_connection_within_a_computer_that_has_died_is_found_before_a_lease_en
 
 
 def test_a_sender_of_an_older_version_has_every_word_answered() -> None:
-    line = Wire(local=True, seldom=False)
+    line = DelayedWire(local=True, seldom=False)
     for _ in range(6):
         line.say_fleeting()
         line.run(10)

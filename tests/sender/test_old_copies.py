@@ -16,7 +16,7 @@ from pyros.agents.runtime import host
 from pyros.sender import ask
 from pyros.wire import Frame
 from tests.conftest import wait_until
-from tests.sender.test_outbound import HearingAgent, Peer, TellingAgent, tell
+from tests.sender.test_outbound import HandPlayedAgent, HearingAgent, TellingAgent, tell
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_a_receiver_of_an_older_copy_is_told_from_where_the_numbers_go_on(
 ) -> None:
     running(place, TellingAgent())
     tell(place, 0, 3)
-    peer = Peer(place)
+    peer = HandPlayedAgent(place)
     peer.welcome(0)
     peer.read()
     peer.say(Frame(ack=3))  # it has all of them: they are forgotten

@@ -85,7 +85,7 @@ def test_what_a_failing_handler_sent_with_sender_is_undone(place: Any, running: 
     assert place.up("telling")["failed"] == 1
 
 
-class Peer:
+class HandPlayedAgent:
     """Plays the other agent by hand."""
 
     def __init__(self, place: Any) -> None:
@@ -134,7 +134,7 @@ class Peer:
 def test_the_hello_and_the_numbers_on_the_wire(place: Any, running: Callable[..., Any]) -> None:
     running(place, TellingAgent())
     tell(place, 0, 5)
-    peer = Peer(place)
+    peer = HandPlayedAgent(place)
     peer.welcome(0)
     peer.read()
     peer.connection.close()
@@ -164,7 +164,7 @@ def test_the_hello_and_the_numbers_on_the_wire(place: Any, running: Callable[...
 def test_a_receiver_that_says_nonsense_is_tried_again(place: Any, running: Callable[..., Any], answer: bytes) -> None:
     running(place, TellingAgent())
     tell(place, 0, 3)
-    peer = Peer(place)
+    peer = HandPlayedAgent(place)
     peer.read()
     peer.connection.sendall(answer)
     with pytest.raises((AssertionError, ConnectionError)):
@@ -180,7 +180,7 @@ def test_a_receiver_that_does_not_read_does_not_keep_the_agent_from_ending(place
     telling = TellingAgent()
     telling.start(place.config)
     tell(place, 0, 400, size=100_000)
-    peer = Peer(place)
+    peer = HandPlayedAgent(place)
     peer.welcome(0)
     peer.connection.recv(1000)  # it flows, and then nobody reads on
     telling.stop()
@@ -192,7 +192,7 @@ def test_a_receiver_of_an_older_version_gets_fleeting_ones_with_numbers(
 ) -> None:
     running(place, TellingAgent())
     tell(place, 0, 1)
-    peer = Peer(place)
+    peer = HandPlayedAgent(place)
     peer.welcome(0)
     peer.read()
     tell(place, 1, 2, glance=True)
@@ -203,7 +203,7 @@ def test_a_receiver_of_an_older_version_gets_fleeting_ones_with_numbers(
     peer.close()
 
 
-class Line:
+class WrittenConnection:
     """The connection of a link in memory, and its carrier: what was written there."""
 
     open = True
@@ -221,7 +221,7 @@ class Line:
         pass
 
 
-def link_on(line: Line, reactor: InlineReactor, place: Any, reader: Any = None) -> Any:
+def link_on(line: WrittenConnection, reactor: InlineReactor, place: Any, reader: Any = None) -> Any:
     made: Any = AgentLink
     return made(
         reactor, "telling", "hearing", place.config.agent("hearing"), line, reader, lambda *_: None,
@@ -230,7 +230,7 @@ def link_on(line: Line, reactor: InlineReactor, place: Any, reader: Any = None) 
 
 
 def test_a_fleeting_message_is_dropped_when_it_is_old(place: Any) -> None:
-    reactor, line = InlineReactor(), Line()
+    reactor, line = InlineReactor(), WrittenConnection()
     link = link_on(line, reactor, place)
     link.post_fleeting([wire.Entry(0, "old", GLANCE, 0.0, said=reactor.seconds())])
     reactor.advance(5.1)
@@ -250,10 +250,10 @@ def test_a_new_connection_begins_with_short_frames(place: Any) -> None:
             numbers = range(after + 1, min(after + limit, 1000) + 1)
             return [wire.Entry(n, str(n), "Heard", 0.0, Raw(b'"' + b"x" * 1000 + b'"')) for n in numbers]
 
-    def longest(connection: Line) -> int:
+    def longest(connection: WrittenConnection) -> int:
         return max(len(encode_frame(frame)) for frame in connection.written)
 
-    first, again = Line(), Line()
+    first, again = WrittenConnection(), WrittenConnection()
     link = link_on(first, InlineReactor(), place, Outbox)
     link.post([], 1000)
     link.welcomed(first, Welcome(0))
@@ -275,7 +275,7 @@ def greeting(place: Any) -> tuple[InlineReactor, StreamConnection, MemoryLine]:
         reactor, place.config.agent("hearing"), Path(), lambda: SenderHandshake("telling", "hearing", "1", b"key", "1"),
         lambda: TlsSide(None, ""),
     )  # fmt: skip
-    carrier.link = link_on(Line(), reactor, place)
+    carrier.link = link_on(WrittenConnection(), reactor, place)
     connection = StreamConnection(carrier)
     connection.makeConnection(line)
     return reactor, connection, line

@@ -29,7 +29,7 @@ _Transport: Any = StringTransport
 _Failure: Any = Failure
 
 
-class Client:
+class LineClient:
     """Somebody with ``nc``."""
 
     def __init__(self, connection: SimulatorConnection) -> None:
@@ -82,8 +82,8 @@ class SimulatorRig:
         self.simulator = Simulator(description, self.reactor, self.clock)
         self.device: Any = self.simulator.device
 
-    def client(self) -> Client:
-        return Client(SimulatorConnection(self.simulator))
+    def client(self) -> LineClient:
+        return LineClient(SimulatorConnection(self.simulator))
 
     def __getattr__(self, name: str) -> Any:
         """Let the first client speak: it is there from its first word on."""

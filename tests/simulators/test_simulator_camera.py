@@ -29,7 +29,7 @@ _Failure: Any = Failure
 _Refused: Any = error.ConnectionRefusedError
 
 
-class Telescope:
+class TelescopeEnd:
     """The telescope's end of the connection that a camera has just asked for."""
 
     def __init__(self, camera: Any) -> None:
@@ -88,7 +88,7 @@ def test_an_exposure_from_shutter_to_image(camera: Any) -> None:
     assert client.ask("SET filter g").startswith("ERR BUSY")
     assert client.ask("DO expose seconds=1").startswith("ERR BUSY the camera is exposing")
 
-    telescope = Telescope(camera)
+    telescope = TelescopeEnd(camera)
     assert (telescope.host, telescope.port) == ("127.0.0.1", 6010)
     transport = telescope.connect()
     assert transport.value() == b"GET true_position\n"
@@ -116,7 +116,7 @@ def test_filters_dim_the_sky_and_each_exposure_has_its_own_noise(camera: Any) ->
     for name in ("g", "r", "r"):
         client.ask(f"SET filter {name}")
         client.ask("DO expose seconds=100")
-        telescope = Telescope(camera)
+        telescope = TelescopeEnd(camera)
         telescope.connect()
         telescope.say("OK 150.25 2.5\n")
         camera.advance(20)
@@ -130,7 +130,7 @@ def test_filters_dim_the_sky_and_each_exposure_has_its_own_noise(camera: Any) ->
 @pytest.mark.parametrize("fault", ["refused", "silent", "closed", "error", "nonsense", "endless", "unreachable"])
 def test_without_the_telescopes_position_the_image_is_dark(camera: Any, fault: str) -> None:
     camera.ask("DO expose seconds=20")
-    telescope = Telescope(camera)
+    telescope = TelescopeEnd(camera)
     if fault == "refused":
         telescope.refuse()
     elif fault != "unreachable":
@@ -152,7 +152,7 @@ def test_without_the_telescopes_position_the_image_is_dark(camera: Any, fault: s
 
 def test_a_late_position_is_waited_for(camera: Any) -> None:
     assert camera.ask("DO expose seconds=0 tag=bias") == "BUSY 0.500"
-    telescope = Telescope(camera)
+    telescope = TelescopeEnd(camera)
     camera.advance(1)
     assert camera.ask("GET state") == "OK reading"
     telescope.connect()
@@ -180,7 +180,7 @@ def test_the_last_image_stays_until_the_next_is_ready(camera: Any) -> None:
     client = camera.client()
     for count in (1, 2):
         client.ask("DO expose seconds=1")
-        Telescope(camera).refuse()
+        TelescopeEnd(camera).refuse()
         if count == 2:
             assert np.array_equal(image(client), expected(camera, None, 1, 0.7, 1))
             client.ask("DO abort")
@@ -198,7 +198,7 @@ def test_an_image_that_cannot_be_made_is_told(
     client = camera.client()
     monkeypatch.setattr(camera.device, "draw", broken)
     client.ask("DO expose seconds=1 tag=x")
-    Telescope(camera).refuse()
+    TelescopeEnd(camera).refuse()
     camera.advance(1)
     assert client.read()[-1].startswith("EVT exposure_failed tag=x reason=")
     assert "MemoryError" in logged_failures.pop()
@@ -285,7 +285,7 @@ def test_a_transient_flares_up_where_it_is_told(camera: Any) -> None:
         "ERR VALUE transient takes no colour"
     )
     client.ask("DO expose seconds=1")
-    telescope = Telescope(camera)
+    telescope = TelescopeEnd(camera)
     telescope.connect()
     telescope.say("OK 150.25 2.5\n")
     camera.advance(1)

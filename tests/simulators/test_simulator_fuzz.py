@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.simulators.conftest import Client, SimulatorRig
+from tests.simulators.conftest import LineClient, SimulatorRig
 
 DEVICES: dict[str, dict[str, Any]] = {
     "telescope": {},
@@ -96,7 +96,7 @@ def close(rig: SimulatorRig) -> None:
     assert rig.timers() == 0
 
 
-def send_in_pieces(client: Client, data: bytes, source: st.DataObject) -> None:
+def send_in_pieces(client: LineClient, data: bytes, source: st.DataObject) -> None:
     cuts = sorted(source.draw(st.lists(st.integers(0, len(data)), max_size=5)))
     for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
         client.connection.dataReceived(data[begin:end])

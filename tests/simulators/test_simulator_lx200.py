@@ -74,7 +74,7 @@ def test_angles_are_written_so_that_they_can_be_read(dec: float, ra: float, prec
     assert abs((back * 15 - ra + 180) % 360 - 180) * 3600 <= (7.6 if precise else 45.1)
 
 
-class Client:
+class PlanetariumClient:
     """A planetarium program at the second port."""
 
     def __init__(self, rig: Any) -> None:
@@ -96,7 +96,7 @@ def mount(rig: Rigs) -> Any:
 
 @pytest.fixture
 def client(mount: Any) -> Any:
-    made = Client(mount)
+    made = PlanetariumClient(mount)
     yield made
     made.protocol.connectionLost()
 
@@ -105,12 +105,12 @@ def of_date_now(mount: Any, sky: Sky) -> OfDate:
     return of_date(sky, mount.clock.time())
 
 
-def send_to(client: Client, mount: Any, sky: Sky) -> str:
+def send_to(client: PlanetariumClient, mount: Any, sky: Sky) -> str:
     place = of_date_now(mount, sky)
     return client.ask(f"Sr {hours(place.ra, True)}", f"Sd {degrees(place.dec, True).replace(chr(39), ':')}", "MS")
 
 
-def position(client: Client, mount: Any) -> Sky:
+def position(client: PlanetariumClient, mount: Any) -> Sky:
     """In high precision."""
     ra, dec = (sexagesimal(text) for text in client.ask("GR", "GD").rstrip("#").split("#"))
     assert ra is not None
@@ -118,7 +118,7 @@ def position(client: Client, mount: Any) -> Sky:
     return from_date(OfDate(ra * 15, dec), mount.clock.time())
 
 
-def test_who_it_is(mount: Any, client: Client) -> None:
+def test_who_it_is(mount: Any, client: PlanetariumClient) -> None:
     assert client.ask("GVP") == "PYROS LX200#"
     client.transport.clear()
     client.protocol.dataReceived(b"\x06")
@@ -127,7 +127,7 @@ def test_who_it_is(mount: Any, client: Client) -> None:
     assert client.ask("XY", "FQ", "B+") == ""
 
 
-def test_it_begins_in_low_precision(mount: Any, client: Client) -> None:
+def test_it_begins_in_low_precision(mount: Any, client: PlanetariumClient) -> None:
     assert [len(text) for text in client.ask("GR", "GD").split("#")] == [7, 6, 0]
     assert client.ask("P") == "LOW PRECISION"
     assert client.ask("U", "P") == "HIGH PRECISION"
@@ -135,7 +135,7 @@ def test_it_begins_in_low_precision(mount: Any, client: Client) -> None:
     assert client.ask("U", "P") == "LOW PRECISION"
 
 
-def test_a_slew_and_what_is_said_meanwhile(mount: Any, client: Client) -> None:
+def test_a_slew_and_what_is_said_meanwhile(mount: Any, client: PlanetariumClient) -> None:
     client.ask("U")
     native = mount.client()
     target = high(mount)
@@ -148,7 +148,7 @@ def test_a_slew_and_what_is_said_meanwhile(mount: Any, client: Client) -> None:
     assert client.ask("Gr", "Gd") == client.ask("GR", "GD")
 
 
-def test_its_coordinates_are_of_date(mount: Any, client: Client) -> None:
+def test_its_coordinates_are_of_date(mount: Any, client: PlanetariumClient) -> None:
     """A quarter of a degree from ICRS by now."""
     client.ask("U")
     here = mount.device.pointing()
@@ -157,7 +157,7 @@ def test_its_coordinates_are_of_date(mount: Any, client: Client) -> None:
     assert 0.2 < abs(ra * 15 - here.ra) < 0.6
 
 
-def test_what_it_cannot_reach_is_refused_with_a_text(mount: Any, client: Client) -> None:
+def test_what_it_cannot_reach_is_refused_with_a_text(mount: Any, client: PlanetariumClient) -> None:
     answer = send_to(client, mount, high(mount, alt=5))
     assert answer.startswith("111the target is at altitude 5.0")
     assert answer.endswith("#")
@@ -170,7 +170,7 @@ def test_what_it_cannot_reach_is_refused_with_a_text(mount: Any, client: Client)
     assert send_to(client, mount, high(mount)) == "110"
 
 
-def test_q_stops_and_tracks(mount: Any, client: Client) -> None:
+def test_q_stops_and_tracks(mount: Any, client: PlanetariumClient) -> None:
     client.ask("U")
     native = mount.client()
     send_to(client, mount, high(mount, alt=30, az=120))
@@ -183,7 +183,7 @@ def test_q_stops_and_tracks(mount: Any, client: Client) -> None:
     assert [line.split()[1] for line in native.read()] == ["slew_aborted"]
 
 
-def test_a_sync_makes_the_target_its_position(mount: Any, client: Client) -> None:
+def test_a_sync_makes_the_target_its_position(mount: Any, client: PlanetariumClient) -> None:
     client.ask("U")
     target = high(mount)
     send_to(client, mount, target)
@@ -196,7 +196,7 @@ def test_a_sync_makes_the_target_its_position(mount: Any, client: Client) -> Non
     assert client.ask("CM").startswith("Not matched: the telescope is parking")
 
 
-def test_the_keypad_pushes_it_along(mount: Any, client: Client) -> None:
+def test_the_keypad_pushes_it_along(mount: Any, client: PlanetariumClient) -> None:
     client.ask("U")
     target = high(mount)
     send_to(client, mount, target)
@@ -221,7 +221,7 @@ def test_the_keypad_pushes_it_along(mount: Any, client: Client) -> None:
     assert mount.device.state == "idle"  # at the altitude limit
 
 
-def test_time_and_place_are_taken_and_repeated(mount: Any, client: Client) -> None:
+def test_time_and_place_are_taken_and_repeated(mount: Any, client: PlanetariumClient) -> None:
     assert client.ask("GL", "GC", "GG", "Gt", "Gg", "Gc") == "23:30:00#03/20/26#+00.0#+43*56#354*17#24#"
     assert client.ask("SG-02.0", "SL 01:31:00", "SC 03/21/26") == "111Updating Planetary Data#" + " " * 30 + "#"
     assert client.ask("GL", "GC", "GG") == "01:31:00#03/21/26#-02.0#"
@@ -232,7 +232,7 @@ def test_time_and_place_are_taken_and_repeated(mount: Any, client: Client) -> No
     assert mount.device.site.latitude == 43.9308
 
 
-def test_local_sidereal_time(mount: Any, client: Client) -> None:
+def test_local_sidereal_time(mount: Any, client: PlanetariumClient) -> None:
     """The almanac's formula for Greenwich mean sidereal time (USNO), and the equation of the equinoxes is a second."""
     greenwich = 18.697374558 + 24.06570982441908 * (2461120.4791666667 - 2451545)
     here = sexagesimal(client.ask("GS").rstrip("#"))
@@ -240,7 +240,7 @@ def test_local_sidereal_time(mount: Any, client: Client) -> None:
     assert here == pytest.approx((greenwich + mount.device.site.longitude / 15) % 24, abs=2 / 3600)
 
 
-def test_a_client_that_never_reads_is_cut_off(mount: Any, client: Client) -> None:
+def test_a_client_that_never_reads_is_cut_off(mount: Any, client: PlanetariumClient) -> None:
     client.protocol.pauseProducing()
     assert not client.transport.disconnecting
     mount.advance(121)
@@ -248,7 +248,7 @@ def test_a_client_that_never_reads_is_cut_off(mount: Any, client: Client) -> Non
 
 
 def test_clients_are_counted(mount: Any) -> None:
-    clients = [Client(mount) for _ in range(32)]
+    clients = [PlanetariumClient(mount) for _ in range(32)]
     assert mount.simulator.second.buildProtocol(None) is None
     for each in clients:
         each.protocol.connectionLost()
@@ -257,7 +257,7 @@ def test_clients_are_counted(mount: Any) -> None:
 @given(st.binary(max_size=400))
 def test_nothing_that_is_sent_breaks_it(data: bytes) -> None:
     rig = _RIG
-    client = Client(rig)
+    client = PlanetariumClient(rig)
     client.protocol.dataReceived(data + b"#:GVP#")
     assert client.transport.value().endswith(b"PYROS LX200#")
     client.protocol.connectionLost()
@@ -271,7 +271,7 @@ COMMANDS = st.sampled_from(
 
 @given(st.lists(st.tuples(COMMANDS, st.floats(0, 30)), max_size=30))
 def test_any_order_of_commands_is_survived(steps: list[tuple[str, float]]) -> None:
-    client = Client(_RIG)
+    client = PlanetariumClient(_RIG)
     for command, seconds in steps:
         client.ask(command)
         _RIG.advance(seconds)
@@ -295,7 +295,7 @@ _RIG = _make_rig()
 # What goes wrong, which is ordered in the other language.
 
 
-def test_a_fault_names_what_a_command_means(mount: Any, client: Client) -> None:
+def test_a_fault_names_what_a_command_means(mount: Any, client: PlanetariumClient) -> None:
     hand = mount.client()
     hand.ask('FAULT no_answer request="DO slew"')
     assert send_to(client, mount, high(mount)) == "11"
@@ -311,7 +311,9 @@ def test_a_fault_names_what_a_command_means(mount: Any, client: Client) -> None:
     assert send_to(client, mount, high(mount)) == "110"
 
 
-def test_a_late_answer_holds_up_those_after_it_also_of_a_client_that_has_said_all(mount: Any, client: Client) -> None:
+def test_a_late_answer_holds_up_those_after_it_also_of_a_client_that_has_said_all(
+    mount: Any, client: PlanetariumClient
+) -> None:
     mount.client().ask("FAULT late_answer seconds=7 request=position for=5")
     assert client.ask("GR", "GVP") == ""
     client.protocol.readConnectionLost()
@@ -323,20 +325,20 @@ def test_a_late_answer_holds_up_those_after_it_also_of_a_client_that_has_said_al
     assert client.transport.disconnecting
 
 
-def test_who_leaves_before_a_late_answer_leaves_nothing(mount: Any, client: Client) -> None:
+def test_who_leaves_before_a_late_answer_leaves_nothing(mount: Any, client: PlanetariumClient) -> None:
     mount.client().ask("FAULT late_answer")
     client.ask("GR")
     client.protocol.connectionLost()
     assert mount.timers() == 0
 
 
-def test_commands_without_end_behind_a_late_answer_are_not_kept(mount: Any, client: Client) -> None:
+def test_commands_without_end_behind_a_late_answer_are_not_kept(mount: Any, client: PlanetariumClient) -> None:
     mount.client().ask("FAULT late_answer")
     client.ask(*["GR"] * 10_002)
     assert client.transport.disconnecting or client.protocol.leaving
 
 
-def test_garbage_half_an_answer_and_a_dropped_connection(mount: Any, client: Client) -> None:
+def test_garbage_half_an_answer_and_a_dropped_connection(mount: Any, client: PlanetariumClient) -> None:
     hand = mount.client()
     hand.ask("FAULT garbage")
     answer = client.ask("GR").encode("latin-1")
@@ -354,7 +356,7 @@ def test_garbage_half_an_answer_and_a_dropped_connection(mount: Any, client: Cli
     assert client.transport.disconnecting or client.protocol.leaving
 
 
-def test_a_refusal_in_the_mounts_own_words(mount: Any, client: Client) -> None:
+def test_a_refusal_in_the_mounts_own_words(mount: Any, client: PlanetariumClient) -> None:
     hand = mount.client()
     hand.ask("FAULT refuse code=LIMIT")
     assert client.ask("Sr 01:00:00") == "0"
@@ -365,7 +367,7 @@ def test_a_refusal_in_the_mounts_own_words(mount: Any, client: Client) -> None:
     assert client.ask("GVP") == "PYROS LX200#", "no question is refused"
 
 
-def test_the_position_is_wrong_or_frozen_in_both_languages(mount: Any, client: Client) -> None:
+def test_the_position_is_wrong_or_frozen_in_both_languages(mount: Any, client: PlanetariumClient) -> None:
     client.ask("U")
     hand = mount.client()
     before, altitude = position(client, mount), client.ask("GA", "GZ")
@@ -383,7 +385,7 @@ def test_the_position_is_wrong_or_frozen_in_both_languages(mount: Any, client: C
     assert separation(position(client, mount), before) > 5
 
 
-def test_a_stuck_mount_goes_on_saying_that_it_slews(mount: Any, client: Client) -> None:
+def test_a_stuck_mount_goes_on_saying_that_it_slews(mount: Any, client: PlanetariumClient) -> None:
     hand = mount.client()
     hand.ask("FAULT stuck")
     assert send_to(client, mount, high(mount)) == "110"

@@ -13,7 +13,7 @@ from pyros.errors import ImageError
 from pyros.workers import programs
 
 
-class Sum(msgspec.Struct):
+class SumJob(msgspec.Struct):
     """Numbers to add, and a path where the process notes its number first."""
 
     numbers: list[float]
@@ -27,7 +27,7 @@ class Total(msgspec.Struct):
     niceness: int
 
 
-def add(job: Sum) -> Total:
+def add(job: SumJob) -> Total:
     print("noise that is no answer")
     return Total(sum(job.numbers), os.getpid(), os.nice(0))
 

@@ -87,12 +87,12 @@ def noted(file: Path) -> int:
 
 def test_a_job_runs_in_another_process_at_low_priority(worker: Any) -> None:
     w = worker()
-    done = w.run(jobs.add, jobs.Sum([0.1, 0.2]))
+    done = w.run(jobs.add, jobs.SumJob([0.1, 0.2]))
     assert isinstance(done, jobs.Total)
     assert done.total == 0.1 + 0.2
     assert done.pid != os.getpid()
     assert done.niceness >= NICENESS
-    assert w.run(jobs.add, jobs.Sum([1])).pid == done.pid
+    assert w.run(jobs.add, jobs.SumJob([1])).pid == done.pid
 
 
 def test_what_an_image_has_goes_past_the_frames_both_ways(worker: Any) -> None:
@@ -114,7 +114,7 @@ def test_it_begins_with_its_modules(worker: Any) -> None:
     w = worker("tests.workers.jobs")
     blockingCallFromThread(w.reactor, w.worker.warm_up)
     first = w.worker.pid
-    assert w.run(jobs.add, jobs.Sum([])).pid == first
+    assert w.run(jobs.add, jobs.SumJob([])).pid == first
 
 
 def test_errors_come_back_as_what_they_were(worker: Any) -> None:
@@ -128,7 +128,7 @@ def test_errors_come_back_as_what_they_were(worker: Any) -> None:
         w.run(jobs.refuse, "exists")
     with pytest.raises(WorkerError, match="refuse: KeyError: 'nobody expects this'"):
         w.run(jobs.refuse, "")
-    assert w.run(jobs.add, jobs.Sum([1])).total == 1
+    assert w.run(jobs.add, jobs.SumJob([1])).total == 1
 
 
 @pytest.mark.parametrize(("how", "said"), [(signal.SIGKILL, "killed by signal 9"), (-3, "code 3: a last word")])
@@ -136,12 +136,12 @@ def test_a_worker_that_dies_costs_one_job(worker: Any, how: int, said: str) -> N
     w = worker()
     with pytest.raises(WorkerError, match=said):
         w.run(jobs.die, int(how))
-    assert w.run(jobs.add, jobs.Sum([1])).total == 1
+    assert w.run(jobs.add, jobs.SumJob([1])).total == 1
 
 
 def test_a_job_that_waits_outlives_the_worker(worker: Any) -> None:
     w = worker()
-    lost, next_one = w.begin(jobs.die, 9), w.begin(jobs.add, jobs.Sum([2]))
+    lost, next_one = w.begin(jobs.die, 9), w.begin(jobs.add, jobs.SumJob([2]))
     with pytest.raises(WorkerError):
         w.wait_for(lost)
     assert w.wait_for(next_one).total == 2
@@ -152,7 +152,7 @@ def test_a_worker_that_hangs_costs_one_job(worker: Any, tmp_path: Path, job: Cal
     w = worker()
     with pytest.raises(WorkerError, match="no answer within 1 s"):
         w.run(job, str(tmp_path / "hung"), seconds=1)
-    assert w.run(jobs.add, jobs.Sum([1])).total == 1
+    assert w.run(jobs.add, jobs.SumJob([1])).total == 1
     assert (tmp_path / "hung").exists(), "it ran"
     wait_until(lambda: is_gone(noted(tmp_path / "hung")), what="its end")
 
@@ -177,11 +177,11 @@ def test_a_job_that_takes_long_is_told_with_where_it_is(
 
 def test_a_worker_that_is_stopped_by_a_signal_costs_one_job(worker: Any, tmp_path: Path) -> None:
     w = worker()
-    w.run(jobs.add, jobs.Sum([]))
+    w.run(jobs.add, jobs.SumJob([]))
     pid = w.worker.pid
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(WorkerError, match="no answer"):
-        w.run(jobs.add, jobs.Sum([1]), seconds=0.2)
+        w.run(jobs.add, jobs.SumJob([1]), seconds=0.2)
     wait_until(lambda: is_gone(pid), what="its end")
 
 
@@ -189,21 +189,21 @@ def test_one_that_cannot_begin_says_why(worker: Any) -> None:
     w = worker("tests.workers.no_such_module")
     for _ in range(2):
         with pytest.raises(WorkerError, match="cannot begin: ModuleNotFoundError"):
-            w.run(jobs.add, jobs.Sum([1]))
+            w.run(jobs.add, jobs.SumJob([1]))
 
 
 def test_a_result_that_is_given_up_costs_nothing(worker: Any) -> None:
     w = worker()
-    first = w.begin(jobs.add, jobs.Sum([1]))
+    first = w.begin(jobs.add, jobs.SumJob([1]))
     blockingCallFromThread(w.reactor, first.cancel)
     with pytest.raises(CancelledError):
         w.wait_for(first)
-    assert w.run(jobs.add, jobs.Sum([2])).total == 2
+    assert w.run(jobs.add, jobs.SumJob([2])).total == 2
 
 
 def test_stopping_ends_it_with_what_it_has_started(worker: Any, tmp_path: Path) -> None:
     w = worker()
-    running, waiting = w.begin(jobs.run_program, str(tmp_path / "pid")), w.begin(jobs.add, jobs.Sum([]))
+    running, waiting = w.begin(jobs.run_program, str(tmp_path / "pid")), w.begin(jobs.add, jobs.SumJob([]))
     pid, program = w.worker.pid, noted(tmp_path / "pid")
     w.stop()
     for each in (running, waiting):
@@ -211,12 +211,12 @@ def test_stopping_ends_it_with_what_it_has_started(worker: Any, tmp_path: Path) 
             w.wait_for(each)
     wait_until(lambda: is_gone(pid) and is_gone(program), what="the end of both")
     with pytest.raises(WorkerError, match="has been stopped"):
-        w.run(jobs.add, jobs.Sum([]))
+        w.run(jobs.add, jobs.SumJob([]))
 
 
 def test_stopping_lets_a_job_end_when_told_to(worker: Any) -> None:
     w = worker()
-    begun = w.begin(jobs.add, jobs.Sum([3]))
+    begun = w.begin(jobs.add, jobs.SumJob([3]))
     wait_until(lambda: w.worker.busy or begun.called, what="its beginning")
     w.stop(60)
     assert w.wait_for(begun).total == 3
@@ -240,7 +240,7 @@ def test_a_rehearsal_runs_it_inline() -> None:
     reactor = MemoryReactor()
     worker = Worker(reactor, RealClock(reactor), Logger("worker"), "test")
     results: list[Any] = []
-    worker.run(jobs.add, jobs.Sum([1]), seconds=1).addCallback(results.append)
+    worker.run(jobs.add, jobs.SumJob([1]), seconds=1).addCallback(results.append)
     worker.run(jobs.reverse, 1, memoryview(b"ab"), seconds=1).addCallback(results.append)
     reactor.run_until(1)
     assert results[0].pid == os.getpid()

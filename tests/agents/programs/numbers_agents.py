@@ -65,7 +65,7 @@ class CountingAgent(Agent):
         self.state.glimpsed[message.sender] = number
 
 
-class Progress(msgspec.Struct):
+class NumbersSent(msgspec.Struct):
     sent: int = 0
     up_to: int = 0
     sending: bool = False
@@ -77,7 +77,7 @@ class NumberingAgent(Agent):
     CHUNK = 12
     PAUSE = 0.006
 
-    state: Progress
+    state: NumbersSent
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -23,7 +23,7 @@ from pyros.clock import RealClock, VirtualClock
 from pyros.instruments import connect
 from pyros.instruments.alpaca.address import TYPES
 from tests.conftest import Program, another_reactor, free_port
-from tests.instruments.conftest import World
+from tests.instruments.conftest import DeviceWorld
 
 PORT = 11111
 
@@ -40,14 +40,14 @@ class Http:
         self.head = f"HTTP/1.1 {status} x\r\nContent-Type: {content}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
 
 
-class Wrong:
+class AlpacaError:
     """An Alpaca error."""
 
     def __init__(self, number: int, text: str = "no") -> None:
         self.number, self.text = number, text
 
 
-class Server(Factory):
+class AlpacaServer(Factory):
     """An Alpaca server with one device, which answers as a test says.
 
     ``answers`` maps a request (``GET slewing``) to its value, a Wrong, Http or Raw, a function of the parameters that
@@ -56,17 +56,17 @@ class Server(Factory):
 
     noisy = False
 
-    def __init__(self, world: World, **values: Any) -> None:
+    def __init__(self, world: DeviceWorld, **values: Any) -> None:
         self.is_connected = False
         self.answers: dict[str, Any] = {
             "GET connected": lambda _: self.is_connected,
-            "PUT connect": Wrong(0x400),
+            "PUT connect": AlpacaError(0x400),
             "PUT connected": self._connect,
             "GET name": "Old device",
         }
         self.set(**values)
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.lines: list[_Line] = []
+        self.lines: list[HttpLine] = []
         self.world = world
         world.listenTCP(PORT, self)
 
@@ -94,13 +94,13 @@ class Server(Factory):
     def back(self) -> None:
         self.world.listening[PORT] = self
 
-    def buildProtocol(self, addr: object) -> _Line:
-        self.lines.append(_Line(self))
+    def buildProtocol(self, addr: object) -> HttpLine:
+        self.lines.append(HttpLine(self))
         return self.lines[-1]
 
 
-class _Line(Protocol):
-    def __init__(self, server: Server) -> None:
+class HttpLine(Protocol):
+    def __init__(self, server: AlpacaServer) -> None:
         self.server = server
         self.rest = b""
 
@@ -122,7 +122,7 @@ class _Line(Protocol):
     def answer(self, request: str, parameters: dict[str, str]) -> None:
         self.server.asked.append((request, parameters))
         assert self.transport is not None
-        default = Wrong(0x400, "not implemented") if request.startswith("GET") else ""
+        default = AlpacaError(0x400, "not implemented") if request.startswith("GET") else ""
         answer = self.server.answers.get(request, default)
         if callable(answer):
             answer = answer(parameters)
@@ -134,15 +134,15 @@ class _Line(Protocol):
             self.transport.write(bytes(answer))
             return
         if not isinstance(answer, Http):
-            wrong = answer if isinstance(answer, Wrong) else Wrong(0, "")
+            wrong = answer if isinstance(answer, AlpacaError) else AlpacaError(0, "")
             reply = {"Value": answer if wrong is not answer else None, "ErrorNumber": wrong.number}
             answer = Http(200, json.dumps(reply | {"ErrorMessage": wrong.text}).encode(), "application/json")
         self.transport.write(answer.head.encode() + answer.body)
 
 
 @pytest.fixture
-def server(world: World) -> Server:
-    return Server(world)
+def server(world: DeviceWorld) -> AlpacaServer:
+    return AlpacaServer(world)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def told() -> list[tuple[bool, str]]:
 
 
 @pytest.fixture
-def device(world: World, clock: VirtualClock, told: list[tuple[bool, str]]) -> Iterator[Callable[..., Any]]:
+def device(world: DeviceWorld, clock: VirtualClock, told: list[tuple[bool, str]]) -> Iterator[Callable[..., Any]]:
     """Connect to a device in memory: ``device("telescope")``."""
     made: list[Any] = []
 

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from pyros.clock import RealClock
 from pyros.instruments import connect
-from tests.instruments.alpaca.conftest import Server
+from tests.instruments.alpaca.conftest import AlpacaServer
 
 reactor: Any = _reactor
 
@@ -38,7 +38,7 @@ class Listening:
 
 async def read(name: str) -> None:
     listening: Any = Listening(*(Path(f"{name}.{part}").read_bytes() for part in ("key", "certificate")))
-    Server(listening, issafe=True)
+    AlpacaServer(listening, issafe=True)
     address = f"https://localhost:{listening.port}/safetymonitor/0"
     told: Deferred[tuple[bool, str]] = Deferred()
     safety = connect(

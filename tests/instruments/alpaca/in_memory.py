@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from tests.instruments.alpaca.conftest import Server, Wrong
-from tests.instruments.conftest import World
+from tests.instruments.alpaca.conftest import AlpacaError, AlpacaServer
+from tests.instruments.conftest import DeviceWorld
 
 SECONDS = 1.0
 """How long a movement takes: the driver asks some five times, and after each of them it is interrupted."""
 Parameters = dict[str, str]
 
 
-class Device:
+class MemoryAlpacaDevice:
     """What all of them share: a movement, which ends by itself."""
 
     NAME: ClassVar[str]
     VALUES: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         self.world = world
-        self.server = Server(world, **self.VALUES)
+        self.server = AlpacaServer(world, **self.VALUES)
         self.until = 0.0
 
     def begin(self) -> None:
@@ -37,7 +37,7 @@ class Device:
         self.world.callLater(1.0, self.server.back)
 
 
-class Mount(Device):
+class MemoryAlpacaMount(MemoryAlpacaDevice):
     """One that refuses to slew while it is parked, slews, or doesn't track."""
 
     NAME = "telescope"
@@ -45,7 +45,7 @@ class Mount(Device):
         "equatorialsystem": 2, "canslewasync": True, "cansettracking": True, "canpark": True, "cansync": True,
     }  # fmt: skip
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         super().__init__(world)
         self.parking, self.at_park, self.tracking = False, True, False
         self.here = self.target = (0.0, 0.0)
@@ -86,7 +86,7 @@ class Mount(Device):
 
     def slew(self, where: Parameters) -> Any:
         if self.parked or not self.tracking or self.moving:
-            return Wrong(0x40B, "parked, not tracking, or slewing")
+            return AlpacaError(0x40B, "parked, not tracking, or slewing")
         self.target = float(where["RightAscension"]), float(where["Declination"])
         self.begin()
         return None
@@ -99,19 +99,19 @@ class Mount(Device):
 
     def abort(self, _: Parameters) -> Any:
         if self.parked:
-            return Wrong(0x408, "parked")
+            return AlpacaError(0x408, "parked")
         if self.moving:
             self.until, self.parking, self.target = 0.0, False, self.here
         return None
 
 
-class Shutter(Device):
+class MemoryAlpacaShutter(MemoryAlpacaDevice):
     """A dome with a shutter and a slit."""
 
     NAME = "dome"
     VALUES: ClassVar[dict[str, Any]] = {"cansetshutter": True, "cansetazimuth": True}
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         super().__init__(world)
         self.wanted, self.stopped = "closed", False
         self.turning, self.slit, self.to = 0.0, 0.0, 0.0
@@ -152,7 +152,7 @@ class Shutter(Device):
             self.turning, self.to = 0.0, self.slit
 
 
-class Motor(Device):
+class MemoryAlpacaMotor(MemoryAlpacaDevice):
     """A focuser that moves at most 500 steps at once; what else has a motor differs in what stands above `__init__`."""
 
     NAME = "focuser"
@@ -161,7 +161,7 @@ class Motor(Device):
     START: ClassVar[float] = 2000
     VALUES: ClassVar[dict[str, Any]] = {"absolute": True, "maxstep": 5000, "maxincrement": 500}
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         super().__init__(world)
         self.here = self.target = self.START
         self.server.answers |= {
@@ -186,13 +186,13 @@ class Motor(Device):
             self.until, self.target = 0.0, self.here
 
 
-class Wheel(Device):
+class MemoryAlpacaWheel(MemoryAlpacaDevice):
     """A filter wheel of three."""
 
     NAME = "filterwheel"
     VALUES: ClassVar[dict[str, Any]] = {"names": ["g", "r", "i"]}
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         super().__init__(world)
         self.slot = 0
         self.server.answers |= {"GET position": lambda _: -1 if self.moving else self.slot, "PUT position": self.turn}
@@ -206,7 +206,7 @@ class Wheel(Device):
         self.begin()
 
 
-class Camera(Device):
+class MemoryAlpacaCamera(MemoryAlpacaDevice):
     """One that can abort, and cool."""
 
     NAME = "camera"
@@ -216,7 +216,7 @@ class Camera(Device):
         "hasshutter": True,
     }  # fmt: skip
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         super().__init__(world)
         self.image, self.exposing = False, False
         self.cooler, self.celsius = False, 0.0
@@ -237,11 +237,11 @@ class Camera(Device):
         return "exposing" if self.exposing else "idle"
 
     def fetch(self, _: Parameters) -> Any:
-        return [[1, 2], [3, 4], [5, 6]] if self.image else Wrong(0x40B, "no image")
+        return [[1, 2], [3, 4], [5, 6]] if self.image else AlpacaError(0x40B, "no image")
 
     def expose(self, wanted: Parameters) -> Any:
         if self.state == "exposing":
-            return Wrong(0x40B, "exposing")
+            return AlpacaError(0x40B, "exposing")
         self.exposing, self.image, self.until = True, False, self.world.seconds() + float(wanted["Duration"])
         return None
 
@@ -249,13 +249,13 @@ class Camera(Device):
         self.exposing, self.until = False, 0.0
 
 
-class Outlets(Device):
+class Outlets(MemoryAlpacaDevice):
     """Two outlets."""
 
     NAME = "switch"
     VALUES: ClassVar[dict[str, Any]] = {"maxswitch": 2, "canwrite": True, "getswitchname": "outlet"}
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         super().__init__(world)
         self.levels = [0.0, 0.0]
         self.server.answers |= {
@@ -267,13 +267,13 @@ class Outlets(Device):
         self.levels[int(wanted["Id"])] = float(wanted["Value"])
 
 
-class Cap(Device):
+class MemoryAlpacaCap(MemoryAlpacaDevice):
     """A cover that can be halted, and a lamp that warms up."""
 
     NAME = "covercalibrator"
     VALUES: ClassVar[dict[str, Any]] = {"maxbrightness": 255}
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeviceWorld) -> None:
         super().__init__(world)
         self.wanted, self.halted, self.level, self.warm = "closed", False, 0, 0.0
         self.server.answers |= {
@@ -307,7 +307,7 @@ class Cap(Device):
         self.level, self.warm = int(wanted["Brightness"]), self.world.seconds() + 1.0
 
 
-class Turner(Motor):
+class MemoryAlpacaTurner(MemoryAlpacaMotor):
     """A rotator that can be halted."""
 
     NAME, MOVE, NUMBER, START = "rotator", "moveabsolute", float, 30.0
@@ -317,7 +317,8 @@ class Turner(Motor):
         return "moving" if self.moving else f"{self.at:g}"
 
 
-KINDS: dict[str, type[Device]] = {
-    "telescope": Mount, "dome": Shutter, "focuser": Motor, "filter_wheel": Wheel, "camera": Camera, "switch": Outlets,
-    "cover": Cap, "rotator": Turner,
+KINDS: dict[str, type[MemoryAlpacaDevice]] = {
+    "telescope": MemoryAlpacaMount, "dome": MemoryAlpacaShutter, "focuser": MemoryAlpacaMotor,
+    "filter_wheel": MemoryAlpacaWheel, "camera": MemoryAlpacaCamera, "switch": Outlets,
+    "cover": MemoryAlpacaCap, "rotator": MemoryAlpacaTurner,
 }  # fmt: skip

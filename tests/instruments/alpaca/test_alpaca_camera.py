@@ -12,8 +12,8 @@ import pytest
 from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused
 from pyros.instruments.alpaca.image import HEADER
-from tests.instruments.alpaca.conftest import Http, Raw, Server, Wrong
-from tests.instruments.conftest import World
+from tests.instruments.alpaca.conftest import AlpacaError, AlpacaServer, Http, Raw
+from tests.instruments.conftest import DeviceWorld
 
 Device = Callable[..., Any]
 
@@ -21,7 +21,7 @@ Device = Callable[..., Any]
 class Cam:
     """A camera of 3 x 2 pixels; what it shows is the number of the exposure."""
 
-    def __init__(self, server: Server, world: World, **values: Any) -> None:
+    def __init__(self, server: AlpacaServer, world: DeviceWorld, **values: Any) -> None:
         self.world, self.number, self.end, self.ready = world, 0, 0.0, False
         self.camera_state = lambda: 2 if world.seconds() < self.end else 0
         self.image: Any = lambda: Http(200, self.pixels(), "application/imagebytes")
@@ -47,7 +47,7 @@ class Cam:
 class LateCam(Cam):
     """A camera that is idle once told to abort, and still shows that image when the exposure would have ended."""
 
-    def __init__(self, server: Server, world: World) -> None:
+    def __init__(self, server: AlpacaServer, world: DeviceWorld) -> None:
         super().__init__(server, world)
         self.state, self.started, self.number = 0, 0, 0
         self.camera_state = lambda: self.state
@@ -71,7 +71,7 @@ class LateCam(Cam):
         return image
 
 
-def test_an_exposure(server: Server, device: Device, world: World, clock: VirtualClock) -> None:
+def test_an_exposure(server: AlpacaServer, device: Device, world: DeviceWorld, clock: VirtualClock) -> None:
     Cam(server, world)
     camera, begin = device("camera"), clock.time()
     started: list[float] = []
@@ -89,7 +89,7 @@ def test_an_exposure(server: Server, device: Device, world: World, clock: Virtua
     assert server.last("PUT startexposure")["Light"] == "False"
 
 
-def test_gain_and_readout_mode_are_set_by_their_names(server: Server, device: Device, world: World) -> None:
+def test_gain_and_readout_mode_are_set_by_their_names(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     Cam(server, world, readoutmodes=["Fast", "Low noise"])
     camera = device("camera")
     world.result(camera.configure(100.0, "Low noise"), 5)
@@ -99,7 +99,7 @@ def test_gain_and_readout_mode_are_set_by_their_names(server: Server, device: De
     assert server.last("PUT gain") == {"Gain": "100"}, "nothing is set"
 
 
-def test_an_image_as_json(server: Server, device: Device, world: World) -> None:
+def test_an_image_as_json(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     cam = Cam(server, world)
     cam.image = lambda: Http(
         200, json.dumps({"Rank": 2, "Value": [[4, 1], [5, 2], [6, 3]]}).encode(), "application/json"
@@ -113,13 +113,13 @@ def test_an_image_as_json(server: Server, device: Device, world: World) -> None:
         (lambda: Http(200, b"short", "application/imagebytes"), DeviceFailed, "has no header"),
         (lambda: Http(200, b"x" * 3_000_000, "application/imagebytes"), DeviceFailed, "an answer of more than 1048720"),
         (lambda: Http(500, b"out of memory"), DeviceFailed, "HTTP 500: out of memory"),
-        (lambda: Wrong(0x40B, "no image"), DeviceRefused, "STATE"),
+        (lambda: AlpacaError(0x40B, "no image"), DeviceRefused, "STATE"),
         (lambda: Http(200, HEADER.pack(1, 0, 1, 2, 44, 2, 8, 3, 3, 2, 3) + b"x" * 36, "application/imagebytes"),
          DeviceRefused, "a colour image"),
     ],
 )  # fmt: skip
 def test_wrong_images(
-    image: Any, error: type[Exception], words: str, server: Server, device: Device, world: World
+    image: Any, error: type[Exception], words: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     cam = Cam(server, world)
     cam.image = image
@@ -130,12 +130,14 @@ def test_wrong_images(
     ("options", "scale"),
     [("", 206265 * 9e-6 / 1.0), ("?arcsec_per_pixel=0.5", 0.5), ("?focal_length=2000", 206265 * 9e-6 / 2.0)],
 )
-def test_the_size_of_a_pixel(options: str, scale: float, server: Server, device: Device, world: World) -> None:
+def test_the_size_of_a_pixel(
+    options: str, scale: float, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     Cam(server, world)
     assert world.result(device("camera", options).geometry()).arcsec_per_pixel == pytest.approx(scale, rel=1e-5)
 
 
-def test_binning(server: Server, device: Device, world: World) -> None:
+def test_binning(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     cam = Cam(server, world, cameraxsize=6, cameraysize=5, binx=1, biny=1, numx=6, numy=5, startx=1, starty=0)
     camera = device("camera", "?bin=2")
     geometry = world.result(camera.geometry())
@@ -148,7 +150,9 @@ def test_binning(server: Server, device: Device, world: World) -> None:
     assert cam.number == 1
 
 
-def test_a_binning_is_of_the_one_exposure_that_asks_for_it(server: Server, device: Device, world: World) -> None:
+def test_a_binning_is_of_the_one_exposure_that_asks_for_it(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     Cam(server, world, cameraxsize=6, cameraysize=4, binx=1, biny=1, numx=6, numy=4, startx=0, starty=0,
         maxbinx=2, maxbiny=3)  # fmt: skip
     camera = device("camera")
@@ -165,14 +169,14 @@ def test_a_binning_is_of_the_one_exposure_that_asks_for_it(server: Server, devic
     assert server.count("PUT startexposure") == 2
 
 
-def test_nobody_knows_the_size_of_a_pixel(server: Server, device: Device, world: World) -> None:
+def test_nobody_knows_the_size_of_a_pixel(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     """It fails before the exposure, not after."""
-    Cam(server, world, focallength=Wrong(0x400))
+    Cam(server, world, focallength=AlpacaError(0x400))
     world.fails(DeviceFailed, r"say so in its address: \?arcsec_per_pixel=0.62", device("camera").expose(1.0), 5)
     assert server.count("PUT startexposure") == 0
 
 
-def test_an_abort(server: Server, device: Device, world: World) -> None:
+def test_an_abort(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     cam, camera = Cam(server, world), device("camera")
     exposure = camera.expose(100.0)
     world.run(5)
@@ -183,7 +187,9 @@ def test_an_abort(server: Server, device: Device, world: World) -> None:
     assert world.result(camera.expose(1.0), 20).pixels[0, 0] == cam.number == 2
 
 
-def test_an_exposure_from_before_a_restart_is_not_disturbed(server: Server, device: Device, world: World) -> None:
+def test_an_exposure_from_before_a_restart_is_not_disturbed(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     cam, camera = Cam(server, world), device("camera")
     cam.start({"Duration": "50"})
     world.fails(DeviceRefused, "BUSY", camera.expose(1.0), 5)
@@ -191,7 +197,7 @@ def test_an_exposure_from_before_a_restart_is_not_disturbed(server: Server, devi
     assert world.result(camera.state()) == "ready"
 
 
-def test_an_image_left_by_an_aborted_exposure(server: Server, device: Device, world: World) -> None:
+def test_an_image_left_by_an_aborted_exposure(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     """When it comes in the middle of another exposure it is thrown away."""
     cam, camera = Cam(server, world), device("camera")
     exposure = camera.expose(20.0)
@@ -207,7 +213,9 @@ def test_an_image_left_by_an_aborted_exposure(server: Server, device: Device, wo
     assert server.count("GET imagearray") == 2
 
 
-def test_an_exposure_aborted_while_its_image_comes_is_aborted(server: Server, device: Device, world: World) -> None:
+def test_an_exposure_aborted_while_its_image_comes_is_aborted(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     cam, camera = Cam(server, world), device("camera")
     pixels = cam.image
 
@@ -222,7 +230,7 @@ def test_an_exposure_aborted_while_its_image_comes_is_aborted(server: Server, de
 
 @pytest.mark.parametrize("end", ["aborted", "aborted while a question is not answered", "failed"])
 def test_an_image_that_an_exposure_leaves_late_is_not_taken_for_the_next(
-    end: str, server: Server, device: Device, world: World
+    end: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     cam, camera = LateCam(server, world), device("camera")
     first, following = camera.expose(10.0), []
@@ -246,7 +254,7 @@ def test_an_image_that_an_exposure_leaves_late_is_not_taken_for_the_next(
 
 
 def test_the_late_images_of_several_aborted_exposures_are_not_taken(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     cam, camera = LateCam(server, world), device("camera")
     for seconds in (20.0, 5.0):
@@ -257,7 +265,7 @@ def test_the_late_images_of_several_aborted_exposures_are_not_taken(
     assert world.result(camera.expose(15.5), 30).pixels[0, 0] == cam.started == 3  # it would end just after the first
 
 
-def test_a_camera_in_error(server: Server, device: Device, world: World) -> None:
+def test_a_camera_in_error(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     cam, camera = Cam(server, world), device("camera")
     exposure, state = camera.expose(10.0), cam.camera_state
     world.run(3)
@@ -269,19 +277,21 @@ def test_a_camera_in_error(server: Server, device: Device, world: World) -> None
     assert world.result(camera.expose(1.0), 20).pixels[0, 0] == 2
 
 
-def test_an_image_that_never_comes(server: Server, device: Device, world: World) -> None:
+def test_an_image_that_never_comes(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     Cam(server, world)
     server.set(imageready=False)
     world.fails(DeviceFailed, r"exposure: no end after 12. s", device("camera").expose(1.0), 130)
 
 
-BROKEN = [Wrong(0x500, "USB"), Wrong(0x407), Wrong(0x40B), Wrong(-2147467259), Http(500, b"x"), Raw(b"no HTTP"), None,
-          Http(200, b'{"Value":NaN}', "application/json"), "cold", -300.0]  # fmt: skip
+BROKEN = [
+    AlpacaError(0x500, "USB"), AlpacaError(0x407), AlpacaError(0x40B), AlpacaError(-2147467259), Http(500, b"x"),
+    Raw(b"no HTTP"), None, Http(200, b'{"Value":NaN}', "application/json"), "cold", -300.0,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("answer", BROKEN)
 def test_an_image_is_kept_whatever_the_thermometer_says(
-    answer: Any, server: Server, device: Device, world: World
+    answer: Any, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     cam, camera = Cam(server, world, cooleron=True), device("camera")
     world.result(camera.geometry())
@@ -295,7 +305,7 @@ def test_an_image_is_kept_whatever_the_thermometer_says(
 
 @pytest.mark.parametrize(("exposed", "seconds"), [(9.97, 9.97), (0.0, 0.0), (-1.0, 10.0), (1e6, 10.0)])
 def test_the_exposure_time_is_the_cameras_own(
-    exposed: float, seconds: float, server: Server, device: Device, world: World
+    exposed: float, seconds: float, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     Cam(server, world, lastexposureduration=exposed)
     assert world.result(device("camera").expose(10.0), 30).seconds == seconds
@@ -303,14 +313,14 @@ def test_the_exposure_time_is_the_cameras_own(
 
 @pytest.mark.parametrize("request_", ["camerastate", "imageready", "imagearray"])
 def test_an_image_is_kept_though_a_question_fails_now_and_then(
-    request_: str, server: Server, device: Device, world: World
+    request_: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     cam, asked = Cam(server, world), [0]
     usual = server.answers[f"GET {request_}"]
 
     def sometimes(parameters: dict[str, str]) -> Any:
         asked[0] += 1
-        return usual(parameters) if asked[0] % 3 == 0 else Wrong(0x500, "USB")
+        return usual(parameters) if asked[0] % 3 == 0 else AlpacaError(0x500, "USB")
 
     camera = device("camera")
     world.result(camera.geometry())
@@ -321,7 +331,7 @@ def test_an_image_is_kept_though_a_question_fails_now_and_then(
 
 
 def test_an_image_that_is_here_is_kept_though_the_camera_goes_away(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     cam, camera = Cam(server, world), device("camera")
     exposing = camera.expose(1.0)
@@ -337,7 +347,7 @@ def test_an_image_that_is_here_is_kept_though_the_camera_goes_away(
     assert (image.pixels[0, 0], image.gain) == (1, 1.3)
 
 
-def test_a_bias_is_as_short_as_can_be(server: Server, device: Device, world: World) -> None:
+def test_a_bias_is_as_short_as_can_be(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     Cam(server, world, exposuremin=0.001)
     image = world.result(device("camera").expose(0.0, dark=True), 30)
     assert server.last("PUT startexposure") == {"Duration": "0.001", "Light": "False"}
@@ -345,7 +355,7 @@ def test_a_bias_is_as_short_as_can_be(server: Server, device: Device, world: Wor
 
 
 def test_a_subframe_of_somebody_else_is_undone_before_each_exposure(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     frame = {"binx": 1, "biny": 1, "startx": 0, "starty": 0, "numx": 3, "numy": 2}
     camera = device("camera")
@@ -361,7 +371,9 @@ def test_a_subframe_of_somebody_else_is_undone_before_each_exposure(
         assert {name: server.answers[f"GET {name}"] for name in frame} == frame
 
 
-def test_an_image_of_half_the_size_is_one_of_larger_pixels(server: Server, device: Device, world: World) -> None:
+def test_an_image_of_half_the_size_is_one_of_larger_pixels(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     cam = Cam(server, world, cameraxsize=6, cameraysize=4)
     camera = device("camera", "?arcsec_per_pixel=1")
     image = world.result(camera.expose(1.0), 20)
@@ -370,8 +382,8 @@ def test_an_image_of_half_the_size_is_one_of_larger_pixels(server: Server, devic
     assert cam.number == 1
 
 
-def test_what_a_camera_lacks(server: Server, device: Device, world: World) -> None:
-    Cam(server, world, hasshutter=False, ccdtemperature=Wrong(0x400), electronsperadu=Wrong(0x400))
+def test_what_a_camera_lacks(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    Cam(server, world, hasshutter=False, ccdtemperature=AlpacaError(0x400), electronsperadu=AlpacaError(0x400))
     camera = device("camera")
     world.fails(DeviceRefused, "UNSUPPORTED: Old device has no filter wheel of its own", camera.expose(1.0, "r"), 5)
     world.fails(DeviceRefused, "UNSUPPORTED: Old device has no shutter", camera.expose(1.0, dark=True), 5)
@@ -382,12 +394,12 @@ def test_what_a_camera_lacks(server: Server, device: Device, world: World) -> No
     assert (image.temperature, image.gain) == (None, None)
 
 
-def test_a_colour_camera_is_refused(server: Server, device: Device, world: World) -> None:
+def test_a_colour_camera_is_refused(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     Cam(server, world, sensortype=1)
     world.fails(DeviceRefused, "a colour image", device("camera").expose(1.0), 5)
 
 
-def test_cooling(server: Server, device: Device, world: World) -> None:
+def test_cooling(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     Cam(server, world, cansetccdtemperature=True, cooleron=True, setccdtemperature=-30.0, coolerpower=45.0)
     camera = device("camera")
     world.result(camera.cool(-30.0), 5)

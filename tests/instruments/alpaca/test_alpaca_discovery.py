@@ -12,7 +12,7 @@ from twisted.internet.protocol import DatagramProtocol
 
 from pyros.instruments.alpaca import FoundAlpacaDevice, discover
 from pyros.instruments.alpaca.discovery import AnswerListener
-from tests.instruments.alpaca.conftest import Http, Real, Server, Wrong
+from tests.instruments.alpaca.conftest import AlpacaError, AlpacaServer, Http, Real
 
 DEVICES = [
     {"DeviceName": "Mount", "DeviceType": "Telescope", "DeviceNumber": 0, "UniqueID": "a"},
@@ -52,7 +52,7 @@ class Lan:
 
     def http(self, devices: Any) -> int:
         world: Any = self
-        Server(world, configureddevices=devices)
+        AlpacaServer(world, configureddevices=devices)
         return int(self.ports[-1].getHost().port)
 
     def udp(self, *answers: bytes, interface: str = "127.0.0.1") -> tuple[int, Responder]:
@@ -137,7 +137,7 @@ def test_nonsense_by_udp(answer: bytes, lan: Lan) -> None:
 
 
 @pytest.mark.parametrize(
-    "devices", [[], {}, "x", [1], [{"DeviceType": "Dome"}], Wrong(0x400), Http(404, b"no"), Http(200, b"<html>")]
+    "devices", [[], {}, "x", [1], [{"DeviceType": "Dome"}], AlpacaError(0x400), Http(404, b"no"), Http(200, b"<html>")]
 )
 def test_nonsense_by_http(devices: Any, lan: Lan) -> None:
     port, _ = lan.udp(b'{"AlpacaPort": %d}' % lan.http(devices), b'{"AlpacaPort": %d}' % lan.http(DEVICES))

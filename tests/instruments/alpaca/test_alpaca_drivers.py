@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
-from tests.instruments.alpaca.conftest import Http, Server, Wrong
-from tests.instruments.conftest import World
+from tests.instruments.alpaca.conftest import AlpacaError, AlpacaServer, Http
+from tests.instruments.conftest import DeviceWorld
 
 Device = Callable[..., Any]
 
 
-class Wheel:
+class SlowWheel:
     """A wheel that turns for two seconds, and stops at ``off`` filters from where it was sent."""
 
-    def __init__(self, server: Server, world: World, off: int = 0, late: float = 0.0) -> None:
+    def __init__(self, server: AlpacaServer, world: DeviceWorld, off: int = 0, late: float = 0.0) -> None:
         def turn(parameters: dict[str, str]) -> None:
             world.callLater(late, setattr, self, "position", -1)
             world.callLater(late + 2, setattr, self, "position", int(parameters["Position"]) + off)
@@ -28,9 +28,9 @@ class Wheel:
 
 
 @pytest.mark.parametrize("late", [0.0, 1.0])
-def test_a_wheel(late: float, server: Server, device: Device, world: World) -> None:
+def test_a_wheel(late: float, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     """Also one that shows the filter from before for a while."""
-    Wheel(server, world, late=late)
+    SlowWheel(server, world, late=late)
     wheel = device("filter_wheel")
     started: list[float] = []
     turn = wheel.select("r", started.append)
@@ -42,8 +42,8 @@ def test_a_wheel(late: float, server: Server, device: Device, world: World) -> N
     assert world.result(wheel.filter()) == "r"
 
 
-def test_a_wheel_that_stops_elsewhere_or_never(server: Server, device: Device, world: World) -> None:
-    Wheel(server, world, off=1)
+def test_a_wheel_that_stops_elsewhere_or_never(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowWheel(server, world, off=1)
     wheel = device("filter_wheel")
     world.fails(DeviceFailed, "filter 2 instead of 1, 'r', is in the beam", wheel.select("r"), 10)
     server.set(position=-1)
@@ -52,10 +52,10 @@ def test_a_wheel_that_stops_elsewhere_or_never(server: Server, device: Device, w
     world.fails(DeviceFailed, "filter 7 of 3", wheel.filter())
 
 
-class Motor:
+class SlowMotor:
     """A focuser of 100 steps a second."""
 
-    def __init__(self, server: Server, world: World, **values: Any) -> None:
+    def __init__(self, server: AlpacaServer, world: DeviceWorld, **values: Any) -> None:
         self.world, self.there, self.until = world, 0, 0.0
         server.answers |= {
             "GET position": lambda _: self.there,
@@ -71,8 +71,8 @@ class Motor:
         self.there = target
 
 
-def test_a_long_move_goes_by_increments(server: Server, device: Device, world: World) -> None:
-    Motor(server, world)
+def test_a_long_move_goes_by_increments(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMotor(server, world)
     focuser = device("focuser")
     started: list[float] = []
     assert world.result(focuser.move(2500, started.append), 60) == 2500
@@ -81,8 +81,8 @@ def test_a_long_move_goes_by_increments(server: Server, device: Device, world: W
     assert world.result(focuser.temperature()) is None
 
 
-def test_a_move_is_stopped(server: Server, device: Device, world: World) -> None:
-    Motor(server, world)
+def test_a_move_is_stopped(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMotor(server, world)
     focuser = device("focuser")
     move = focuser.move(2500)
     world.run(12)
@@ -94,8 +94,10 @@ def test_a_move_is_stopped(server: Server, device: Device, world: World) -> None
 
 
 @pytest.mark.parametrize("late", [0.5, 3.0])
-def test_a_focuser_whose_position_follows_late(late: float, server: Server, device: Device, world: World) -> None:
-    motor, shown = Motor(server, world), [0]
+def test_a_focuser_whose_position_follows_late(
+    late: float, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    motor, shown = SlowMotor(server, world), [0]
     server.answers["GET position"] = lambda _: shown[0]
     server.answers["GET ismoving"] = False
 
@@ -107,15 +109,15 @@ def test_a_focuser_whose_position_follows_late(late: float, server: Server, devi
     assert motor.there == 0
 
 
-def test_a_focuser_given_up_is_stopped(server: Server, device: Device, world: World) -> None:
-    Motor(server, world)
+def test_a_focuser_given_up_is_stopped(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMotor(server, world)
     server.set(ismoving=True)
     world.fails(DeviceFailed, "no end after 7 s", device("focuser", "?move_seconds=7").move(500), 20)
     assert server.count("PUT halt") == 1
 
 
-def test_a_stop_that_overtakes_a_move_is_told_again(server: Server, device: Device, world: World) -> None:
-    motor, focuser = Motor(server, world), device("focuser")
+def test_a_stop_that_overtakes_a_move_is_told_again(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    motor, focuser = SlowMotor(server, world), device("focuser")
     world.result(focuser.move(100), 5)
 
     def slow(seconds: float) -> None:
@@ -137,25 +139,27 @@ def test_a_stop_that_overtakes_a_move_is_told_again(server: Server, device: Devi
     assert [asked for asked, _ in server.asked if asked.startswith("PUT ")][-3:] == ["PUT halt", "PUT move", "PUT halt"]
 
 
-def test_a_stop_that_is_refused_leaves_the_move(server: Server, device: Device, world: World) -> None:
-    Motor(server, world)
+def test_a_stop_that_is_refused_leaves_the_move(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMotor(server, world)
     focuser = device("focuser")
     move = focuser.move(500)
     world.run(2)
-    server.answers["PUT halt"] = Wrong(0x4FF, "not now")
+    server.answers["PUT halt"] = AlpacaError(0x4FF, "not now")
     world.fails(DeviceFailed, "not now", focuser.stop(), 5)
     assert world.result(move, 20) == 500
 
 
-def test_an_older_move_that_fails_late_does_not_stop_the_newer(server: Server, device: Device, world: World) -> None:
-    Motor(server, world)
+def test_an_older_move_that_fails_late_does_not_stop_the_newer(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    SlowMotor(server, world)
     focuser, newer, looks = device("focuser"), [], iter(range(3))
 
     def moving(_: Any) -> Any:
         if next(looks) == 2:
             newer.append(focuser.move(200))
             server.answers["GET ismoving"] = False
-        return Wrong(0x4FF, "it does not know")
+        return AlpacaError(0x4FF, "it does not know")
 
     server.answers["GET ismoving"] = moving
     world.fails(DeviceFailed, "it does not know", focuser.move(500), 20)
@@ -163,8 +167,8 @@ def test_an_older_move_that_fails_late_does_not_stop_the_newer(server: Server, d
     assert server.count("PUT halt") == 0
 
 
-def test_focusers_that_fail(server: Server, device: Device, world: World) -> None:
-    motor, focuser = Motor(server, world), device("focuser")
+def test_focusers_that_fail(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    motor, focuser = SlowMotor(server, world), device("focuser")
     server.set(position=500)
     world.fails(DeviceFailed, "at 500 instead of 700", focuser.move(700), 30)
     server.set(absolute=False)
@@ -173,10 +177,10 @@ def test_focusers_that_fail(server: Server, device: Device, world: World) -> Non
     world.fails(DeviceRefused, "UNSUPPORTED: Old device knows no positions", other.move(10), 5)
 
 
-class Shutter:
+class SlowShutter:
     """A dome whose shutter takes 20 seconds."""
 
-    def __init__(self, server: Server, world: World, **values: Any) -> None:
+    def __init__(self, server: AlpacaServer, world: DeviceWorld, **values: Any) -> None:
         self.world, self.now = world, 1
         self.call: Any = None
         server.answers |= {
@@ -195,8 +199,8 @@ class Shutter:
             self.call = self.world.callLater(20, setattr, self, "now", end)
 
 
-def test_a_shutter(server: Server, device: Device, world: World) -> None:
-    Shutter(server, world)
+def test_a_shutter(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowShutter(server, world)
     dome = device("dome")
     started: list[float] = []
     world.result(dome.open(started.append), 30)
@@ -209,10 +213,10 @@ def test_a_shutter(server: Server, device: Device, world: World) -> None:
 
 
 def test_a_stop_aborts_an_opening_however_late_the_dome_answers_it(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     """The opening sees that the shutter stands still long before it is known that the dome has taken the stop."""
-    shutter, dome = Shutter(server, world), device("dome")
+    shutter, dome = SlowShutter(server, world), device("dome")
     opening = dome.open()
     world.run(10)
 
@@ -228,10 +232,10 @@ def test_a_stop_aborts_an_opening_however_late_the_dome_answers_it(
 
 
 def test_an_opening_is_not_told_as_done_once_the_closing_was_taken(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     """The dome's answer that it is open comes after it has begun to close."""
-    shutter, dome = Shutter(server, world), device("dome")
+    shutter, dome = SlowShutter(server, world), device("dome")
     closing: list[Any] = []
 
     def status(_: Any) -> int:
@@ -248,9 +252,11 @@ def test_an_opening_is_not_told_as_done_once_the_closing_was_taken(
     assert world.result(dome.state()) == "closed"
 
 
-def test_a_closing_does_not_wait_for_the_answer_to_an_opening(server: Server, device: Device, world: World) -> None:
+def test_a_closing_does_not_wait_for_the_answer_to_an_opening(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     """Some domes answer only when they are open: the closing is sent at once, and again then."""
-    shutter, dome = Shutter(server, world), device("dome")
+    shutter, dome = SlowShutter(server, world), device("dome")
     closing: list[Any] = []
     meanwhile: list[int] = []
 
@@ -267,8 +273,8 @@ def test_a_closing_does_not_wait_for_the_answer_to_an_opening(server: Server, de
     assert server.count("PUT closeshutter") == 2
 
 
-def test_shutters_that_fail(server: Server, device: Device, world: World) -> None:
-    shutter, dome = Shutter(server, world), device("dome")
+def test_shutters_that_fail(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    shutter, dome = SlowShutter(server, world), device("dome")
     opening = dome.open()
     world.run(5)
     shutter.go(4, 4)
@@ -280,16 +286,16 @@ def test_shutters_that_fail(server: Server, device: Device, world: World) -> Non
     world.fails(DeviceFailed, "answered 9 to GET shutterstatus", dome.state())
 
 
-def test_a_roof(server: Server, device: Device, world: World) -> None:
-    Shutter(server, world, cansetazimuth=False, azimuth=Wrong(0x400))
+def test_a_roof(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowShutter(server, world, cansetazimuth=False, azimuth=AlpacaError(0x400))
     dome = device("dome")
     assert world.result(dome.azimuth()) is None
     world.fails(DeviceRefused, "UNSUPPORTED", dome.rotate(10.0))
 
 
-def test_a_dome_without_a_shutter_and_a_slaved_one(server: Server, device: Device, world: World) -> None:
-    Shutter(server, world, cansetshutter=False)
-    server.answers["PUT slewtoazimuth"] = Wrong(0x409, "slaved to the telescope")
+def test_a_dome_without_a_shutter_and_a_slaved_one(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowShutter(server, world, cansetshutter=False)
+    server.answers["PUT slewtoazimuth"] = AlpacaError(0x409, "slaved to the telescope")
     dome = device("dome")
     world.fails(DeviceRefused, "UNSUPPORTED", dome.open())
     closing = dome.close()  # whatever it says of itself, it is told to close
@@ -299,8 +305,8 @@ def test_a_dome_without_a_shutter_and_a_slaved_one(server: Server, device: Devic
     world.fails(DeviceRefused, r"STATE: .*slaved", dome.rotate(10.0))
 
 
-def test_a_dome_that_turns_elsewhere(server: Server, device: Device, world: World) -> None:
-    Shutter(server, world, azimuth=30.0)
+def test_a_dome_that_turns_elsewhere(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowShutter(server, world, azimuth=30.0)
     dome = device("dome")
     world.fails(DeviceFailed, r"azimuth 30.0 instead of 40", dome.rotate(400.0 - 360.0), 10)
     assert world.result(dome.rotate(-328.0), 5) == 30.0
@@ -310,7 +316,7 @@ def test_a_dome_that_turns_elsewhere(server: Server, device: Device, world: Worl
 WEATHER = {"temperature": 5.5, "humidity": 60.0, "windspeed": 3.0, "rainrate": 0.2, "cloudcover": 40.0}
 
 
-def test_weather(server: Server, device: Device, world: World) -> None:
+def test_weather(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     server.set(**WEATHER, windgust=7.0, pressure=930.0, timesincelastupdate=20.0)
     reading = world.result(device("weather").read())
     assert (reading.temperature, reading.humidity, reading.wind, reading.rain, reading.cloud) == (5.5, 60, 3, True, 0.4)
@@ -323,10 +329,10 @@ def test_weather(server: Server, device: Device, world: World) -> None:
     [("rainrate", "rain"), ("cloudcover", "cloud"), ("windspeed", "wind"), ("humidity", "humidity")],
 )
 def test_an_absent_sensor_is_named_in_the_address(
-    absent: str, name: str, server: Server, device: Device, world: World
+    absent: str, name: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     """What it has not is not made up: it is unknown."""
-    server.set(**WEATHER | {absent: Wrong(0x400)})
+    server.set(**WEATHER | {absent: AlpacaError(0x400)})
     with pytest.raises(DeviceRefused, match=rf"no sensor for {name}, say so in its address: \?without={name}"):
         world.result(device("weather").read())
     assert getattr(world.result(device("weather", f"?without={name}").read()), name) is None
@@ -335,10 +341,16 @@ def test_an_absent_sensor_is_named_in_the_address(
 @pytest.mark.parametrize("member", ["cloudcover", "rainrate", "windgust"])
 @pytest.mark.parametrize(
     "answer",
-    [*map(Wrong, (0x401, 0x402, 0x407, 0x40B, 0x40C, 0x40D, 0x500)), Http(404, b"no"), Http(400, b"no"), "wet", None],
+    [
+        *map(AlpacaError, (0x401, 0x402, 0x407, 0x40B, 0x40C, 0x40D, 0x500)),
+        Http(404, b"no"),
+        Http(400, b"no"),
+        "wet",
+        None,
+    ],
 )
 def test_a_sensor_out_of_order_is_no_good_weather(
-    member: str, answer: Any, server: Server, device: Device, world: World
+    member: str, answer: Any, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     server.set(**WEATHER, **{} if member in WEATHER else {member: 1.0})
     station = device("weather")
@@ -358,14 +370,16 @@ def test_a_sensor_out_of_order_is_no_good_weather(
     ],
 )  # fmt: skip
 def test_a_reading_that_cannot_be_fails(
-    member: str, value: float, words: str, server: Server, device: Device, world: World
+    member: str, value: float, words: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     server.set(**WEATHER | {member: value})
     world.fails(DeviceFailed, words, device("weather").read())
 
 
 @pytest.mark.parametrize("member", ["RainRate", "CloudCover", "WindSpeed", "Humidity", "Temperature"])
-def test_each_sensor_has_an_age_of_its_own(member: str, server: Server, device: Device, world: World) -> None:
+def test_each_sensor_has_an_age_of_its_own(
+    member: str, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     ages = {member: 200.0}
     server.set(**WEATHER, timesincelastupdate=lambda p: ages.get(p["SensorName"], 1.0))
     station = device("weather")
@@ -380,23 +394,25 @@ def test_each_sensor_has_an_age_of_its_own(member: str, server: Server, device: 
 
 @pytest.mark.parametrize(("age", "words"), [(7200.0, "it was read 7200 s ago"), (-1.0, "it has not been read yet")])
 def test_a_station_that_tells_only_its_newest_age(
-    age: float, words: str, server: Server, device: Device, world: World
+    age: float, words: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
-    server.set(**WEATHER, timesincelastupdate=lambda p: Wrong(0x400) if p.get("SensorName") else age)
+    server.set(**WEATHER, timesincelastupdate=lambda p: AlpacaError(0x400) if p.get("SensorName") else age)
     station = device("weather")
     world.fails(DeviceFailed, words, station.read())
     age = 30.0
     assert world.result(station.read()).age == pytest.approx(30.0, abs=1.0)
 
 
-def test_the_age_of_a_sensor_that_is_not_there_is_not_asked(server: Server, device: Device, world: World) -> None:
+def test_the_age_of_a_sensor_that_is_not_there_is_not_asked(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     server.set(**WEATHER, timesincelastupdate=lambda p: -1.0 if p["SensorName"] == "WindGust" else 1.0)
     reading = world.result(device("weather").read())
     assert (reading.gust, reading.wind) == (None, 3.0)
 
 
 def test_a_value_measured_anew_while_it_is_asked_for_is_read_again(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     rain = iter([0.0, 2.0])
     server.set(**WEATHER | {"rainrate": lambda _: next(rain)}, timesincelastupdate=0.0)
@@ -412,19 +428,21 @@ def test_a_value_measured_anew_while_it_is_asked_for_is_read_again(
 
 
 @pytest.mark.parametrize("member", ["pressure", "dewpoint", "skyquality"])
-def test_what_nothing_depends_on_may_be_unknown(member: str, server: Server, device: Device, world: World) -> None:
-    server.set(**WEATHER, **{member: Wrong(0x40B, "too bright")})
+def test_what_nothing_depends_on_may_be_unknown(
+    member: str, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    server.set(**WEATHER, **{member: AlpacaError(0x40B, "too bright")})
     reading = world.result(device("weather").read())
     assert (reading.pressure, reading.dew_point, reading.sky_brightness) == (None, None, None)
 
 
-def test_safety(server: Server, device: Device, world: World) -> None:
+def test_safety(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     server.set(issafe=False)
     safety = world.result(device("safety").read())
     assert (safety.safe, safety.reason) == (False, "Old device says so")
 
 
-def test_switches(server: Server, device: Device, world: World) -> None:
+def test_switches(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     server.set(maxswitch=2, getswitchname=lambda p: ["lamp", "door"][int(p["Id"])], getswitchvalue=0.0,
                canwrite=lambda p: p["Id"] == "0", maxswitchvalue=10.0)  # fmt: skip
     switch = device("switch")
@@ -438,6 +456,8 @@ def test_switches(server: Server, device: Device, world: World) -> None:
 
 
 @pytest.mark.parametrize("count", [-1, 257, 2**31 - 1])
-def test_a_number_of_channels_that_cannot_be(count: int, server: Server, device: Device, world: World) -> None:
+def test_a_number_of_channels_that_cannot_be(
+    count: int, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     server.set(maxswitch=count)
     world.fails(DeviceFailed, "at most 256", device("switch").channels())

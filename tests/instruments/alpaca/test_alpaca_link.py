@@ -18,15 +18,17 @@ from twisted.internet.defer import CancelledError
 
 from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.client import ANSWER_BYTES
-from tests.instruments.alpaca.conftest import PORT, Http, Raw, Server, Wrong
-from tests.instruments.conftest import World
+from tests.instruments.alpaca.conftest import PORT, AlpacaError, AlpacaServer, Http, Raw
+from tests.instruments.conftest import DeviceWorld
 
 Device = Callable[..., Any]
 WHERE = f"http://127.0.0.1:{PORT}/safetymonitor/0"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def test_it_is_connected_and_named(server: Server, device: Device, world: World, told: list[tuple[bool, str]]) -> None:
+def test_it_is_connected_and_named(
+    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
+) -> None:
     safety = device("safety")
     assert not safety.connected
     server.set(issafe=True)
@@ -38,7 +40,7 @@ def test_it_is_connected_and_named(server: Server, device: Device, world: World,
     assert server.last("PUT connected") == {"Connected": "True"}
 
 
-def test_platform_7_connects_without_blocking(server: Server, device: Device, world: World) -> None:
+def test_platform_7_connects_without_blocking(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     left = iter([True, True, False])
 
     def connect(_: object) -> None:
@@ -51,7 +53,9 @@ def test_platform_7_connects_without_blocking(server: Server, device: Device, wo
     assert server.count("PUT connected") == 0
 
 
-def test_it_is_asked_over_kept_connections_with_numbers(server: Server, device: Device, world: World) -> None:
+def test_it_is_asked_over_kept_connections_with_numbers(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     server.set(issafe=True)
     safety = device("safety")
     for _ in range(20):
@@ -63,14 +67,14 @@ def test_it_is_asked_over_kept_connections_with_numbers(server: Server, device: 
     assert len({parameters["ClientID"] for _, parameters in server.asked}) == 1
 
 
-def test_nobody_there(device: Device, world: World, told: list[tuple[bool, str]]) -> None:
+def test_nobody_there(device: Device, world: DeviceWorld, told: list[tuple[bool, str]]) -> None:
     safety = device("safety")
     world.fails(ConnectionLost, "refused", safety.read(), 10)
     assert [up for up, _ in told] == [False]
 
 
 def test_a_server_that_comes_and_goes(
-    server: Server, device: Device, world: World, told: list[tuple[bool, str]]
+    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
 ) -> None:
     server.set(issafe=True)
     safety = device("safety")
@@ -85,7 +89,7 @@ def test_a_server_that_comes_and_goes(
 
 
 def test_a_server_started_again_between_two_looks(
-    server: Server, device: Device, world: World, told: list[tuple[bool, str]]
+    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
 ) -> None:
     """A command that was under way is not under way any more, though nobody saw the server away."""
     server.set(cansetazimuth=True, azimuth=0.0, slewing=True)
@@ -100,7 +104,7 @@ def test_a_server_started_again_between_two_looks(
 
 
 def test_what_a_device_can_is_asked_again_once_its_server_was_started_again(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     server.set(maxstep=5000)
     focuser = device("focuser")
@@ -111,7 +115,7 @@ def test_what_a_device_can_is_asked_again_once_its_server_was_started_again(
     assert world.result(focuser.limits()).most == 3000
 
 
-def test_silence(server: Server, device: Device, world: World, told: list[tuple[bool, str]]) -> None:
+def test_silence(server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]) -> None:
     server.set(issafe=None)
     safety = device("safety")
     world.fails(NoAnswer, r"GET issafe: no answer within 5 s", safety.read(), 6)
@@ -129,8 +133,8 @@ def test_silence(server: Server, device: Device, world: World, told: list[tuple[
         (Http(200, b""), DeviceFailed, "answered ''"),
         (Http(200, b'{"Value": "maybe"}'), DeviceFailed, "Expected `bool`"),
         (Http(200, b"x" * (ANSWER_BYTES + 1)), DeviceFailed, "an answer of more than 1048576 bytes"),
-        (Wrong(0x500, "stuck"), DeviceFailed, r"stuck \(error 0x500\)"),
-        (Wrong(0x407, "not connected"), DeviceRefused, "STATE"),
+        (AlpacaError(0x500, "stuck"), DeviceFailed, r"stuck \(error 0x500\)"),
+        (AlpacaError(0x407, "not connected"), DeviceRefused, "STATE"),
         (Raw(b"\x00\x01garbage\r\n\r\n"), DeviceFailed, "an answer that is no HTTP"),
         (Raw(b"SSH-2.0-OpenSSH\r\n"), DeviceFailed, "an answer that is no HTTP"),
         (Raw(OK + b"Content-Length: x\r\n\r\n"), DeviceFailed, "an answer that is no HTTP"),
@@ -142,7 +146,7 @@ def test_silence(server: Server, device: Device, world: World, told: list[tuple[
     ],
 )  # fmt: skip
 def test_every_wrong_answer(
-    answer: Any, error: type[Exception], words: str, server: Server, device: Device, world: World
+    answer: Any, error: type[Exception], words: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     server.set(issafe=answer)
     safety = device("safety")
@@ -154,7 +158,7 @@ def test_every_wrong_answer(
     assert not world.result(safety.read(), 8).safe
 
 
-def test_a_body_without_end(server: Server, device: Device, world: World) -> None:
+def test_a_body_without_end(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     server.set(issafe=Raw(OK + b"\r\n" + b"x" * (1 << 19)))
     safety = device("safety")
     reading = safety.read()
@@ -164,7 +168,7 @@ def test_a_body_without_end(server: Server, device: Device, world: World) -> Non
     world.fails(DeviceFailed, "an answer of more than 1048576 bytes", reading, 1)
 
 
-def test_an_answer_that_ends_with_the_connection(server: Server, device: Device, world: World) -> None:
+def test_an_answer_that_ends_with_the_connection(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     """As small devices' servers do, which have no kept connections and tell no length."""
 
     def closing(_: object) -> Any:
@@ -175,7 +179,7 @@ def test_an_answer_that_ends_with_the_connection(server: Server, device: Device,
     assert world.result(device("safety").read(), 3).safe
 
 
-def test_a_connection_that_breaks_in_an_answer(server: Server, device: Device, world: World) -> None:
+def test_a_connection_that_breaks_in_an_answer(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     def breaking(_: object) -> Any:
         world.callLater(0.5, world.drop)
         return Raw(OK + b"Content-Length: 100\r\n\r\n{")
@@ -185,7 +189,7 @@ def test_a_connection_that_breaks_in_an_answer(server: Server, device: Device, w
     world.fails(ConnectionLost, "", safety.read(), 3)
 
 
-def test_disconnecting_ends_what_is_asked(server: Server, device: Device, world: World) -> None:
+def test_disconnecting_ends_what_is_asked(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     server.set(issafe=None)
     safety = device("safety")
     reading = safety.read()
@@ -195,7 +199,7 @@ def test_disconnecting_ends_what_is_asked(server: Server, device: Device, world:
         world.fails(ConnectionLost, "disconnected", asked)
 
 
-def test_cancelling_stops_the_waiting(server: Server, device: Device, world: World) -> None:
+def test_cancelling_stops_the_waiting(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     server.set(issafe=None)
     safety = device("safety")
     reading = safety.read()
@@ -208,7 +212,9 @@ def test_cancelling_stops_the_waiting(server: Server, device: Device, world: Wor
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.binary(max_size=60), st.booleans(), st.integers(1, 50))
-def test_any_bytes_at_all(server: Server, device: Device, world: World, body: bytes, head: bool, cut: int) -> None:
+def test_any_bytes_at_all(
+    server: AlpacaServer, device: Device, world: DeviceWorld, body: bytes, head: bool, cut: int
+) -> None:
     world.cut = cut
     server.set(issafe=True)
     safety = device("safety")

@@ -12,16 +12,16 @@ from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRef
 from pyros.instruments.drivers.coordinates import apparent_of_icrs
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.instruments.alpaca.conftest import Http, Server, Wrong
-from tests.instruments.conftest import World
+from tests.instruments.alpaca.conftest import AlpacaError, AlpacaServer, Http
+from tests.instruments.conftest import DeviceWorld
 
 Device = Callable[..., Any]
 
 
-class Mount:
+class SlowMount:
     """A mount that slews for some seconds, and ends ``off`` degrees from where it was sent."""
 
-    def __init__(self, server: Server, world: World, seconds: float = 20.0, **values: Any) -> None:
+    def __init__(self, server: AlpacaServer, world: DeviceWorld, seconds: float = 20.0, **values: Any) -> None:
         self.world, self.seconds, self.off = world, seconds, [0.0]
         self.hours, self.degrees, self.until = 0.0, 0.0, 0.0
         self.parked, self.tracking = False, False
@@ -47,7 +47,7 @@ class Mount:
 
     def slew(self, where: dict[str, str]) -> Any:
         if self.parked or not self.tracking or self.moving:
-            return Wrong(0x40B, "parked, not tracking, or slewing")
+            return AlpacaError(0x40B, "parked, not tracking, or slewing")
         self.until = self.world.seconds() + self.seconds
         self.sync(where, self.off.pop(0) if len(self.off) > 1 else self.off[0])
         return None
@@ -60,13 +60,13 @@ class Mount:
 
     def abort(self, _: Any) -> Any:
         if self.parked and not self.moving:
-            return Wrong(0x408, "parked")
+            return AlpacaError(0x408, "parked")
         self.until, self.parked = 0.0, False
         return None
 
 
-def test_a_slew_is_measured(server: Server, device: Device, world: World) -> None:
-    mount, telescope = Mount(server, world), device("telescope")
+def test_a_slew_is_measured(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    mount, telescope = SlowMount(server, world), device("telescope")
     mount.parked, mount.off = True, [0.001]
     started: list[float] = []
     end = world.result(telescope.slew(359.9999999999999, -30.0, "x", started.append), 40)
@@ -79,17 +79,17 @@ def test_a_slew_is_measured(server: Server, device: Device, world: World) -> Non
 
 @pytest.mark.parametrize(("number", "side"), [(0, "east"), (1, "west"), (-1, "")])
 def test_a_mount_tells_the_side_of_its_pier(
-    server: Server, device: Device, world: World, number: int, side: str
+    server: AlpacaServer, device: Device, world: DeviceWorld, number: int, side: str
 ) -> None:
-    Mount(server, world, sideofpier=number)
+    SlowMount(server, world, sideofpier=number)
     assert world.result(device("telescope").side()) == side
 
 
 @pytest.mark.parametrize(("can", "times"), [(True, 1), (False, 0)])
 def test_a_mount_that_can_is_told_the_side_of_its_pier(
-    server: Server, device: Device, world: World, can: bool, times: int
+    server: AlpacaServer, device: Device, world: DeviceWorld, can: bool, times: int
 ) -> None:
-    mount = Mount(server, world, sideofpier=1, cansetpierside=can)
+    mount = SlowMount(server, world, sideofpier=1, cansetpierside=can)
     server.answers["PUT sideofpier"] = lambda p: server.set(sideofpier=int(p["SideOfPier"]))
     mount.tracking = True
     world.result(device("telescope").slew(10.0, -30.0, side="east"), 60)
@@ -97,8 +97,10 @@ def test_a_mount_that_can_is_told_the_side_of_its_pier(
     assert server.count("PUT slewtocoordinatesasync") == 1
 
 
-def test_a_slew_that_says_ok_elsewhere_is_sent_again_once(server: Server, device: Device, world: World) -> None:
-    mount, telescope = Mount(server, world), device("telescope")
+def test_a_slew_that_says_ok_elsewhere_is_sent_again_once(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    mount, telescope = SlowMount(server, world), device("telescope")
     mount.off = [170 / 3600, 0.0]
     assert world.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
     mount.off = [170 / 3600]
@@ -106,14 +108,14 @@ def test_a_slew_that_says_ok_elsewhere_is_sent_again_once(server: Server, device
     assert server.count("PUT slewtocoordinatesasync") == 4
 
 
-def test_a_stuck_mount_fails(server: Server, device: Device, world: World) -> None:
-    Mount(server, world, seconds=1e6)
+def test_a_stuck_mount_fails(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMount(server, world, seconds=1e6)
     telescope = device("telescope")
     world.fails(DeviceFailed, r"slew: no end after 30. s", telescope.slew(10.0, 20.0), 310)
 
 
-def test_it_is_looked_at_often_only_near_the_end(server: Server, device: Device, world: World) -> None:
-    Mount(server, world, seconds=60.0)
+def test_it_is_looked_at_often_only_near_the_end(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMount(server, world, seconds=60.0)
     telescope = device("telescope")
     world.result(telescope.slew(179.0, 0.0), 100)
     assert 100 < server.count("GET slewing") < 200
@@ -122,8 +124,8 @@ def test_it_is_looked_at_often_only_near_the_end(server: Server, device: Device,
     assert estimates == [pytest.approx(60.0, rel=0.02)]  # the next one is as fast
 
 
-def test_a_parked_mount_is_not_told_to_stop_or_park(server: Server, device: Device, world: World) -> None:
-    Mount(server, world)
+def test_a_parked_mount_is_not_told_to_stop_or_park(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMount(server, world)
     telescope = device("telescope")
     world.result(telescope.park(), 60)
     assert world.result(telescope.state()) == "parked"
@@ -139,18 +141,20 @@ def test_a_parked_mount_is_not_told_to_stop_or_park(server: Server, device: Devi
         (0x409, "STATE"), (0x40B, "STATE"), (0x40C, "UNSUPPORTED"), (0x40D, "STATE"),
     ],
 )  # fmt: skip
-def test_refused_slews(number: int, code: str, server: Server, device: Device, world: World) -> None:
-    Mount(server, world)
-    server.answers["PUT slewtocoordinatesasync"] = Wrong(number, "below the horizon")
+def test_refused_slews(number: int, code: str, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMount(server, world)
+    server.answers["PUT slewtocoordinatesasync"] = AlpacaError(number, "below the horizon")
     with pytest.raises(DeviceRefused, match="below the horizon") as caught:
         world.result(device("telescope").slew(10.0, 20.0), 5)
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize("number", [0x500, 0x5A1, 0xFFF])
-def test_a_driver_error_fails_with_the_devices_words(number: int, server: Server, device: Device, world: World) -> None:
-    Mount(server, world)
-    server.answers["PUT slewtocoordinatesasync"] = Wrong(number, "motor controller overheated")
+def test_a_driver_error_fails_with_the_devices_words(
+    number: int, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    SlowMount(server, world)
+    server.answers["PUT slewtocoordinatesasync"] = AlpacaError(number, "motor controller overheated")
     with pytest.raises(DeviceFailed, match=rf"motor controller overheated \(error 0x{number:X}\)"):
         world.result(device("telescope").slew(10.0, 20.0), 5)
 
@@ -160,25 +164,25 @@ def test_a_driver_error_fails_with_the_devices_words(number: int, server: Server
     [
         (Http(400, b"RightAscension is missing"), DeviceRefused, "HTTP 400: RightAscension is missing"),
         (Http(500, b"Traceback"), DeviceFailed, "HTTP 500: Traceback"),
-        (Wrong(0x40E, "cancelled by the hand box"), CommandAborted, "cancelled by the hand box"),
+        (AlpacaError(0x40E, "cancelled by the hand box"), CommandAborted, "cancelled by the hand box"),
     ],
 )
 def test_other_ends_of_a_slew(
-    answer: Any, error: type[Exception], words: str, server: Server, device: Device, world: World
+    answer: Any, error: type[Exception], words: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
-    Mount(server, world)
+    SlowMount(server, world)
     server.answers["PUT slewtocoordinatesasync"] = answer
     world.fails(error, words, device("telescope").slew(10.0, 20.0), 5)
 
 
 def test_a_mount_that_was_disconnected_by_somebody_else_is_connected_again(
-    server: Server, device: Device, world: World, told: list[tuple[bool, str]]
+    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
 ) -> None:
-    Mount(server, world)
+    SlowMount(server, world)
     telescope = device("telescope")
     world.result(telescope.slew(10.0, 20.0), 60)
     server.is_connected = False
-    slewing, server.answers["GET slewing"] = server.answers["GET slewing"], Wrong(0x407, "not connected")
+    slewing, server.answers["GET slewing"] = server.answers["GET slewing"], AlpacaError(0x407, "not connected")
     world.fails(DeviceRefused, r"STATE: .*not connected \(error 0x407\)", telescope.slew(11.0, 20.0), 1)
     server.answers["GET slewing"] = slewing
     world.run(3)
@@ -188,9 +192,9 @@ def test_a_mount_that_was_disconnected_by_somebody_else_is_connected_again(
 
 
 def test_below_the_horizon_is_refused_before_the_mount_is_asked(
-    server: Server, device: Device, world: World, clock: VirtualClock
+    server: AlpacaServer, device: Device, world: DeviceWorld, clock: VirtualClock
 ) -> None:
-    Mount(server, world)
+    SlowMount(server, world)
     site = Site("x", 43.9, 5.7, 650.0)
     telescope = device("telescope", site=site)
     with pytest.raises(DeviceRefused, match=r"^LIMIT: Old device: the target is at altitude -20\.0 degrees"):
@@ -202,16 +206,18 @@ def test_below_the_horizon_is_refused_before_the_mount_is_asked(
     ("missing", "command"),
     [("canslewasync", "slew"), ("cansync", "sync"), ("canpark", "park")],
 )
-def test_what_a_mount_cannot(missing: str, command: str, server: Server, device: Device, world: World) -> None:
-    Mount(server, world, **{missing: False})
+def test_what_a_mount_cannot(
+    missing: str, command: str, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    SlowMount(server, world, **{missing: False})
     telescope = device("telescope")
     with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
         world.result(telescope.park() if command == "park" else getattr(telescope, command)(1.0, 1.0), 5)
 
 
-def test_a_mount_of_date(server: Server, device: Device, world: World, clock: VirtualClock) -> None:
+def test_a_mount_of_date(server: AlpacaServer, device: Device, world: DeviceWorld, clock: VirtualClock) -> None:
     """Its coordinates are apparent places; ours are ICRS."""
-    mount, telescope = Mount(server, world, equatorialsystem=1), device("telescope")
+    mount, telescope = SlowMount(server, world, equatorialsystem=1), device("telescope")
     end = world.result(telescope.slew(83.6, 22.0), 40)
     ra, dec = apparent_of_icrs(83.6, 22.0, clock.time() - 20)
     assert mount.hours * 15 == pytest.approx(ra, abs=1e-5)
@@ -225,29 +231,31 @@ def test_a_mount_of_date(server: Server, device: Device, world: World, clock: Vi
 
 
 @pytest.mark.parametrize("system", [3, 4, 9])
-def test_other_equinoxes_are_refused(system: int, server: Server, device: Device, world: World) -> None:
-    Mount(server, world, equatorialsystem=system)
+def test_other_equinoxes_are_refused(system: int, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMount(server, world, equatorialsystem=system)
     with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device has coordinates of J2050 or B1950"):
         world.result(device("telescope").slew(1.0, 1.0), 5)
 
 
 @pytest.mark.parametrize(("hours", "degrees"), [(25.0, 0.0), (-1.0, 0.0), (1.0, 91.0)])
-def test_a_position_that_cannot_be(hours: float, degrees: float, server: Server, device: Device, world: World) -> None:
-    Mount(server, world)
+def test_a_position_that_cannot_be(
+    hours: float, degrees: float, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    SlowMount(server, world)
     server.set(rightascension=hours, declination=degrees)
     world.fails(DeviceFailed, "it says it is at", device("telescope").position(), 5)
 
 
-def test_a_mount_that_ignores_track_and_sync(server: Server, device: Device, world: World) -> None:
-    mount, telescope = Mount(server, world), device("telescope")
+def test_a_mount_that_ignores_track_and_sync(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    mount, telescope = SlowMount(server, world), device("telescope")
     server.answers["PUT tracking"] = server.answers["PUT synctocoordinates"] = ""
     world.fails(DeviceFailed, "told to track, and doesn't", telescope.track(True), 5)
     world.fails(DeviceFailed, "arcsec from where it was told that it is", telescope.sync(1.0, 1.0), 5)
     assert not mount.tracking
 
 
-def test_a_server_gone_in_mid_slew(server: Server, device: Device, world: World) -> None:
-    Mount(server, world)
+def test_a_server_gone_in_mid_slew(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+    SlowMount(server, world)
     telescope = device("telescope")
     slew = telescope.slew(10.0, 20.0)
     world.run(5)
@@ -264,8 +272,10 @@ class Traveller:
     though it doesn't say that it does.
     """
 
-    def __init__(self, server: Server, world: World, late: float = 0.0, stuck: bool = False, forgets: int = 0,
-                 refuses: bool = False, tracks: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self, server: AlpacaServer, world: DeviceWorld, late: float = 0.0, stuck: bool = False, forgets: int = 0,
+        refuses: bool = False, tracks: bool = True,
+    ) -> None:  # fmt: skip
         self.world, self.late, self.stuck, self.forgets, self.refuses = world, late, stuck, forgets, refuses
         self.from_, self.to = (0.0, 10.0), (0.0, 10.0)  # degrees
         self.begin = self.end = -1e9
@@ -311,7 +321,7 @@ class Traveller:
 
     def slew(self, where: dict[str, str]) -> Any:
         if not self.tracking or (self.refuses and self.moving):
-            return Wrong(0x40B, "not while it moves, nor without tracking")
+            return AlpacaError(0x40B, "not while it moves, nor without tracking")
         self.go((float(where["RightAscension"]) * 15, float(where["Declination"])))
         return None
 
@@ -322,7 +332,7 @@ class Traveller:
 
 @pytest.mark.parametrize("late", [0.0, 0.5, 2.0, 1e6])
 def test_a_slew_has_not_ended_because_it_has_not_begun(
-    late: float, server: Server, device: Device, world: World
+    late: float, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     mount = Traveller(server, world, late=late)
     assert world.result(device("telescope").slew(50.0, 20.0), 30).error_arcsec < 1
@@ -330,8 +340,10 @@ def test_a_slew_has_not_ended_because_it_has_not_begun(
     assert server.count("PUT slewtocoordinatesasync") == 1
 
 
-def test_a_mount_that_only_echoes_its_target_is_not_there(server: Server, device: Device, world: World) -> None:
-    mount, telescope = Mount(server, world, seconds=4.0), device("telescope")
+def test_a_mount_that_only_echoes_its_target_is_not_there(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    mount, telescope = SlowMount(server, world, seconds=4.0), device("telescope")
     server.answers["GET slewing"] = lambda _: 0.0 < mount.until - world.seconds() < 3.0
     slew = telescope.slew(50.0, 20.0)
     world.run(2.5)
@@ -339,7 +351,9 @@ def test_a_mount_that_only_echoes_its_target_is_not_there(server: Server, device
     assert world.result(slew, 10).error_arcsec < 1
 
 
-def test_a_mount_on_its_target_that_says_for_ever_that_it_slews(server: Server, device: Device, world: World) -> None:
+def test_a_mount_on_its_target_that_says_for_ever_that_it_slews(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
     mount, telescope = Traveller(server, world, stuck=True), device("telescope")
     began = world.seconds()
     for ra in (50.0, 60.0):
@@ -355,7 +369,7 @@ def test_a_mount_on_its_target_that_says_for_ever_that_it_slews(server: Server, 
     assert world.result(telescope.state()) == "slewing"
 
 
-def test_a_mount_that_settles_is_left_alone(server: Server, device: Device, world: World) -> None:
+def test_a_mount_that_settles_is_left_alone(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     mount = Traveller(server, world)
     server.set(slewsettletime=20.0)
     server.answers["GET slewing"] = lambda _: world.seconds() < mount.end + 20.0
@@ -363,7 +377,7 @@ def test_a_mount_that_settles_is_left_alone(server: Server, device: Device, worl
     assert server.count("PUT abortslew") == 0
 
 
-def test_a_mount_on_its_target_tracks_again(server: Server, device: Device, world: World) -> None:
+def test_a_mount_on_its_target_tracks_again(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     Traveller(server, world, forgets=2)
     telescope = device("telescope")
     world.result(telescope.slew(50.0, 20.0), 30)
@@ -373,7 +387,7 @@ def test_a_mount_on_its_target_tracks_again(server: Server, device: Device, worl
 
 @pytest.mark.parametrize("settable", [True, False])
 def test_a_target_that_is_not_tracked_is_not_reached(
-    settable: bool, server: Server, device: Device, world: World
+    settable: bool, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     Traveller(server, world, forgets=1, tracks=False)
     server.set(cansettracking=settable)
@@ -382,7 +396,7 @@ def test_a_target_that_is_not_tracked_is_not_reached(
 
 
 def test_a_slew_refused_by_a_mount_that_moves_is_sent_after_an_abort(
-    server: Server, device: Device, world: World
+    server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     mount, telescope = Traveller(server, world, late=1e6, refuses=True), device("telescope")
     mount.go((0.0, 80.0))  # by somebody else
@@ -392,7 +406,7 @@ def test_a_slew_refused_by_a_mount_that_moves_is_sent_after_an_abort(
 
 @pytest.mark.parametrize("request_", ["slewing", "rightascension"])
 def test_a_slew_goes_on_though_a_question_fails_now_and_then(
-    request_: str, server: Server, device: Device, world: World
+    request_: str, server: AlpacaServer, device: Device, world: DeviceWorld
 ) -> None:
     Traveller(server, world)
     telescope, asked = device("telescope"), [0]
@@ -403,7 +417,7 @@ def test_a_slew_goes_on_though_a_question_fails_now_and_then(
 
     def sometimes(parameters: dict[str, str]) -> Any:
         asked[0] += 1
-        return usual(parameters) if asked[0] % 2 or world.seconds() > 8 else Wrong(0x500, "serial timeout")
+        return usual(parameters) if asked[0] % 2 or world.seconds() > 8 else AlpacaError(0x500, "serial timeout")
 
     server.answers[f"GET {request_}"] = sometimes
     assert world.result(slew, 30).error_arcsec < 1
@@ -411,7 +425,7 @@ def test_a_slew_goes_on_though_a_question_fails_now_and_then(
 
 
 @pytest.mark.parametrize("command", ["slew", "park"])
-def test_a_mount_given_up_is_stopped(command: str, server: Server, device: Device, world: World) -> None:
+def test_a_mount_given_up_is_stopped(command: str, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
     mount, telescope = Traveller(server, world), device("telescope", "?slew_seconds=20")
     mount.jammed = True
     moving = telescope.slew(50.0, 20.0) if command == "slew" else telescope.park()

@@ -15,16 +15,16 @@ import pytest
 from pyros import instruments
 from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, DeviceFailed
-from tests.instruments.alpaca.conftest import PORT, Wrong
+from tests.instruments.alpaca.conftest import PORT, AlpacaError
 from tests.instruments.alpaca.in_memory import KINDS
-from tests.instruments.conftest import MIDNIGHT, World
+from tests.instruments.conftest import MIDNIGHT, DeviceWorld
 from tests.instruments.interleaving import (
     HOWS,
     TARGETS,
     Backend,
-    Case,
     How,
     Outcome,
+    Pairs,
     add_cover,
     add_rotator,
     camera_commands,
@@ -41,9 +41,9 @@ from tests.instruments.interleaving import (
 SLOW = (0.3, 0.0)
 
 
-def connected(kind: Any, delays: tuple[float, ...]) -> tuple[World, Any, Any, Callable[[], None]]:
+def connected(kind: Any, delays: tuple[float, ...]) -> tuple[DeviceWorld, Any, Any, Callable[[], None]]:
     """Make the world, a device in memory, the Alpaca driver at it, and what ends both."""
-    world = World()
+    world = DeviceWorld()
     world.delays = cycle(delays)
     simulated: Any = KINDS[kind](world)
     options = "?arcsec_per_pixel=1" if kind == "camera" else ""
@@ -116,7 +116,7 @@ _rotator, _cover = add_rotator, add_cover
 
 @pytest.mark.parametrize(("how", "delays"), [*product(HOWS, [(0.0,)]), ("newer", SLOW), ("cancel", SLOW)])
 @pytest.mark.parametrize("case", cases("alpaca"))
-def test_the_newest_command_counts(case: Case, how: How, delays: tuple[float, ...]) -> None:
+def test_the_newest_command_counts(case: Pairs, how: How, delays: tuple[float, ...]) -> None:
     case.check(lambda: backend(case.kind, case.before, delays), how)
 
 
@@ -130,7 +130,7 @@ def test_a_close_ends_the_opening_before_it_though_the_dome_tells_no_state(delay
         if not closing:  # the opening has not begun
             closing.append(Outcome.of(dome.close()))
             return 1
-        return Wrong(0x4FF, "it does not know")
+        return AlpacaError(0x4FF, "it does not know")
 
     answers["GET shutterstatus"] = asked
     opening = Outcome.of(dome.open())
@@ -145,7 +145,7 @@ def test_a_dome_that_tells_no_state_is_closed_and_never_opened() -> None:
     world, simulated, dome, close = connected("dome", (0.0,))
     world.result(dome.open(), 20.0)
     assert simulated.state == "open"
-    simulated.server.answers["GET shutterstatus"] = lambda _: Wrong(0x4FF, "it does not know")
+    simulated.server.answers["GET shutterstatus"] = lambda _: AlpacaError(0x4FF, "it does not know")
     world.fails(DeviceFailed, "it does not know", dome.close(), 20.0)
     world.run(10.0)
     assert simulated.state == "closed"
