@@ -85,7 +85,6 @@ class AlpacaTelescope(AlpacaDevice):
                 if refusal.code != "STATE":
                     raise
                 # It moves, and hadn't said so.
-                await command.check()
                 with suppress(DeviceRefused):
                     await self._abort_slew()
                 await self._until_still(command)
@@ -181,7 +180,6 @@ class AlpacaTelescope(AlpacaDevice):
 
     async def _take_over(self, command: DeviceCommand, why: str) -> None:
         """End what is under way, whoever began it: a mount that moves takes no other command."""
-        await command.check()
         if self._commands.of("slew", "park", before=command) or await self._slews():
             await self._ending(self._abort_slew(), why, "slew", "park", before=command)
             await self._until_still(command)

@@ -228,6 +228,37 @@ def test_an_exposure_aborted_while_its_image_comes_is_aborted(
     world.fails(CommandAborted, "aborted", camera.expose(1.0), 20)
 
 
+def test_an_exposure_aborted_while_it_is_begun_was_never_begun(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    cam, camera, began = Cam(server, world), device("camera"), list[float]()
+    start = cam.start
+
+    def aborted(parameters: dict[str, str]) -> None:
+        start(parameters)
+        camera.abort()
+
+    server.answers["PUT startexposure"] = aborted
+    world.fails(CommandAborted, "aborted", camera.expose(1.0, started=began.append), 20)
+    assert began == []
+
+
+def test_an_aborted_exposure_that_ends_late_leaves_the_newer_one_noted(
+    server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    Cam(server, world)
+    camera = device("camera")
+    first = camera.expose(10.0)
+    world.run(2)
+    camera.abort()
+    second = camera.expose(1.0)
+    world.fails(CommandAborted, "aborted", first)
+    asked = len(server.asked)
+    world.fails(DeviceRefused, "an exposure is under way", camera.expose(1.0))
+    assert len(server.asked) == asked, "it needs not ask the camera"
+    world.result(second, 60)
+
+
 @pytest.mark.parametrize("end", ["aborted", "aborted while a question is not answered", "failed"])
 def test_an_image_that_an_exposure_leaves_late_is_not_taken_for_the_next(
     end: str, server: AlpacaServer, device: Device, world: DeviceWorld

@@ -433,3 +433,33 @@ def test_a_mount_given_up_is_stopped(command: str, server: AlpacaServer, device:
     mount.jammed = True
     world.fails(DeviceFailed, "no end after 20 s", moving, 25)
     assert not mount.moving
+
+
+@pytest.mark.parametrize(
+    ("command", "question", "nth"),
+    [
+        ("slew", "GET atpark", 1), ("slew", "GET sideofpier", 1), ("slew", "GET declination", 1),
+        ("slew of a mount that moves", "GET tracking", 2), ("park", "GET atpark", 1),
+    ],
+)  # fmt: skip
+def test_what_is_stopped_while_it_asks_moves_nothing(
+    command: str, question: str, nth: int, server: AlpacaServer, device: Device, world: DeviceWorld
+) -> None:
+    mount, telescope = SlowMount(server, world, sideofpier=1, cansetpierside=True), device("telescope")
+    mount.parked = command == "slew"
+    usual = server.answers[question]
+
+    def stop_meanwhile(parameters: dict[str, str]) -> Any:
+        if server.count(question) == nth:
+            telescope.stop()
+            server.asked.clear()
+        return usual(parameters) if callable(usual) else usual
+
+    server.answers[question] = stop_meanwhile
+    if command == "slew of a mount that moves":
+        server.answers["PUT slewtocoordinatesasync"] = AlpacaError(0x40B, "slewing")
+    moving = telescope.park() if command == "park" else telescope.slew(10.0, -30.0, side="east")
+    world.fails(CommandAborted, "stopped", moving, 60)
+    world.run(1)
+    orders = {request for request, _ in server.asked if request.startswith("PUT ")}
+    assert orders - {"PUT tracking"} == {"PUT abortslew"}
