@@ -638,15 +638,7 @@ def _flats(rig: MajordomeRig, *filters: str, count: int = 7, again: bool = True,
 
 
 def test_flats_that_a_person_stopped_are_taken_up_with_what_is_missing() -> None:
-    ordered: list[messages.CalibrationOrder] = []
-
-    class Noting(Watched):
-        def send_to(self, agent: str, name: str, payload: Any = None, *, durable: bool = False) -> None:
-            if name == messages.CALIBRATE:
-                ordered.append(payload)
-            super().send_to(agent, name, payload, durable=durable)
-
-    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g i", make=Noting) as rig:
+    with _rig(datetime(2026, 3, 20, 18, 15, tzinfo=UTC), flats="r g i") as rig:
         rig.safe()
         rig.pass_(25)
         rig.say("dome", messages.DOME_OPENED, Reason())
@@ -657,7 +649,7 @@ def test_flats_that_a_person_stopped_are_taken_up_with_what_is_missing() -> None
         _flats(rig, "r", "i", failed=False)
         rig.pass_(25)
         assert rig.state == State.CLOSING, "none is missing"
-    assert [each.filters for each in ordered] == [("r", "g", "i"), ("r", "i")]
+    assert [each.filters for each in rig.calibrations] == [("r", "g", "i"), ("r", "i")]
 
 
 def test_flats_that_fail_by_themselves_are_not_taken_up_for_ever() -> None:
