@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import resource
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.http import BAD_REQUEST, HTTPChannel
 from twisted.web.resource import IResource, Resource
@@ -14,10 +19,13 @@ from pyros.console.console import Console
 from pyros.console.sending import SendingRequest
 from pyros.sender.tcp import bound_silence, bound_unanswered
 
+log = Logger("console")
 MAX_BODY = 1 << 20
 """Bytes of a POST; twisted.web keeps all of them before anybody looks."""
 _IDLE_SECONDS = 60
 """How long a connection may be silent, a request take until it is there, and an answer wait for being read."""
+_MAX_CONNECTIONS = 2000
+_TELL_SECONDS = 60.0
 _SLOWEST_BYTES = 1000
 """Bytes of a body a second, at least, after that: a byte now and then keeps no connection."""
 _TOO_LARGE = (
@@ -44,8 +52,15 @@ HEADERS = {
 class BoundedRequest(SendingRequest):
     """A request whose body is cut off where it is larger than `MAX_BODY`."""
 
+    asked = False
+    """Whether all of it has come."""
     _got = 0
     _counted = 0
+
+    def process(self) -> None:
+        """Begin to answer."""
+        self.asked = True
+        super().process()
 
     def goes_on(self) -> bool:
         """Tell whether enough of the body has come since this was true last for so much further time."""
@@ -75,10 +90,17 @@ class BoundedRequest(SendingRequest):
 class BoundedChannel(HTTPChannel):
     """A connection whose time a request's first bytes extend, and then only so much of its body as is worth it."""
 
+    site: _BoundedSite
     _begun = False
+
+    @property
+    def answers(self) -> bool:
+        """Whether somebody has asked and waits for the answer, or reads it."""
+        return any(request.asked for request in self.requests)
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self.site.open[self] = None
         bound_silence(self.transport)
         bound_unanswered(self.transport, _IDLE_SECONDS)
 
@@ -90,6 +112,10 @@ class BoundedChannel(HTTPChannel):
         elif not self._begun:
             self._begun = True
             super().resetTimeout()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.site.open.pop(self, None)
+        super().connectionLost(reason)
 
     def requestDone(self, request: Any) -> None:  # noqa: N802  twisted.web's name
         """Wait for the next request."""
@@ -139,15 +165,39 @@ class Root(Resource):
         return name.lower().rstrip(".") in self._hosts
 
 
-class _QuietSite(server.Site):
-    """Keeps no log of requests: URLs hold invitations, and what people do is in the audit."""
+class _BoundedSite(server.Site):
+    """The connections, oldest first: together they leave half of the files that the process may open to others.
+
+    Keeps no log of requests: URLs hold invitations, and what people do is in the audit.
+    """
 
     noisy = False
     protocol: Any = BoundedChannel
 
+    def __init__(self, root: Resource, reactor: IReactorTime, limit: int) -> None:
+        super().__init__(root, requestFactory=BoundedRequest, timeout=_IDLE_SECONDS, reactor=reactor)
+        self.open: dict[BoundedChannel, None] = {}
+        self._limit, self._time, self._told = limit, reactor, -math.inf
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Make a connection. Beyond the limit the oldest goes that has asked nothing; where all have, the new one."""
+        if len(self.open) >= self._limit:
+            now = self._time.seconds()
+            if now - self._told > _TELL_SECONDS:
+                self._told = now
+                log.warn("more than {limit} connections: those that ask nothing are closed", limit=self._limit)
+            idle = next((channel for channel in self.open if not channel.answers), None)
+            if idle is None:
+                return None
+            del self.open[idle]
+            transport: Any = idle.transport
+            transport.abortConnection()
+        return super().buildProtocol(addr)
+
     def log(self, request: Any) -> None: ...
 
 
-def make_site(root: Resource, reactor: IReactorTime) -> server.Site:
-    """Return the factory of the port's connections, whose time ``reactor`` counts."""
-    return _QuietSite(root, requestFactory=BoundedRequest, timeout=_IDLE_SECONDS, reactor=reactor)
+def make_site(root: Resource, reactor: IReactorTime, limit: int | None = None) -> server.Site:
+    """Return the factory of the port's connections, whose time ``reactor`` counts; at most ``limit`` at a time."""
+    most = min(_MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    return _BoundedSite(root, reactor, most if limit is None else limit)

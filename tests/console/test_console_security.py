@@ -20,6 +20,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from pyros.cli.common import program
 from pyros.console.actions import ACTIONS
@@ -99,6 +100,13 @@ class AtRest(Resource):
         return b"here"
 
 
+class NeverAnswered(AtRest):
+    """Answers nothing yet."""
+
+    def render(self, request: Any) -> Any:
+        return NOT_DONE_YET
+
+
 @pytest.fixture
 def line() -> Iterator[tuple[Clock, Any, MemoryLine]]:
     """Return a connection to the console's port, on virtual time."""
@@ -133,6 +141,25 @@ def test_the_kernel_ends_a_connection_whose_answer_nobody_reads() -> None:
         channel.makeConnection(transport)
         assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
         channel.connectionLost(Failure(ConnectionDone()))
+
+
+def test_of_too_many_connections_the_oldest_goes_that_asks_nothing() -> None:
+    site = make_site(NeverAnswered(), Clock(), limit=3)
+    asked, idle, half = (MemoryLine() for _ in range(3))
+    for transport, said in (asked, b"GET / HTTP/1.1\r\n\r\n"), (idle, b""), (half, b"GET / HTTP/1.1\r\nHost: x"):
+        connect(site, transport, said)
+    first, second = MemoryLine(), MemoryLine()
+    connect(site, first, b"GET / HTTP/1.1\r\n\r\n")
+    assert [line.aborting for line in (asked, idle, half, first)] == [False, True, False, False]
+    connect(site, second, b"GET / HTTP/1.1\r\n\r\n")
+    assert [line.aborting for line in (asked, half, first, second)] == [False, True, False, False]
+    assert site.buildProtocol(None) is None
+
+
+def connect(site: Any, transport: MemoryLine, said: bytes) -> None:
+    channel = site.buildProtocol(None)
+    channel.makeConnection(transport)
+    channel.dataReceived(said)
 
 
 def test_a_slow_body_and_a_connection_used_again_are_served(line: tuple[Clock, Any, MemoryLine]) -> None:
