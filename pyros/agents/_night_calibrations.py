@@ -176,6 +176,8 @@ class NightCalibrations:
             self._machine.note("focus", str(found.position), found.reason)
             if found.found and found.filter and found.filter not in self._state.focused_filters:
                 self._state.focused_filters = [*self._state.focused_filters, found.filter][-_MAX_FILTERS:]
+        if report.kind == "focus" and not report.focus:
+            self._machine.note("focus", "", report.reason or message.name)
         flat, mine = self._state.flat, report.calibration == self._state.calibration
         if flat is not None and report.calibration == flat.id:
             failed = message.name == messages.CALIBRATION_FAILED

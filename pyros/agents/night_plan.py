@@ -8,6 +8,7 @@ lower priority, and the rest is planned around it. Plain Python: a unit test cal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -192,6 +193,8 @@ class NightPlanner:
         if not _may_begin(requests[first.observation.id], self.site, when):
             return None
         moved = msgspec.structs.replace(first, start=now, end=now + (first.end or now) - start)
+        if now > start and _comes_too_late([moved, *lines[1:]]):
+            return None
         return _rest(plan, [moved, *lines[1:]], moved)
 
     def _cut(self, requests: Iterable[Observation], free: float) -> list[Observation]:
@@ -252,6 +255,26 @@ def _may_begin(request: Observation, site: Site, when: datetime) -> bool:
     if request.windows and not any(each.begin <= now <= each.end for each in request.windows):
         return False
     return make_plan([request], site, when).start_now is not None
+
+
+def _comes_too_late(lines: Iterable[PlannedObservation]) -> bool:
+    """Tell whether a line would begin too late, or end outside of its windows, if each begins after those before it.
+
+    What ran longer than was planned may have used up the time of a line that was planned for its last moment.
+    """
+    free = -math.inf
+    for line in lines:
+        start, end = line.start or 0.0, line.end or 0.0
+        free = max(free, start)
+        request = line.observation
+        if request.expires is not None and free > request.expires:
+            return True
+        length = end - start
+        windows = request.windows
+        if free > start and windows and not any(w.begin <= free and free + length <= w.end for w in windows):
+            return True
+        free += length
+    return False
 
 
 def _with_those_that_wait(

@@ -6,6 +6,7 @@ not there leaves its part empty. Plain Python, for any thread or process.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from pyros.prepared import prepared
 from pyros.printable import clock_time
 
 _T = TypeVar("_T")
+_NUMBER = re.compile(r"[\d.+-]*\d")
 _Wanted = dict[str, list[tuple[float, Observation]]]
 DAY = 86400.0
 
@@ -156,9 +158,19 @@ class NightReport(msgspec.Struct, frozen=True, kw_only=True):
             hours[next(covering, "idle")] += (end - begin) / 3600
         return hours
 
+    def _alarm_lines(self) -> Iterator[str]:
+        """Yield a line for each alarm: for all that differ by figures alone the first, and how many there were."""
+        same: dict[str, list[tuple[float, str]]] = {}
+        for when, text in self.alarms:
+            same.setdefault(_NUMBER.sub("", text), []).append((when, text))
+        for alarms in same.values():
+            when, text = alarms[0]
+            again = f" (and {len(alarms) - 1} times more until {clock_time(alarms[-1][0])})" if len(alarms) > 1 else ""
+            yield f"{clock_time(when)} UTC: alarm{again}: {text}"
+
     def to_look_at(self) -> list[str]:
         """Return what a person should look at, in sentences."""
-        lines = [f"{clock_time(when)} UTC: alarm: {text}" for when, text in self.alarms]
+        lines = list(self._alarm_lines())
         lines += [f"{clock_time(s.begin)} UTC: the night stood still for {s.seconds / 60:.0f} min: {s.reason}"
                   for s in self.spans if s.what == "fault"]  # fmt: skip
         lines += [f"{each.target}: failed: {each.fate_reason}" for each in self.requests if each.fate == "failed"]

@@ -276,6 +276,21 @@ def test_a_sequence_longer_than_the_night_goes_on_after_an_alert(rig: SchedulerR
     assert plan.observations[0].observation.remaining()[0].count == 99
 
 
+@pytest.mark.parametrize(("late", "first"), [(0, "idle"), (20, "idle"), (40, "urgent")])
+@pytest.mark.parametrize("by", ["expires", "windows"])
+def test_what_was_planned_for_its_last_moment_comes_first_when_the_plan_is_late(by: str, late: int, first: str) -> None:
+    now, fields = NOW.timestamp(), dict[str, Any]()
+    fields[by] = now + 330 if by == "expires" else (Window(now, now + 930),)
+    wanted = {"idle": request("idle"), "urgent": request("urgent", minutes=10, priority=60, **fields)}
+    planner = NightPlanner(Site.load(SITE))
+    plan = planner.plan(wanted, None, NOW)
+    lines = {each.observation.id: each for each in plan.observations}
+    idle = msgspec.structs.replace(lines["idle"], start=now, end=now + 300)
+    urgent = msgspec.structs.replace(lines["urgent"], start=now + 300, end=now + 900)
+    planner.take(msgspec.structs.replace(plan, observations=(idle, urgent), start_now="idle"))
+    assert planner.plan(wanted, None, NOW + timedelta(seconds=late)).start_now == first
+
+
 def test_a_night_without_a_plan_is_planned_again() -> None:
     """What had no place while something ran for long may have one later: nothing due starves."""
     planner = NightPlanner(Site.load(SITE))

@@ -124,6 +124,15 @@ def test_an_observation_that_goes_on_at_a_better_position_is_one_that_runs() -> 
     assert spans == [("grb", 1800), ("grb", 1800), ("m31", 3600)]
 
 
+def test_the_same_alarm_is_told_once_with_how_often_it_was() -> None:
+    alarms = tuple((at(20 + n), f"monitoring has said nothing for {80 + n} s") for n in range(3))
+    lines = report(alarms=(*alarms, (at(23), "it rains"))).to_look_at()
+    assert lines[:2] == [
+        "20:00 UTC: alarm (and 2 times more until 22:00): monitoring has said nothing for 80 s",
+        "23:00 UTC: alarm: it rains",
+    ]
+
+
 def test_only_an_alert_that_nothing_kept_waiting_was_late() -> None:
     ra, dec = place_overhead(SITE, datetime.fromtimestamp(at(22), UTC), 60.0, 150.0)
     wanted = Observation(id="grb", target="GRB", ra=ra, dec=dec, exposures=(Exposures("r", 60.0),), min_altitude=15.0)
