@@ -25,6 +25,7 @@ from pyros.planning.visibility import sun_altitude
 _FLATS = 7  # images through each filter
 _MAX_FLATS_FAILED = 3  # times in a twilight, after which the filters that are missing are left out
 _FLATS_SUN = -2.0  # degrees of the Sun below which flats of the sky are begun
+_MAX_MISSED = 5  # focusings in a row that found nothing, after each of which the pause is doubled
 _MAX_DARK_TIMES = 30
 _MAX_FILTERS = 100
 
@@ -178,6 +179,9 @@ class NightCalibrations:
                 self._state.focused_filters = [*self._state.focused_filters, found.filter][-_MAX_FILTERS:]
         if report.kind == "focus" and not report.focus:
             self._machine.note("focus", "", report.reason or message.name)
+        if report.kind == "focus" and report.calibration == self._state.calibration:
+            all_found = bool(report.focus) and all(each.found for each in report.focus)
+            self._state.focus_missed = 0 if all_found else min(self._state.focus_missed + 1, _MAX_MISSED)
         flat, mine = self._state.flat, report.calibration == self._state.calibration
         if flat is not None and report.calibration == flat.id:
             failed = message.name == messages.CALIBRATION_FAILED
@@ -211,7 +215,7 @@ class NightCalibrations:
         since = self._agent.clock.time() - self._state.focused
         if since >= self._focus_seconds:
             return f"the focus was found {_hours(since)} ago"
-        if since < AT_MOST_EVERY_SECONDS:
+        if since < AT_MOST_EVERY_SECONDS * 2 ** max(0, self._state.focus_missed - 1):
             return ""
         if offsets and (unknown := [each for each in self._focus_filters if each not in self._state.focused_filters]):
             return f"the focus was never found through {', '.join(unknown)}"

@@ -452,6 +452,7 @@ class MajordomeAgent(Agent):
             self._end_night(reason)
             self.state.night, self.state.over, self.state.prepared = night, False, False
             self.state.dark_times, self.state.binned_times, self.state.flats = [], {}, []
+            self.state.focus_missed = 0
             self.state.flats_twilight = ""
 
     def _end_night(self, reason: str) -> None:

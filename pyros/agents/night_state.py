@@ -56,6 +56,8 @@ class MajordomeState(msgspec.Struct):
     """The flats that were ordered last, and haven't ended."""
     focused: float = 0.0
     """When the focus was looked for last, Unix seconds."""
+    focus_missed: int = 0
+    """How often in a row, in this night, the focus was not found, or not through each of the filters."""
     focus_temperature: float | None = None
     """The focuser's then, degrees Celsius; None where that wasn't known."""
     before_focus: tuple[float, float | None, Sharpness] | None = None

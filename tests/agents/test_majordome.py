@@ -850,6 +850,17 @@ def test_a_changed_temperature_is_a_reason_to_focus_before_the_next_work() -> No
         assert _focuses(rig, "six")
 
 
+def test_a_focus_that_is_not_found_is_looked_for_ever_more_rarely() -> None:
+    with _rig(focus_filters="r g") as rig:
+        rig.safe()
+        assert _focuses(rig, "0")
+        for number, minutes in enumerate((30, 60, 120), 1):
+            rig.agent.state.focused = rig.clock.time() - 60 * minutes + 1
+            assert not _focuses(rig, f"{number} too early")
+            rig.agent.state.focused -= 2
+            assert _focuses(rig, str(number))
+
+
 def test_offsets_of_filters_are_learnt_once_and_those_that_failed_again() -> None:
     def focus(rig: MajordomeRig, name: str, **found: bool) -> None:
         rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation=name))
