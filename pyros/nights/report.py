@@ -295,9 +295,12 @@ def _with_lateness(report: NightReport, site: Site, alert: AlertLine, wanted: _W
         running = as_of_then(observation)
         return own is not None and running is not None and running.interruptible and running.priority < own.priority
 
+    standing = {"fault", "held", "opening", "closing"}
+    if own is not None and any(asked[-1][1].priority > own.priority for asked in wanted.values()):
+        standing.add("focusing")  # what goes first waits for its end
     kept = [
         *report.unsafe,
-        *(span for span in report.spans if span.what in ("fault", "held", "opening", "closing")),
+        *(span for span in report.spans if span.what in standing),
         *(span for span in report.working if span.what != alert.observation and not gives_way(span.what)),
     ]
     late = seconds_late(site, own, alert.time, told, [(span.begin, span.end) for span in kept])

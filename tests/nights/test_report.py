@@ -124,6 +124,25 @@ def test_an_observation_that_goes_on_at_a_better_position_is_one_that_runs() -> 
     assert spans == [("grb", 1800), ("grb", 1800), ("m31", 3600)]
 
 
+@pytest.mark.parametrize(("priority", "late"), [(60, None), (40, 720.0)])
+def test_an_alert_waits_for_the_focus_only_where_more_urgent_work_does(
+    config: Config, priority: int, late: float | None
+) -> None:
+    ra, dec = place_overhead(SITE, datetime.fromtimestamp(at(22), UTC), 60.0, 150.0)
+    wanted = [
+        Observation(id=name, target=name, ra=ra, dec=dec, exposures=(Exposures("r", 60.0),), priority=each)
+        for name, each in (("grb", 50), ("m31", priority))
+    ]
+    lines = [line("state", 19.9, "focusing"), line("state", 20.2, "observing"), line("observe", 20.2, "grb")]
+    decided = messages.AlertDecided("ivo://x#1", "GRB 260320A", True, "close", observation="grb")
+    _write(config, "majordome", [diary.prepare, *(_diary(each) for each in lines)], [])
+    _write(config, "scheduler", [night_log.prepare], [(messages.OBSERVATION_REQUESTED, each) for each in wanted])
+    _write(config, "monitoring", [], [(messages.ALERT_DECIDED, decided)])
+    _write(config, "telescope", [], [(messages.SLEW, messages.Slew("grb", ra, dec))], hour=20.2)
+    (alert,) = gather(config, NIGHT, at(40)).alerts
+    assert alert.late == (late and pytest.approx(late, abs=1))
+
+
 def test_the_same_alarm_is_told_once_with_how_often_it_was() -> None:
     alarms = tuple((at(20 + n), f"monitoring has said nothing for {80 + n} s") for n in range(3))
     lines = report(alarms=(*alarms, (at(23), "it rains"))).to_look_at()
@@ -248,16 +267,17 @@ def _diary(each: DiaryLine) -> Callable[[sqlite3.Connection], None]:
 
 
 def _write(
-    config: Config, name: str, writes: list[Callable[[sqlite3.Connection], None]], heard: list[tuple[str, Any]]
-) -> None:
-    """Write an agent's journal: tables of its own, and messages that it has taken at 20:00."""
+    config: Config, name: str, writes: list[Callable[[sqlite3.Connection], None]], heard: list[tuple[str, Any]],
+    hour: float = 20,
+) -> None:  # fmt: skip
+    """Write an agent's journal: tables of its own, and messages that it has taken at that hour."""
     config.journal(name).parent.mkdir(exist_ok=True, parents=True)
     journal = Journal(config.journal(name), durable=False)
     effects = Effects()
     effects.also = writes
     effects.received = [
         Received(
-            f"{name}-{number}", kind, "other", at(20), at(20) + 0.1 * number, messages.encode_payload(kind, payload)
+            f"{name}-{number}", kind, "other", at(hour), at(hour) + 0.1 * number, messages.encode_payload(kind, payload)
         )
         for number, (kind, payload) in enumerate(heard)
     ]
