@@ -30,17 +30,16 @@ class Wanted(Protocol):
 def wanted_until(state: Wanted, now: float, end: float) -> Iterator[Observation]:
     """Yield all that may be observed until ``end``, Unix seconds, each with the images that there are of it already.
 
-    Of a request with a cadence these are its times.
+    Of a request with a cadence these are its times, and the one that runs: it had to begin within its tolerance.
     """
     for request in state.requests.values():
         each_time = [request]
         if request.cadence is not None:
             made = state.made.get(request.id, [])
-            each_time = [
-                each
-                for each in occurrences(request, now, end)
-                if each.id == state.running or int(each.id.rpartition("-due")[2]) not in made
-            ]
+            begun, _, number = (state.running or "").rpartition("-due")
+            running = [_occurrence(request, int(number))] if begun == request.id and number.isdigit() else []
+            others = (each for each in occurrences(request, now, end) if each.id != state.running)
+            each_time = [*running, *(each for each in others if int(each.id.rpartition("-due")[2]) not in made)]
         for each in each_time:
             taken = state.taken.get(each.id, 0)
             yield msgspec.structs.replace(each, taken=taken) if taken else each

@@ -203,7 +203,11 @@ class NightFaults:
 
     def _hold(self, _: Fault, lasts: float) -> None:
         self.hold("a person holds the observatory")
-        self._at(self._world.timeline.now + lasts, self._release)
+        self._at(self._world.timeline.now + lasts, self._hold_over)
+
+    def _hold_over(self) -> None:
+        if not self._calm:  # then the hold is another one
+            self._release()
 
     def hold(self, why: str) -> None:
         """Hold the observatory, as a person does."""

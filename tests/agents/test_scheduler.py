@@ -172,6 +172,16 @@ def test_withdrawing_a_cadence_stops_the_one_that_runs(rig: SchedulerRig) -> Non
     assert rig.log()["v-due0"].fate == "withdrawn"
 
 
+def test_one_of_the_times_of_a_cadence_that_has_begun_is_observed_to_its_end(rig: SchedulerRig) -> None:
+    """Its tolerance is for the beginning."""
+    rig.ask(request("v", minutes=20, cadence=Cadence(period=2 * HOUR, tolerance=600, start=NOW.timestamp())))
+    assert rig.wait(500).start_now == "v-due0"
+    rig.begin("v-due0")
+    rig.ask(request("other"))
+    assert rig.wait(300).start_now == "v-due0"
+    assert rig.finish("v-due0").start_now == "other"
+
+
 def test_an_interrupted_observation_takes_only_what_is_left(rig: SchedulerRig) -> None:
     whole = request("a", exposures=(Exposures("r", 600.0, 4),))
     long = rig.ask(whole).observations[0]

@@ -119,6 +119,14 @@ def test_a_night_under_a_roof_closes_parks_and_goes_on(tmp_path: Path) -> None:
     assert result.counts["openings"] >= 2
 
 
+def test_a_hold_that_lasts_beyond_the_night_does_not_end_the_one_at_the_end(tmp_path: Path) -> None:
+    script = "00:05:00 hold for=1250"
+    plan = NightPlan(str(config.demo_file()), "2026-03-20", 1, "none", script, alerts=0, hours=0.2)
+    world = RehearsedNight(plan, tmp_path / "night")
+    assert world.run().violations == ()
+    assert world.held
+
+
 def test_nobody_closes_for_smoke_that_a_frozen_safety_monitor_hides(tmp_path: Path) -> None:
     script = "00:00:30 device safety frozen for=600\n00:04:20 safety for=900\n"
     plan = NightPlan(str(config.demo_file()), "2026-04-18", 30, script=script, alerts=200, hours=0.3)
