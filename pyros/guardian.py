@@ -47,9 +47,9 @@ from pyros import keys, messages
 from pyros.alarms import Alarms
 from pyros.clock import Clock, Timer, cancel_call
 from pyros.config import Config, GuardianConfig, StandardAgents
-from pyros.errors import AgentError, ConfigError, InstrumentError, WireError
+from pyros.errors import AgentError, ConfigError, WireError
 from pyros.instruments import connect
-from pyros.planning import Site
+from pyros.instruments.parking import park
 from pyros.reactor import Reactor
 from pyros.sender import Sender
 from pyros.sender.handshake import observatory_key
@@ -244,29 +244,11 @@ class Guardian:
             self.closing = False  # whatever has failed: the next look begins again
 
     async def _park(self) -> None:
-        """Park the mount, so that the roof cannot hit it, within `_PARK_SECONDS`.
-
-        Where it was told something else since, it is told again: an agent may have sent it back to its target.
-        """
-        section, mount = self.config.agent("telescope"), None
-        until = self.clock.monotonic() + _PARK_SECONDS
+        """Park the mount, so that the roof cannot hit it, within `_PARK_SECONDS`."""
         try:
-            site = Site.load(self.config.site)
-            mount = connect("telescope", section.driver, section.address, self.reactor, self.clock, site=site)
-            while True:
-                try:
-                    await mount.park().addTimeout(max(0.0, until - self.clock.monotonic()), self.reactor)
-                    return
-                except InstrumentError as error:
-                    if self.clock.monotonic() + _AGAIN_SECONDS >= until:
-                        raise
-                    self.log.warn("the mount isn't parked, and is told again: {why}", why=error)
-                await deferLater(self.reactor, _AGAIN_SECONDS)
+            await park(self.config, self.reactor, self.clock, self.log, _PARK_SECONDS)
         except Exception as error:
             self.log.critical("the mount isn't parked, and the roof closes all the same: {why}", why=error)
-        finally:
-            if mount is not None:
-                mount.disconnect()
 
     def _not_closed(self, failure: Failure) -> None:
         if not self._ended:

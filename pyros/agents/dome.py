@@ -12,7 +12,8 @@ A dome whose connection is lost while it may be open is opened again as soon as 
 did not stay open by itself; else it is closed.
 
 A roof that would hit the telescope (``roof = yes``) has the mount parked first, and waits for *Park finished* for a
-minute at most.
+minute at most. Where the telescope's agent doesn't even answer, the mount is parked by a link of the dome's agent to
+its device.
 
 The slit of a dome follows the telescope: it is turned to the target's azimuth, as seen from the centre of the dome, and
 turned again when the sky has moved on. A roof has none, and says so at once.
@@ -39,6 +40,7 @@ from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
 from pyros.files import free_gigabytes
 from pyros.hold import Hold
+from pyros.instruments.parking import park
 from pyros.messages import DomeFailure, DomeReport, Failure, Follow, Message, Order, Reason, SlitInPlace
 from pyros.planning import Site
 from pyros.planning.visibility import altitude_azimuth, sun_altitude
@@ -103,6 +105,7 @@ class DomeAgent(InstrumentAgent):
             messages.WEATHER_UNSAFE: self.weather,
             messages.PARK_FINISHED: self.parked,
             messages.PARK_FAILED: self.park_failed,
+            messages.DEVICE_STATE: self.mount_state,
             SHUTTER: self.shutter,
             OPEN_AGAIN: self.open_again,
             GUARDIAN_HEARD: self.tell_may_open,
@@ -111,6 +114,7 @@ class DomeAgent(InstrumentAgent):
             messages.CLOSE: self.close_at_once,
             messages.KEEP_OPEN: self.hear_keep_open,
             messages.PARK_FINISHED: self.hear_parked,
+            messages.DEVICE_STATE: self.hear_mount,
             messages.WEATHER_SAFE: self.hear_weather_safe,
             messages.WEATHER_UNSAFE: self.hear_weather_unsafe,
         }
@@ -140,10 +144,11 @@ class DomeAgent(InstrumentAgent):
             disk=self._disk_problem,
         )
         roof = self.section.roof and self.TELESCOPE in self.config.agents
-        park = self._park_for_roof if roof else None
         self.control = ShutterControl(
-            self.device, self.clock, self.guard, self.log, self._report, self._tell_not_closed, self._stirred, park
-        )
+            self.device, self.clock, self.guard, self.log, self._report, self._tell_not_closed, self._stirred,
+            self._park_for_roof if roof else None,
+            lambda seconds: Deferred.fromCoroutine(park(self.config, reactor, self.clock, self.log, seconds)),
+        )  # fmt: skip
         self.control.close("this agent was started")
         if self.config.guardian is not None:
             self._beats = BeatSender(
@@ -195,6 +200,11 @@ class DomeAgent(InstrumentAgent):
         """Take the mount's word that it is parked: a roof that waits for that closes now."""
         if self.config.short_name(message.sender) == self.TELESCOPE:
             self.control.mount_parked()
+
+    def hear_mount(self, message: Message) -> None:
+        """Take the answer of the telescope's agent, which was asked what the mount does, as a sign that it is there."""
+        if self.config.short_name(message.sender) == self.TELESCOPE and message.payload.state != "unknown":
+            self.control.mount_answers()
 
     def hear_weather_safe(self, message: Message) -> None:
         self.guard.weather_safe(message.said - message.payload.age)
@@ -329,6 +339,9 @@ class DomeAgent(InstrumentAgent):
     def parked(self) -> None:
         """Heard already."""
 
+    def mount_state(self, message: Message) -> None:
+        """Heard already."""
+
     def park_failed(self, message: Message) -> None:
         self.log.error("the mount isn't parked: {reason}", reason=message.payload.reason)
 
@@ -382,6 +395,8 @@ class DomeAgent(InstrumentAgent):
                     self._tell_closing(reason)
             case "park":
                 self.send_to(self.TELESCOPE, messages.PARK, Order(reason=f"the roof closes: {reason}"))
+            case "ask mount":
+                self.send_to(self.TELESCOPE, messages.TELL_STATE)
             case "closed":
                 self._tell(messages.DOME_CLOSED, Reason(reason=reason))
             case "not closed":

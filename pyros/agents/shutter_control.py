@@ -7,7 +7,8 @@ hangs is in a closing's way. Turns only tell others what became of it.
     opening, open --close(), a lease ends, the device: it failed--> closing
     closing --the device: it is closed--> closed
 
-A roof that would hit the telescope closes when the mount is parked, or has not been within `ROOF_SECONDS`. While it is
+A roof that would hit the telescope closes when the mount is parked, or has not been within `ROOF_SECONDS`. A mount
+whose agent is silent for `MOUNT_ANSWER_SECONDS` is parked by its device. While it is
 ``closing`` the device is told again and again, until it says itself that it is closed. An opening during
 which the device was lost stays wanted: it is up to the agent's turns to try again, while the leases run.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -33,10 +34,12 @@ AWAY_SECONDS = 15.0
 """At its end an agent waits so long for a device that cannot be reached."""
 ROOF_SECONDS = 60.0
 """A roof that would hit the telescope waits so long for the mount to be parked, and then closes all the same."""
+MOUNT_ANSWER_SECONDS = 5.0
+"""The mount's agent, which parks it for the roof, is asked so often what the mount does, and has so long to answer."""
 OPEN_LEASE_SECONDS = 60.0
 """For how long *Open* itself keeps the dome open."""
 
-What = Literal["refused", "opened", "not opened", "dark", "park", "closed", "not closed"]
+What = Literal["refused", "opened", "not opened", "dark", "park", "ask mount", "closed", "not closed"]
 
 
 class ShutterReport(Payload, frozen=True):
@@ -63,12 +66,14 @@ class ShutterControl:
         on_alarm: Callable[[str], None],
         on_opening: Callable[[], None],
         park: Callable[[str], None] | None = None,
+        park_by_device: Callable[[float], Deferred[None]] | None = None,
     ) -> None:
         """Take the device, and who is told.
 
         ``report`` has others told by a turn. ``on_alarm`` is called with why the dome has not closed at a second
         attempt, and with '' when it has. ``on_opening`` is called before the device is told to open. ``park``: for a
-        roof that would hit the telescope; has the mount parked, whose end `mount_parked` hears.
+        roof that would hit the telescope; has the mount's agent park it, whose word `mount_answers` and end
+        `mount_parked` hear. ``park_by_device`` parks it without that agent, within so many seconds.
         """
         self.wanted_open = False
         """Whether the dome shall be open; whatever it is, it closes when it may not."""
@@ -88,7 +93,12 @@ class ShutterControl:
         self._failures = 0
         self._park = park
         self._clear = park is None
+        self._park_by_device = park_by_device
         self._mount: Timer | None = None
+        self._answer: Timer | None = None
+        self._answered = False
+        self._parking: Deferred[None] | None = None
+        """The mount is being parked by its device."""
         self._by_hand = False
         self._closed = False
         self._reason = ""
@@ -303,6 +313,7 @@ class ShutterControl:
             return
         self._mount = self._clock.call_later(ROOF_SECONDS, self._mount_is_late)
         self._park(self._reason)
+        self._ask_mount()
 
         def told(state: str) -> None:
             self.state = state
@@ -318,8 +329,31 @@ class ShutterControl:
             self._clear = True
             self._command_close()
 
+    def mount_answers(self) -> None:
+        """Leave the mount to its agent for now, which is there and has its device."""
+        self._answered = True
+
+    def _ask_mount(self) -> None:
+        self._answered = False
+        self._answer = self._clock.call_later(MOUNT_ANSWER_SECONDS, self._look_for_answer)
+        self._report(ShutterReport(what="ask mount", reason=self._reason))
+
+    def _look_for_answer(self) -> None:
+        if self._answered or self._park_by_device is None:
+            self._ask_mount()
+            return
+        self._answer = None
+        self._log.warn("the telescope's agent does not answer: the mount is parked by its device")
+        self._parking = parking = self._park_by_device(ROOF_SECONDS - MOUNT_ANSWER_SECONDS)
+
+        def failed(failure: Failure) -> None:
+            if failure.check(CancelledError) is None:
+                self._log.error("the mount isn't parked: {why}", why=failure.getErrorMessage())
+
+        parking.addCallbacks(lambda _: self.mount_parked(), failed)
+
     def _mount_is_late(self) -> None:
-        self._mount = None
+        self._forget_mount()
         self._log.critical(
             "the mount isn't parked after {seconds:g} s, and the roof closes all the same", seconds=ROOF_SECONDS
         )
@@ -327,9 +361,12 @@ class ShutterControl:
         self._command_close()
 
     def _forget_mount(self) -> None:
-        if self._mount is not None:
-            cancel_call(self._mount)
-            self._mount = None
+        cancel_call(self._mount)
+        cancel_call(self._answer)
+        self._mount = self._answer = None
+        parking, self._parking = self._parking, None
+        if parking is not None:
+            parking.cancel()
 
     def _told(self, state: str, number: int) -> None:
         """End the attempt when the device says that it has closed, and its shutter's state agrees."""

@@ -310,6 +310,8 @@ class Invariants:
         for device in ("telescope", "dome", "cover"):
             if device in night.devices:
                 self._troubled(device)
+        if self._roof:
+            self._mount_troubled()
         self._look_at_dome()
         self._look_in_the_open()
         self._look_at_starving()
@@ -434,18 +436,26 @@ class Invariants:
         return sun_altitude(self.site, when) > self.site.dome_sun_limit + 0.1
 
     def _roof_moves(self, state: str) -> None:
-        """Judge a roof that closes: it hits a mount that could have been parked."""
+        """Judge a roof that closes: it hits a mount that could have been parked, by its agent or without."""
         night = self._night
         if not self._roof or state != "closing" or night.state("telescope") == "parked":
             return
-        if self._troubled("telescope"):
+        agent_dead = night.alive_since("telescope") is None
+        if self._mount_troubled() if agent_dead else self._troubled("telescope"):
             return
         dead = night.alive_since("dome") is None
-        who, mount = (GUARDIAN, f"telescope{DEVICE}") if dead else ("dome", "telescope")
+        who, mount = GUARDIAN if dead else "dome", f"telescope{DEVICE}" if dead or agent_dead else "telescope"
         since = night.alive_since(who)
         if since is not None and night.now - since >= _SETTLED_SECONDS and night.link(who, mount):
             text = f"the roof closes while the mount is {night.state('telescope')}, and nothing of either is broken"
             self.report("roof onto the mount", text)
+
+    def _mount_troubled(self) -> bool:
+        """Whether the mount itself, or the link to it of who parks it for a roof, is out of order, or was lately."""
+        night, mount = self._night, f"telescope{DEVICE}"
+        if night.faulty("telescope") or not (night.link("dome", mount) and night.link(GUARDIAN, mount)):
+            self._since["trouble with the mount"] = night.now
+        return night.now - self._since.get("trouble with the mount", -1e9) < _SETTLED_SECONDS
 
     def _look_at_starving(self) -> None:
         """Report when nothing is observed of what can be, though nothing is out of order or keeps it rightly shut."""

@@ -356,7 +356,7 @@ def roof(tmp_path: Path) -> Iterator[DomeRig]:
 
 def test_a_roof_closes_when_the_mount_is_parked(roof: DomeRig) -> None:
     roof.unsafe()
-    assert [name for agent, name, _ in roof.sent if agent == "telescope"] == [messages.PARK]
+    assert [name for agent, name, _ in roof.sent if agent == "telescope"] == [messages.PARK, messages.TELL_STATE]
     roof.run(30)
     assert roof.shutter == "open"
     roof.say(messages.PARK_FINISHED, sender="telescope")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyros.errors import JournalError
 from tests.observatory.conftest import Night
 
 SAFE_AFTER = 300.0
@@ -133,3 +134,38 @@ def test_a_roof_closes_only_over_a_parked_mount(rehearsal: Callable[..., Night])
     closed = night.until(lambda: night.state("dome") == "closed")
     assert seen == {"parked"}
     assert closed - began < READING + TRAVEL + 30
+
+
+@pytest.mark.parametrize("trouble", ["the telescope's agent is dead", "the dome's disk is full"])
+def test_a_roof_has_the_mount_parked_whose_agent_does_not_answer(
+    rehearsal: Callable[..., Night], trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = rehearsal(options={"dome": {"roof": "yes"}}, devices={"telescope": {"speed": 1}})
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    if trouble == "the telescope's agent is dead":
+        night.kill("telescope")
+    else:
+        monkeypatch.setattr(night.observatory.hosts["dome"].journal, "commit", _full)
+        night.kill("majordome")  # which would have it parked
+    seen = set[str]()
+    night.watchers.append(lambda: seen.add(night.state("telescope")) if night.state("dome") == "closing" else None)
+    night.weather(rain=1)
+    night.until(lambda: night.state("dome") == "closed")
+    assert seen == {"parked"}
+    monkeypatch.undo()
+
+
+def test_a_roof_leaves_the_mount_to_an_agent_that_answers(rehearsal: Callable[..., Night]) -> None:
+    night = rehearsal(options={"dome": {"roof": "yes"}}, devices={"telescope": {"speed": 0.5}})
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    night.weather(rain=1)
+    night.until(lambda: night.state("dome") == "closed")
+    assert not night.said("does not answer", "dome")
+
+
+def _full(effects: object) -> None:
+    raise JournalError("cannot store: database or disk is full")

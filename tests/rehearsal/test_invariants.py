@@ -303,6 +303,21 @@ def test_the_guardian_of_a_roof_parks_the_mount_first(dead: set[str]) -> None:
     assert judge.broken() == ([] if "guardian" in dead else ["roof onto the mount"])
 
 
+@pytest.mark.parametrize("also", ["", "the link", "the mount"])
+def test_a_roof_has_a_mount_parked_whose_agent_is_dead(also: str) -> None:
+    judge = Judge(roof=True)
+    judge.open()
+    judge.night.dead = {"telescope"}
+    if also == "the link":
+        judge.night.broken = {frozenset(("dome", "telescope:device"))}
+    elif also:
+        judge.night.sick = {"telescope"}
+    judge.pass_time(100)
+    judge.night.states |= {"dome": "closing", "telescope": "tracking"}
+    judge.rules.look()
+    assert judge.broken() == ([] if also else ["roof onto the mount"])
+
+
 def test_exposures_need_a_mount_that_tracks_and_an_open_dome(judge: Judge) -> None:
     judge.open()
     judge.rules.requested("camera", "DO expose seconds=60")

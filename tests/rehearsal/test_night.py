@@ -110,6 +110,16 @@ def test_the_guardians_roof_waits_for_a_mount_that_is_sent_back_to_its_target(de
     assert any("the guardian closes it" in line.text for line in world.log.lines)
 
 
+@pytest.mark.parametrize("step", ["", "step=committed"])
+def test_a_roof_waits_for_a_mount_whose_agent_is_dead(step: str, tmp_path: Path) -> None:
+    made = under_a_roof(tmp_path / "own")
+    script = f"00:12:00 kill telescope away=600 {step}\n00:13:00 weather rain=1 for=300\n"
+    plan = NightPlan(str(made), "2026-03-20", 1, script=script, alerts=200, hours=0.4)
+    world = RehearsedNight(plan, tmp_path / "night")
+    assert world.run().violations == ()
+    assert any("the mount is parked by its device" in line.text for line in world.log.lines)
+
+
 def test_a_night_under_a_roof_closes_parks_and_goes_on(tmp_path: Path) -> None:
     """The dome's agent orders the mount to park as well as the majordome, and both hear that it has."""
     made = under_a_roof(tmp_path / "own")
