@@ -17,7 +17,7 @@ from pyros.errors import AgentUnreachable
 from pyros.health.asking import of_agent, of_broker, of_guardian
 from tests.cli.conftest import on_free_ports
 from tests.conftest import wait_until
-from tests.instruments.indi_server import IndiServer, needs_indi
+from tests.instruments.indi.server import IndiServer, needs_indi
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ import pytest
 
 from pyros.config import Config
 from tests.cli.others import as_documented, follow_up, trouble
-from tests.instruments.indi_server import IndiServer, needs_indi
+from tests.instruments.indi.server import IndiServer, needs_indi
 
 pytestmark = [needs_indi, pytest.mark.long]
 

@@ -37,7 +37,7 @@ from pyros.planning import Site
 from tests.builders import InlineReactor
 from tests.cli.conftest import copy_demo
 from tests.conftest import PATIENCE, wait_until
-from tests.instruments.indi_server import IndiServer, needs_indi
+from tests.instruments.indi.server import IndiServer, needs_indi
 from tests.web import WebAnswer, WebRequest, web_server
 
 DEVICES = ("telescope", "camera", "filter_wheel", "dome", "safety", "weather")

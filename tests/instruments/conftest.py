@@ -25,8 +25,8 @@ from pyros.planning.visibility import place_overhead
 from pyros.simulators import Simulator, load
 from tests.builders import InlineReactor
 from tests.conftest import reactor_in_a_thread
-from tests.instruments.indi_by_hand import HandClient
-from tests.instruments.indi_server import IndiServer
+from tests.instruments.indi.by_hand import HandClient
+from tests.instruments.indi.server import IndiServer
 
 OBSERVATORY = Path(__file__).parents[2] / "observatory"
 MIDNIGHT = datetime(2026, 3, 20, 23, 30, tzinfo=UTC)

@@ -14,7 +14,7 @@ from pyros import instruments
 from pyros.guardian import SILENT, Guardian
 from tests.conftest import free_port, is_open, wait_until
 from tests.instruments.alpaca.conftest import Real, Simulators, real
-from tests.instruments.indi_server import IndiServer, needs_indi
+from tests.instruments.indi.server import IndiServer, needs_indi
 
 __all__ = ["real"]
 SITE = Path(__file__).parents[2] / "observatory" / "site.yaml"

@@ -19,7 +19,7 @@ from pyros.planning import Site
 from pyros.simulators.celestial import OfDate, Sky, from_date, separation
 from tests.conftest import free_port, wait_until
 from tests.instruments.conftest import Pending
-from tests.instruments.indi_server import needs_indi
+from tests.instruments.indi.server import needs_indi
 from tests.instruments.whole_suite import exceptions
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never

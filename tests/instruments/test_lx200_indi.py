@@ -20,8 +20,8 @@ from pyros.planning import Site
 from pyros.simulators import Simulator, load
 from pyros.simulators.celestial import Ground, OfDate, Sky, from_date, of_date, separation
 from tests.conftest import wait_until
-from tests.instruments.indi_by_hand import HandClient
-from tests.instruments.indi_server import needs_indi
+from tests.instruments.indi.by_hand import HandClient
+from tests.instruments.indi.server import needs_indi
 from tests.instruments.whole_suite import exceptions
 
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 
 from pyros.clock import VirtualClock
 from tests.instruments.conftest import MIDNIGHT, DeviceWorld
-from tests.instruments.indi_in_memory import KINDS
-from tests.instruments.indi_script import ADDRESS, IndiRig
+from tests.instruments.indi.in_memory import KINDS
+from tests.instruments.indi.script import ADDRESS, IndiRig
 from tests.instruments.interleaving import (
     HOWS,
     TARGETS,

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.io import fits
 
-from tests.instruments.indi_script import IndiRig, Members, vector
+from tests.instruments.indi.script import IndiRig, Members, vector
 
 SECONDS = 3.0
 """How long a movement takes."""

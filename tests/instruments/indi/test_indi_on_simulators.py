@@ -19,7 +19,7 @@ from pyros.instruments.fits import ImageFacts, write_image
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
 from tests.conftest import wait_until
-from tests.instruments.indi_server import IndiServer, needs_indi
+from tests.instruments.indi.server import IndiServer, needs_indi
 
 pytestmark = needs_indi
 blockingCallFromThread: Any = threads.blockingCallFromThread  # its types know only Deferreds of Never
