@@ -25,6 +25,8 @@ from pyros.site import Site
 
 _GAP_SECONDS = 120.0
 """The next line begins at once when the plan leaves no longer gap before it."""
+_SLACK_SECONDS = 60.0
+"""Of a plan that is late, a line that would begin, or end, so shortly before it must is not left until then."""
 _LATE_SECONDS = 900.0
 """A plan whose next line should have begun so long ago is of no use any more."""
 _LONG_SECONDS = 3600.0
@@ -267,11 +269,15 @@ def _comes_too_late(lines: Iterable[PlannedObservation]) -> bool:
         start, end = line.start or 0.0, line.end or 0.0
         free = max(free, start)
         request = line.observation
-        if request.expires is not None and free > request.expires:
+        if request.expires is not None and free + _SLACK_SECONDS > request.expires:
             return True
         length = end - start
         windows = request.windows
-        if free > start and windows and not any(w.begin <= free and free + length <= w.end for w in windows):
+        if (
+            free > start
+            and windows
+            and not any(w.begin <= free and free + length + _SLACK_SECONDS <= w.end for w in windows)
+        ):
             return True
         free += length
     return False

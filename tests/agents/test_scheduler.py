@@ -290,7 +290,7 @@ def test_a_sequence_longer_than_the_night_goes_on_after_an_alert(rig: SchedulerR
 @pytest.mark.parametrize("by", ["expires", "windows"])
 def test_what_was_planned_for_its_last_moment_comes_first_when_the_plan_is_late(by: str, late: int, first: str) -> None:
     now, fields = NOW.timestamp(), dict[str, Any]()
-    fields[by] = now + 330 if by == "expires" else (Window(now, now + 930),)
+    fields[by] = now + 390 if by == "expires" else (Window(now, now + 990),)
     wanted = {"idle": request("idle"), "urgent": request("urgent", minutes=10, priority=60, **fields)}
     planner = NightPlanner(Site.load(SITE))
     plan = planner.plan(wanted, None, NOW)
