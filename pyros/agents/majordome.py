@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
+from typing import Literal
 
 from twisted.internet.defer import Deferred
 
@@ -152,6 +153,8 @@ class MajordomeAgent(Agent):
         """The pause is because the dome's agent says that the dome may not be open: its better word ends it."""
         self._pauses: list[float] = []
         """When each pause of the last half hour began, monotonic seconds."""
+        self._noted_weather: Literal["", "safe", "unsafe"] = ""
+        """What the diary says last of the weather; '' before this agent has heard of it."""
         self._next: Observation | None = None
         """What the event is about that is being handled."""
         self._closes = False
@@ -241,7 +244,7 @@ class MajordomeAgent(Agent):
         self._gate.weather_until = max(self._gate.weather_until, until)
         if self._gate.weather_reason:
             self.log.info("the weather is safe")
-            self.machine.note("weather", "safe")
+            self._note_weather("safe")
             self._gate.weather_reason = ""
             if self.machine.dome_wanted:
                 self.renew_lease()
@@ -251,7 +254,7 @@ class MajordomeAgent(Agent):
         """Stop everything, close, park."""
         self._gate.hear_monitoring(message)
         reason = f"weather unsafe: {message.payload.reason}"
-        if not self._gate.weather_reason or self.machine.dome_wanted:
+        if self._noted_weather != "unsafe" or self.machine.dome_wanted:
             self._unsafe(reason)
         self._gate.weather_reason, self._gate.weather_until = reason, -math.inf
 
@@ -479,9 +482,8 @@ class MajordomeAgent(Agent):
         if silent >= patience + _GRACE_SECONDS:  # it says itself that the weather station is silent
             text = f"monitoring has said nothing for {silent:.0f} s: nothing opens; start it again"
             self.alarm(MONITORING_SILENT, text)
-        if (not self._gate.weather_reason and now >= self._gate.weather_until) or (
-            self.machine.dome_wanted and silent >= patience
-        ):
+        news = self.machine.dome_wanted or self._noted_weather != "unsafe"
+        if (not self._gate.weather_reason and now >= self._gate.weather_until) or (news and silent >= patience):
             self._unsafe(MONITORING_SILENT)
         silent = now - self._gate.heard_dome if self._has_dome else 0.0
         if self.machine.dome_wanted and silent >= LEASE - _RENEW_SECONDS / 2:
@@ -567,9 +569,13 @@ class MajordomeAgent(Agent):
             self.send_to(self.OBSERVATION_MANAGER, messages.ABORT_OBSERVATION, abort)
             self.state.running = None
 
+    def _note_weather(self, word: Literal["safe", "unsafe"], reason: str = "") -> None:
+        self.machine.note("weather", word, reason)
+        self._noted_weather = word
+
     def _unsafe(self, reason: str) -> None:
         self.log.warn("{reason}", reason=reason)
-        self.machine.note("weather", "unsafe", reason)
+        self._note_weather("unsafe", reason)
         self._gate.weather_reason, self._gate.weather_until = reason, -math.inf
         self.machine.happen(NightEvent.UNSAFE, reason)
 

@@ -457,16 +457,31 @@ def test_a_hold_closes_and_its_release_goes_on(rig: MajordomeRig) -> None:
     assert ("dome", messages.OPEN) in rig.plan("three")
 
 
+def written(rig: MajordomeRig) -> list[tuple[str, str]]:
+    """Return what the diary has of the night."""
+    journal = JournalReader(rig.host.journal.path)
+    try:
+        return [(line.what, line.value) for line in diary.read(journal, "2026-03-20")]
+    finally:
+        journal.close()
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_the_diary_has_bad_weather_of_which_it_heard_after_a_restart(rig: MajordomeRig, silent: bool) -> None:
+    rig.safe()
+    rig.restart()
+    if silent:
+        rig.pass_(100, safe=False)
+    else:
+        rig.unsafe()
+    assert [value for what, value in written(rig) if what == "weather"] == ["safe", "unsafe"]
+
+
 def test_the_diary_has_what_a_night_was_made_of(rig: MajordomeRig) -> None:
     rig.open()
     rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport(observation="one"))
     rig.unsafe()
-    journal = JournalReader(rig.host.journal.path)
-    try:
-        lines = [(line.what, line.value) for line in diary.read(journal, "2026-03-20")]
-    finally:
-        journal.close()
-    assert lines[-7:] == [
+    assert written(rig)[-7:] == [
         ("weather", "safe"), ("state", "opening"), ("observe", "one"), ("state", "observing"), ("ended", "one"),
         ("weather", "unsafe"), ("state", "closing"),
     ]  # fmt: skip
