@@ -7,7 +7,8 @@ Lines of UTF-8, each ended by a newline (a carriage return before it is ignored)
     answer   = ["#" n " "] ("OK" (value | name "=" value)* | "BUSY" seconds | "ERR" CODE text)
     event    = "EVT" name (value | name "=" value)*            unasked, to every client
     name     = [a-z][a-z0-9_]*        n = 1 to 9 digits, repeated on the answer
-    value    = a bare word without whitespace, double quote and "=", or "quoted" with the escapes \\" and \\\\
+    value    = a bare word without whitespace, double quote and "=", or "quoted" with the escapes \\" and \\\\;
+               what has a "#" in it, and the word EVT, is quoted in answers: half a line and the next are no values
 
 FAULT is for simulators alone: something shall go wrong from now on (see ``faults``), or ``FAULT clear``.
 
@@ -32,7 +33,7 @@ _NUMBER = re.compile(r"#([0-9]{1,9})(?= |\Z)")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _GET = re.compile(r"GET ([a-z][a-z0-9_]*)")
 _VALUE = re.compile(r'(?:([a-z][a-z0-9_]*)=)?(?:"((?:[^"\\]|\\["\\])*)"|([^\s"=]+))(?= |\Z)')
-_BARE = re.compile(r'[^\s"=]+')
+_BARE = re.compile(r'(?!EVT\Z)[^\s"=#]+')
 _NAMED = {"GET": "a property", "SET": "a property", "DO": "an action", "FAULT": "a kind of fault"}
 _ESCAPED = re.compile(r'\\(["\\])')
 

@@ -122,7 +122,23 @@ def test_the_example_in_the_grammars_own_documentation() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "ok", "OK a=", 'OK "', "OK a=b=c", "#x OK", "#1 EVT up", "BUSY", "BUSY -1", "ERR low x", "OKAY", "OK\t1"],
+    [
+        "",
+        "ok",
+        "OK a=",
+        'OK "',
+        "OK a=b=c",
+        "#x OK",
+        "#1 EVT up",
+        "BUSY",
+        "BUSY -1",
+        "ERR low x",
+        "OKAY",
+        "OK\t1",
+        "#2 OK #3 OK idle",
+        "#2 OK r g#3 OK idle",
+        "OK EVT slew_finished ra=1",
+    ],
 )
 def test_what_is_not_in_the_grammar(line: str) -> None:
     with pytest.raises(WireError, match="not a line of the native grammar"):

@@ -111,6 +111,7 @@ def test_a_last_line_without_newline_counts() -> None:
 def test_answers() -> None:
     assert ok().encode() == b"OK\n"
     assert ok("a b", 5, x="", tag=None).encode("12") == b'#12 OK "a b" 5 x=""\n'
+    assert ok("#3", "g#3", "EVT", "EVTs").line == 'OK "#3" "g#3" "EVT" EVTs'
     assert ok('q"\\=').line == r'OK "q\"\\="'
     assert busy(2.5).line == "BUSY 2.500"
     assert error("VALUE", "no\nsecond\x00line").line == "ERR VALUE no?second?line"
