@@ -40,6 +40,7 @@ _OF_MONITOR = "the safety monitor says unsafe"
 _OF_OPEN_DOME = ("open when unsafe", "open when told unsafe", "open without majordome", "open without monitoring",
                  "open under hold", "open by day", "the guardian does not close")  # fmt: skip
 """The rules that look how long the dome is not closed."""
+_LEASES = {"monitoring": b'"Weather safe"', "majordome": b'"Keep open"'}
 _WRONG_CLOCK = 2.0  # seconds
 _SETTLED_SECONDS = 90.0  # who lives so long has had its minute for the mount
 
@@ -153,7 +154,12 @@ class Invariants:
     # What is heard -----------------------------------------------------------------------------------------------
 
     def delivered(self, sender: str, receiver: str, data: bytes) -> None:
-        """Note when the dome's agent last heard its leases."""
+        """Note when the dome's agent last heard its leases, and that a telescope in the open heard one.
+
+        That comes by a new connection where only the other one, of what the telescope's agent says, is still mute.
+        """
+        if self._open_air and receiver == "telescope" and sender in _LEASES and _LEASES[sender] in data:
+            self._since.pop(f"in the open without {sender}", None)
         if receiver == "dome" and sender in ("monitoring", "majordome"):
             if b'"Weather safe"' in data:
                 self._heard["Weather safe"] = self._night.now

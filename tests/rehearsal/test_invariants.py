@@ -153,6 +153,18 @@ def test_a_dome_that_stays_open_in_bad_weather(judge: Judge, quantity: str, valu
     assert judge.broken() == ["open when told unsafe"]
 
 
+def test_a_telescope_in_the_open_may_be_out_while_it_hears_so_by_another_connection() -> None:
+    judge = Judge(open_air=True)
+    judge.night.states["telescope"] = "tracking"
+    judge.night.broken.add(frozenset(("majordome", "telescope")))
+    for _ in range(10):
+        judge.pass_time(20)
+        judge.rules.delivered("majordome", "telescope", b'"Keep open"')
+    assert judge.broken() == []
+    judge.pass_time(90)
+    assert judge.broken() == ["in the open without majordome"]
+
+
 @pytest.mark.parametrize("what", ["rain", "majordome", "monitoring", "day"])
 def test_a_telescope_in_the_open_is_judged_as_an_open_dome(what: str) -> None:
     judge = Judge(open_air=True)
