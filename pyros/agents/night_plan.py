@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -73,7 +73,7 @@ class NightPlanner:
         now = when.timestamp()
         current, over = self._going_on(running, when)
         told = self._told(requests, current, when)
-        urgent = self._urgent(requests, told, current)
+        urgent = self._urgent(requests, told, current, when)
         begun = urgent is not None and self._kept is not None and self._kept.start_now == urgent.id
         plan = self._follow(requests, current, when) if begun or urgent is None else None
         if plan is None or (urgent is not None and plan.start_now != urgent.id):
@@ -94,7 +94,7 @@ class NightPlanner:
         if running is not None and running in requests:
             current, _ = self._going_on(Running(requests[running], when.timestamp()), when)
         told = self._told(requests, current, when)
-        urgent = self._urgent(requests, told, current)
+        urgent = self._urgent(requests, told, current, when)
         goes_on = current is not None and told.start_now == current.observation.id
         if urgent is None and not goes_on:
             return None
@@ -135,7 +135,9 @@ class NightPlanner:
             end = min(end, now + self.overheads.settle + self.overheads.observation_seconds(part))
         return Running(observation, max(end, now + _LEAST_SECONDS))
 
-    def _urgent(self, requests: Mapping[str, Observation], told: Plan, current: Running | None) -> Observation | None:
+    def _urgent(
+        self, requests: Mapping[str, Observation], told: Plan, current: Running | None, when: datetime
+    ) -> Observation | None:
         """Return the alert's request that is to be begun now, whatever the plan says; None for none."""
         wanted = requests.get(told.start_now or "")
         if wanted is None or (current is not None and wanted.id == current.observation.id):
@@ -143,7 +145,12 @@ class NightPlanner:
         if current is None:
             return wanted
         may = current.observation.interruptible and wanted.priority > current.observation.priority
-        return wanted if may else None
+        return wanted if may and self._has_time(wanted, when) else None
+
+    def _has_time(self, wanted: Observation, when: datetime) -> bool:
+        """Tell whether one image can be taken before night or horizon end it: else nothing is interrupted for it."""
+        seconds = self.overheads.settle + next((each.seconds for each in wanted.remaining()), 0.0)
+        return make_plan([wanted], self.site, when + timedelta(seconds=seconds), wanted.id).start_now is not None
 
     def _new(
         self, requests: Mapping[str, Observation], current: Running | None, urgent: Observation | None, now: float

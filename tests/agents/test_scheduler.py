@@ -17,6 +17,7 @@ from pyros.journal import JournalReader
 from pyros.messages import Cadence, Exposures, Observation, ObservationReport, Plan, Window, Withdrawal
 from pyros.planning import Site, night_log
 from pyros.planning.night_log import NightLine
+from pyros.planning.planner import Running, observing_span
 from pyros.planning.visibility import place_overhead
 from tests.rig import SITE, AgentRig, sent
 
@@ -299,6 +300,20 @@ def test_what_was_planned_for_its_last_moment_comes_first_when_the_plan_is_late(
     urgent = msgspec.structs.replace(lines["urgent"], start=now + 300, end=now + 900)
     planner.take(msgspec.structs.replace(plan, observations=(idle, urgent), start_now="idle"))
     assert planner.plan(wanted, None, NOW + timedelta(seconds=late)).start_now == first
+
+
+@pytest.mark.parametrize(("before", "first"), [(300, "burst"), (40, "person")])
+def test_nothing_is_interrupted_for_an_alert_without_time_for_an_image(before: int, first: str) -> None:
+    site = Site.load(SITE)
+    dawn = observing_span(site, NOW.timestamp())[1]
+    now = datetime.fromtimestamp(dawn - before, UTC)
+    where = dict(zip(("ra", "dec"), place_overhead(site, now, 60, 180), strict=True))
+    wanted = {
+        "person": request("person", where=where, taken=0, exposures=(Exposures("r", 10.0, 60),)),
+        "burst": request("burst", 1.0, where=where, alert="ivo://x", priority=50),
+    }
+    running = Running(wanted["person"], dawn)
+    assert NightPlanner(site).plan(wanted, running, now).start_now == first
 
 
 def test_a_night_without_a_plan_is_planned_again() -> None:
