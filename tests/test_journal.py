@@ -41,11 +41,8 @@ def effects(**values: Any) -> Effects:
 
 def content(path: Path) -> list[str]:
     """Everything in the file, as text."""
-    db = sqlite3.connect(path)
-    try:
+    with closing(sqlite3.connect(path)) as db:
         return list(db.iterdump())
-    finally:
-        db.close()
 
 
 @pytest.fixture

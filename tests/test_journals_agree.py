@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ def execute(query: str) -> Callable[[sqlite3.Connection], None]:
 
 def view(journals: AnyJournals, path: Path, journal: AnyJournal) -> dict[str, Any]:
     """Return everything that a journal tells."""
-    reader = journals.reader(path)
-    try:
+    with closing(journals.reader(path)) as reader:
         return {
             "seen": dict(sorted(journal.seen.items())), "destinations": dict(sorted(journal.destinations.items())),
             "waiting": {agent: count for agent, count in sorted(journal.waiting.items()) if count},
@@ -69,8 +69,6 @@ def view(journals: AnyJournals, path: Path, journal: AnyJournal) -> dict[str, An
             "own": reader.rows("SELECT number FROM own ORDER BY number"),
             "own, for its writer": journal.rows("SELECT number FROM own WHERE number > ? ORDER BY number", 0),
         }  # fmt: skip
-    finally:
-        reader.close()
 
 
 def opened_again(journals: AnyJournals, path: Path, journal: AnyJournal) -> AnyJournal:

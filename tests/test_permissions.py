@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -158,11 +159,8 @@ def test_a_member_of_the_group_reads_the_journals_of_agents_that_ended(place: Pa
 
 @as_root
 def test_a_member_of_the_group_reads_the_journal_of_an_agent_that_lives(place: Path) -> None:
-    journal = Journal(place / "var" / "journals" / "dome.sqlite")
-    try:
+    with closing(Journal(place / "var" / "journals" / "dome.sqlite")):
         told = ask(place, MEMBER, "messages", "failed")
-    finally:
-        journal.close()
     assert (told.returncode, told.stderr) == (0, "")
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
@@ -344,14 +345,11 @@ Sender.send_to(Agent.SCHEDULER, Agent.SHUTDOWN)
 
 def test_an_agent_needs_no_more_than_ip_and_port(tmp_path: Path) -> None:
     (tmp_path / "pyros_agent_config.ini").write_text(f"[scheduler]\nip = 127.0.0.1\nport = {free_port()}\n")
-    agent = Program([sys.executable, "-c", SCHEDULER], tmp_path, {})
-    try:
+    with closing(Program([sys.executable, "-c", SCHEDULER], tmp_path, {})) as agent:
         wait_until(lambda: agent.output, what="the agent at work")
         subprocess.run([sys.executable, "-c", SENDER], cwd=tmp_path, check=True, timeout=PATIENCE)
         assert agent.wait() == 0
         assert agent.output.splitlines() == ["at work", "finished", "shut down"]
-    finally:
-        agent.close()
 
 
 BROKEN = """
@@ -389,8 +387,7 @@ def test_an_agent_that_cannot_go_on_ends_its_process_with_a_code(tmp_path: Path,
     command = [str(SCRIPTS / "twistd"), "-n", "--pidfile=", "pyros"]
     if alone:
         command = [sys.executable, "-c", "from broken import BrokenAgent; BrokenAgent().start()"]
-    program = Program(command, tmp_path, {"PYTHONPATH": str(tmp_path)})
-    try:
+    with closing(Program(command, tmp_path, {"PYTHONPATH": str(tmp_path)})) as program:
         wait_until(lambda: is_open(port), what="the agent's port")
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
             client.sendall(b"Break\n")
@@ -398,8 +395,6 @@ def test_an_agent_that_cannot_go_on_ends_its_process_with_a_code(tmp_path: Path,
         assert program.wait() == 1
         assert "broken cannot go on" in program.output + program.errors
         assert alone or (tmp_path / "var" / "steady").read_text() == "has shut down"
-    finally:
-        program.close()
 
 
 @pytest.mark.parametrize("whose", ["agent", "broker", "simulator"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -258,14 +259,11 @@ def test_what_is_stored_late_opens_nothing_any_more(rig: DomeRig) -> None:
 
 def test_an_agent_whose_journal_cannot_be_opened_closes_the_dome(opened: DomeRig) -> None:
     opened.kill()
-    held = Journal(opened.config.journal("dome"))
-    try:
+    with closing(Journal(opened.config.journal("dome"))):
         with pytest.raises(JournalError, match="in use"):
             opened.start()
         opened.host = None
         closes(opened, 1)
-    finally:
-        held.close()
     opened.run(30)
 
 

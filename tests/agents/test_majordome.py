@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -459,11 +459,8 @@ def test_a_hold_closes_and_its_release_goes_on(rig: MajordomeRig) -> None:
 
 def written(rig: MajordomeRig) -> list[tuple[str, str]]:
     """Return what the diary has of the night."""
-    journal = JournalReader(rig.host.journal.path)
-    try:
+    with closing(JournalReader(rig.host.journal.path)) as journal:
         return [(line.what, line.value) for line in diary.read(journal, "2026-03-20")]
-    finally:
-        journal.close()
 
 
 @pytest.mark.parametrize("silent", [True, False])
@@ -572,11 +569,8 @@ def test_flats_open_in_twilight_once_and_close_again() -> None:
         assert rig.state == State.FLATS
         ended(rig, "flat")
         assert rig.pass_(90)[-2:] == SHUT_NOW
-        journal = JournalReader(rig.host.journal.path)
-        try:
+        with closing(JournalReader(rig.host.journal.path)) as journal:
             reason = diary.read(journal, "2026-03-20")[-1].reason
-        finally:
-            journal.close()
         assert reason.startswith("it is twilight, and nothing is planned: the Sun is at -"), "it is no day"
         rig.shut()
         assert ("dome", messages.OPEN) not in rig.pass_(120)

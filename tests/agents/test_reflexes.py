@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,8 @@ def test_an_agent_whose_device_never_gets_safe_ends_late(inline: Callable[..., A
 def test_an_agent_without_its_journal_makes_safe_what_it_moves(tmp_path: Path, inline: Callable[..., Any]) -> None:
     agent = ReflexDomeAgent()
     agent.safe.callback(None)
-    held = Journal(tmp_path / "journals" / "dome.sqlite")
-    try:
-        with pytest.raises(JournalError, match="in use"):
-            inline(agent, "other")
-    finally:
-        held.close()
+    with closing(Journal(tmp_path / "journals" / "dome.sqlite")), pytest.raises(JournalError, match="in use"):
+        inline(agent, "other")
     assert agent.said == ["safe"]
 
 

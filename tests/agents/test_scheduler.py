@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,11 +65,8 @@ class SchedulerRig(AgentRig):
         return self.say(messages.PLAN_AGAIN)
 
     def log(self) -> dict[str, NightLine]:
-        reader = JournalReader(self.journal.path)
-        try:
+        with closing(JournalReader(self.journal.path)) as reader:
             return {line.observation: line for line in night_log.read(reader, "2026-03-20")}
-        finally:
-            reader.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,11 @@ def test_who_does_not_ask_gets_voevents_alone(first: First, tmp_path: Path) -> N
 
 
 def test_a_filter_is_about_voevents(first: First, tmp_path: Path) -> None:
-    second = Second(first, tmp_path, ("//Param[@name='importance']",))
-    try:
+    with closing(Second(first, tmp_path, ("//Param[@name='importance']",))) as second:
         second.connect()
         first.take(*PACKETS)
         second.settle()
         assert second.kept() == [(PLAIN, "")]
-    finally:
-        second.close()
 
 
 def test_only_some_get_what_needs_so_much_memory(first: First) -> None:

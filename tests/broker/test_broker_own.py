@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,8 @@ class BrokerAndManager:
         return self.folder / "saved"
 
     def rows(self, query: str) -> list[Any]:
-        journal = sqlite3.connect(f"file:{self.config.journal('broker')}?mode=ro", uri=True)
-        try:
+        with closing(sqlite3.connect(f"file:{self.config.journal('broker')}?mode=ro", uri=True)) as journal:
             return journal.execute(query).fetchall()
-        finally:
-            journal.close()
 
     def close(self) -> None:
         for process in self.processes:

@@ -99,16 +99,13 @@ def test_explain_tells_it_of_what_was_not_withdrawn(config: Config, scheduler: J
         asked, alert="ivo://a/b#2", decided=2.0, accepted=False, outcome="withdrawn", reason="retracted"
     )
     keep(scheduler, wanted("obs-e", 89.0), running="obs-e")
-    journal = Journal(config.journal("alert_manager"))
-    try:
+    with closing(Journal(config.journal("alert_manager"))) as journal:
         for record, told in ((asked, ["now: obs-e is being observed"]), (withdrawn, [])):
             effects = Effects()
             effects.also += [decisions.prepare, lambda db, record=record: decisions.write(db, record)]  # type: ignore[misc]
             journal.commit(effects)
             said = run("alerts", "explain", "e", "--config", config.path).stdout.splitlines()
             assert [line for line in said if line.startswith("now: ")] == told
-    finally:
-        journal.close()
 
 
 def test_an_event_in_fields_is_told_by_how_many_stand_how(config: Config, scheduler: Journal) -> None:

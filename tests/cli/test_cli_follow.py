@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -249,8 +250,9 @@ def test_the_broker_tells_of_an_arrival_while_no_alert_manager_runs(follower: Fo
 def test_what_we_publish_about_it_is_told_also_after_its_end(follower: Follower, write: Any, config: Config) -> None:
     accept(write)
     follower.look()
-    store = EventStore(InlineReactor(), RealClock(Clock()), config.journal("broker"), threaded=False, durable=False)
-    try:
+    with closing(
+        EventStore(InlineReactor(), RealClock(Clock()), config.journal("broker"), threaded=False, durable=False)
+    ) as store:
         columns = "INSERT INTO events (number, ivorn, sha256, packet, source, received)"
 
         def keep(number: int, ivorn: str) -> None:
@@ -269,5 +271,3 @@ def test_what_we_publish_about_it_is_told_also_after_its_end(follower: Follower,
         keep(4, f"{own}obs-1/finished-20260320T233100-3")
         assert follower.look() == [Published(104.0, "finished", f"{own}obs-1/finished-20260320T233100-3")]
         assert follower.look() == []
-    finally:
-        store.close()

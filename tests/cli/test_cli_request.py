@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -190,11 +191,8 @@ def test_the_plan_of_tonight_is_the_schedulers(scheduler: SchedulerAgent, run: A
 def test_a_better_plan_comes_from_the_worker(scheduler: SchedulerAgent, config: Config, run: Any) -> None:
     for name in ("a", "b", "c"):
         assert run("request", "add", name, "--ra", "30", "--dec", "80", "-e", "r:60x5").exit_code == 0
-    journal = JournalReader(config.journal("scheduler"))
-    try:
+    with closing(JournalReader(config.journal("scheduler"))) as journal:
         wait_until(lambda: any(each.name == "Plan improved" for _, each in journal.received()))
-    finally:
-        journal.close()
     assert len([line for line in run("plan", "--json").stdout.splitlines() if json.loads(line)["start"]]) == 3
 
 

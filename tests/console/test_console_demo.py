@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,8 @@ class DemoObservatory:
 
     def took(self, agent: str, *names: str) -> list[str]:
         """Return which of these messages an agent has committed, in their order."""
-        journal = JournalReader(self.config.journal(agent))
-        try:
+        with closing(JournalReader(self.config.journal(agent))) as journal:
             return [received.name for _, received in journal.received(last=500) if received.name in names]
-        finally:
-            journal.close()
 
 
 @contextmanager

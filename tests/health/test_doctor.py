@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -276,11 +277,8 @@ def all_checks_file() -> str:
 
 
 def report_of(rig: HealthRig) -> Report:
-    observed = views.observed(rig.file)
-    try:
+    with closing(views.observed(rig.file)) as observed:
         return look(observed)
-    finally:
-        observed.close()
 
 
 def test_a_well_observatory_has_no_fault(rig: HealthRig) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,8 @@ class Queue:
         Sender.send_to(self.name, messages.JOB_REVOKED, order, config=self.place.config, timeout=PATIENCE)
 
     def job(self, id_: str) -> JobRow:
-        reader = LedgerReader(self.name, self.place.config.journal(self.name))
-        try:
+        with closing(LedgerReader(self.name, self.place.config.journal(self.name))) as reader:
             row = reader.job(id_)
-        finally:
-            reader.close()
         assert row is not None, id_
         return row
 

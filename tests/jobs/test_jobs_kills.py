@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,24 +19,20 @@ from tests.jobs.test_jobs_agent import STUBBORN
 
 
 def test_no_kill_loses_a_job_or_does_one_twice(tmp_path: Path) -> None:
-    kills = Kills(tmp_path, seed=14)
-    try:
+    with closing(Kills(tmp_path, seed=14)) as kills:
         kills.ask(60)
         for kind in ("wrapper", "agent", "launcher", "cut", "wrapper", "agent", "wrapper", "launcher", "cut"):
             kills.kill(kind)
         kills.finish()
         ends = kills.check(60)
         assert ends["succeeded"] >= 45
-    finally:
-        kills.close()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(5))
 def test_a_thousand_kills_and_a_hundred_power_cuts(tmp_path: Path, seed: int) -> None:
     """Of 3,000 jobs in all none is lost, none done twice; what ran at a cut is told or run again as it asked for."""
-    kills = Kills(tmp_path, seed)
-    try:
+    with closing(Kills(tmp_path, seed)) as kills:
         kills.ask(600, seconds=0.15)
         kinds = ["cut"] * 20 + [kills.chance.choice(("agent", "wrapper", "wrapper", "launcher")) for _ in range(200)]
         kills.chance.shuffle(kinds)
@@ -47,8 +44,6 @@ def test_a_thousand_kills_and_a_hundred_power_cuts(tmp_path: Path, seed: int) ->
         assert kills.killed.total() > 200
         assert ends["succeeded"] >= 400
         assert ends["crashed"] >= 1
-    finally:
-        kills.close()
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ image, however long the processes took to start. What asks for the Sun agrees to
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,11 +36,10 @@ def test_a_sequence_broken_by_dawn_ends_the_night_after(tmp_path: Path) -> None:
     if abs(sun(datetime.now(UTC))[1]) < 8:
         pytest.skip("near the equinoxes the day is nowhere some minutes long")
     later = datetime.now(UTC) + timedelta(minutes=40)
-    live = LiveObservatory(tmp_path / "live", site=polar_site(later, later + DAY), clock="real", speed=SPEED)
-    try:
+    with closing(
+        LiveObservatory(tmp_path / "live", site=polar_site(later, later + DAY), clock="real", speed=SPEED)
+    ) as live:
         _two_nights(live)
-    finally:
-        live.close()
 
 
 def _day_soon(live: LiveObservatory) -> tuple[Site, datetime]:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -146,8 +147,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    network = Computers(tmp_path_factory.mktemp("cluster"), **PLACES)
-    try:
+    with closing(Computers(tmp_path_factory.mktemp("cluster"), **PLACES)) as network:
         network("delay 0.01")
         lines = "cluster_partition_handling = pause_minority\nnet_ticktime = 10"
         with rabbit_cluster(network, *NODES, config=lines) as nodes:
@@ -155,8 +155,6 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
             made.goes_on()
             made.lasts(OLD_ENOUGH_SECONDS)
             yield made
-    finally:
-        network.close()
 
 
 def start(flow: Flow, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 
 import pytest
@@ -30,8 +31,7 @@ def two(rehearsal: Callable[..., Night]) -> Night:
 
 
 def test_each_telescope_tells_what_it_did_about_a_burst(two: Night) -> None:
-    seen = observed(two.config)
-    try:
+    with closing(observed(two.config)) as seen:
         follower = Follower(seen, IVORN, lambda _: IVORN)
         two.publish(two.packet("pyros.test/first#1"))
         two.until(lambda: any(two.state(f"camera {unit}") == "exposing" for unit in UNITS), 300)
@@ -85,5 +85,3 @@ def test_each_telescope_tells_what_it_did_about_a_burst(two: Night) -> None:
         assert [(each.differences, each.notes) for each in replayed.values()] == [((), ())] * 3
         assert replayed["alert_manager"].decisions == 1
         assert replayed[f"scheduler {busy}"].decisions >= 1
-    finally:
-        seen.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -22,11 +23,8 @@ def ask(night: Night, name: str, exposures: list[dict[str, Any]], **fields: Any)
 
 def fates(night: Night) -> dict[str, tuple[str, int]]:
     """Return what became of each observation of the night, and its images."""
-    reader = JournalReader(night.config.journal("scheduler"))
-    try:
+    with closing(JournalReader(night.config.journal("scheduler"))) as reader:
         lines = [line for name in night_log.nights(reader) for line in night_log.read(reader, name)]
-    finally:
-        reader.close()
     return {line.observation: (line.fate, line.images) for line in lines}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -63,11 +64,8 @@ def test_an_alert_moves_one_telescope_and_the_other_goes_on(rehearsal: Callable[
     assert two.state("dome east") == "open"
     assert running(two, "east") == "a"
     two.run(60.0)  # monitoring's journal has telemetry half a minute late
-    seen = observed(two.config)
-    try:
+    with closing(observed(two.config)) as seen:
         told = {device.name: device.state for device in devices(seen)}
-    finally:
-        seen.close()
     assert (told["telescope east"], told["dome east"], told["weather"]) == ("tracking", "open", "ok")
 
 

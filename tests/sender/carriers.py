@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -45,11 +45,8 @@ class Wan:
 def wan_before(target: int) -> Iterator[tuple[int, Wan]]:
     """Run a network before a port; gives the port at its other side."""
     near = free_port()
-    wan = Wan(near, target)
-    try:
+    with closing(Wan(near, target)) as wan:
         yield near, wan
-    finally:
-        wan.close()
 
 
 class CarrierNetwork(NamedTuple):

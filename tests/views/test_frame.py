@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -156,8 +157,7 @@ def test_nobody_hinders_an_agent_by_asking_whether_it_runs(config: Config) -> No
 def test_what_keeps_it_unsafe_is_told_whole(config: Config, observed: Observed) -> None:
     steady = observed.clock.monotonic()
     bad = {"rain": Broken("it rains", None, 60.0), "wind": Broken("wind 20 m/s, the limit is 15", steady, 900.0)}
-    journal = Journal(config.journal("monitoring"))
-    try:
+    with closing(Journal(config.journal("monitoring"))) as journal:
         write(journal, MonitoringState(safe=False, broken=bad))
         assert views.frame(observed).night.safety.text == "it rains"
         write(journal, MonitoringState(safe=False, broken={"wind": bad["wind"]}))
@@ -166,8 +166,6 @@ def test_what_keeps_it_unsafe_is_told_whole(config: Config, observed: Observed) 
         assert safety.good_in is not None
         assert 800 < safety.good_in <= 900
         assert "wind 20 m/s, the limit is 15" in safety.text
-    finally:
-        journal.close()
 
 
 def test_an_observatory_that_never_ran_has_a_frame(observed: Observed) -> None:
@@ -263,8 +261,7 @@ def test_a_journal_of_an_earlier_version_has_what_it_has(config: Config, observe
 def test_changes_tell_every_commit_and_hold(config: Config, observed: Observed) -> None:
     before = views.changes(observed)
     assert views.changes(observed) == before
-    journal = Journal(config.journal("dome"))
-    try:
+    with closing(Journal(config.journal("dome"))) as journal:
         seen = {before, views.changes(observed)}
         for number in range(3):
             write(journal, {"number": number})
@@ -273,8 +270,6 @@ def test_changes_tell_every_commit_and_hold(config: Config, observed: Observed) 
         seen.add(views.changes(observed))
         assert len(seen) == 6
         assert views.changes(observed) in seen
-    finally:
-        journal.close()
 
 
 def test_a_journal_in_another_ones_place_is_opened_anew(config: Config, observed: Observed) -> None:
@@ -289,13 +284,10 @@ def test_a_journal_in_another_ones_place_is_opened_anew(config: Config, observed
 
 
 def test_a_frame_is_right_while_journals_are_written(config: Config, observed: Observed) -> None:
-    journal = Journal(config.journal("majordome"))
-    try:
+    with closing(Journal(config.journal("majordome"))) as journal:
         for state in [State.READY, State.OPENING, State.OBSERVING, State.CLOSING] * 5:
             write(journal, MajordomeState(state=state))
             assert views.frame(observed).night.state == state
-    finally:
-        journal.close()
 
 
 def test_the_next_night_is_shown_from_dawn_on(observed: Observed) -> None:

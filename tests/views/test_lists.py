@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -208,8 +209,7 @@ def test_lists_that_are_read_on_are_as_read_anew(config: Config, observed: Obser
         fresh.close()
         return [(line.number, line.error) for line in messages_of(observed).messages]
 
-    journal = Journal(config.journal("scheduler"), durable=False)
-    try:
+    with closing(Journal(config.journal("scheduler"), durable=False)) as journal:
         write(journal, None, [received("one"), received("two", error="x"), received("three")])
         assert as_anew() == [(3, None), (2, "x"), (1, None)]
         write(journal, None, [received("four", error="y")])
@@ -221,8 +221,6 @@ def test_lists_that_are_read_on_are_as_read_anew(config: Config, observed: Obser
         for _ in range(30):
             write(journal, None, [received("more"), received("more")])
             as_anew()
-    finally:
-        journal.close()
 
 
 def test_an_event_that_is_decided_about_again_is_seen(config: Config, observed: Observed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -119,14 +120,11 @@ def test_what_grows_is_read_on_from_where_it_was(config: Config, observed: Obser
         return observed.followed("dome", "numbers", read, [])
 
     assert ask() == []
-    journal = Journal(config.journal("dome"), durable=False)
-    try:
+    with closing(Journal(config.journal("dome"), durable=False)) as journal:
         for count in (1, 2, 3):
             write(journal, None, [received("Close")])
             assert [ask() for _ in range(2)] == [list(range(1, count + 1))] * 2
         assert seen == [None, [1], [1, 2]]
-    finally:
-        journal.close()
     for end in ("", "-wal", "-shm"):
         config.journal("dome").with_name(config.journal("dome").name + end).unlink(missing_ok=True)
     keep = config.journal("dome").with_name("keeps-the-inode")
@@ -138,13 +136,10 @@ def test_what_grows_is_read_on_from_where_it_was(config: Config, observed: Obser
 def test_who_runs_is_asked_again_after_a_while(config: Config, observed: Observed) -> None:
     path = config.journal("dome")
     assert observed.glance().running()[path] is False
-    journal = Journal(path, durable=False)
-    try:
+    with closing(Journal(path, durable=False)):
         assert observed.glance().running()[path] is True
         observed.running_seconds = 1000.0
         assert observed.glance().running()[path] is True
-    finally:
-        journal.close()
     assert observed.glance().running()[path] is True
     assert observed.look_who_runs()[path] is False
     assert observed.glance().running()[path] is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,8 @@ def commit(
     *, schema: str = "",
 ) -> None:  # fmt: skip
     """Write a turn into an agent's journal as the agent would, and close it."""
-    journal = Journal(config.journal(agent), durable=False, schema=schema)
-    try:
+    with closing(Journal(config.journal(agent), durable=False, schema=schema)) as journal:
         write(journal, state, messages, also)
-    finally:
-        journal.close()
 
 
 def write(journal: Journal, state: object = None, messages: Iterable[Received] = (), also: Iterable[Any] = ()) -> None:
