@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from astropy.io import fits
 
 from pyros import messages
 from pyros.hold import Holds
 from pyros.messages.cover import CLOSE_COVER
 from tests.observatory.conftest import EXPOSURE, Automation, Night
 
-TRAVEL = 20.0
+DARK = 1000.0
+"""ADU of an image without light."""
 COVERED = {"camera": {"width": 64, "height": 64, "speed": 1, "cover": "tcp:127.0.0.1:6021"}, "cover": {"speed": 1}}
 OPENS, CLOSES = "the cover does not open", "the cover does not close"
 
@@ -47,6 +49,7 @@ def test_it_opens_while_the_telescope_slews_and_closes_with_the_dome(exposing: N
     exposing.until(lambda: exposing.state("dome") == "closed", 900)
     exposing.until(lambda: exposing.state("cover") == "closed", 60)
     assert len(exposing.images()) == 3
+    assert all(fits.getdata(path).mean() > DARK + 20 for path in exposing.images())
     dome, cover = (exposing.requests(device, "DO close")[-1][0] for device in ("dome", "cover"))
     assert dome <= cover
     assert alarms(exposing) == []

@@ -101,3 +101,15 @@ def test_each_roof_waits_for_the_mount_below_it_at_the_end(rehearsal: Callable[.
     ((closing, _),) = two.requests("dome east", "DO close", began)
     (parked,) = two.said("parked after", "telescope east", began)
     assert began < parked.time <= closing
+
+
+def test_each_telescope_has_its_own_cover_opened(rehearsal: Callable[..., Night]) -> None:
+    two = made(rehearsal, ("east", "west"), optional=("cover",), devices=SYNTHETIC)
+    ask(two, "a", two.place(), telescope="west")
+    two.until(lambda: running(two, "west") == "a")
+    assert (two.state("cover east"), two.state("cover west")) == ("closed", "open")
+    two.person("observation_manager west", messages.ABORT_OBSERVATION, observation="")
+    withdrawal = {"observation": "a", "reason": "test"}
+    two.person(Agent.CENTRAL_SCHEDULER, messages.OBSERVATION_REQUEST_WITHDRAWN, **withdrawal)
+    two.until(lambda: two.state("cover west") == "closed" and two.state("dome west") == "closed", 600)
+    assert two.requests("cover east", "DO open") == []
