@@ -170,7 +170,7 @@ class ObservationManagerAgent(Agent):
         slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
         self.send_to(self.TELESCOPE, messages.SLEW, slew)
         if self.state.current is not None:
-            self._stop(f"gave way to {observation.id}", again=True, halt=False)
+            self._stop(f"gave way to {observation.id}", again=True, halt=False, superseded_by=observation.id)
         self._calibrating.stop(f"superseded by {observation.id}", again=True)
         self.state.current = observation
         self.state.failures = self.state.lost = self.state.flips = self.state.dithered = 0
@@ -603,7 +603,7 @@ class ObservationManagerAgent(Agent):
             self.state.flips = 0
         return bool(step.wait or step.flip)
 
-    def _stop(self, reason: str, *, again: bool, halt: bool) -> None:
+    def _stop(self, reason: str, *, again: bool, halt: bool, superseded_by: str = "") -> None:
         """End the observation that runs as failed. ``halt`` stops the telescope too: no slew follows at once."""
         current = self.state.current
         assert current is not None
@@ -613,7 +613,10 @@ class ObservationManagerAgent(Agent):
             self.send_to(self.CAMERA, messages.ABORT, abort)
         if halt and self.state.phase == "slewing":
             self.send_to(self.TELESCOPE, messages.ABORT, abort)
-        report = ObservationReport(observation=current.id, images=tuple(self.state.images), reason=reason, again=again)
+        report = ObservationReport(
+            observation=current.id, images=tuple(self.state.images), reason=reason, again=again,
+            superseded_by=superseded_by,
+        )  # fmt: skip
         self._interrupted(current)
         self._end()
         self._report(messages.OBSERVATION_FAILED, report)

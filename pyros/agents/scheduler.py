@@ -290,6 +290,8 @@ class SchedulerAgent(Agent):
         if failures > len(_PAUSES) or wanted is None:
             self.log.warn("{observation} is given up: {reason}", observation=observation, reason=report.reason)
             self._made(observation)
+        if report.superseded_by:  # it is about to say that it has started: nothing else is to begin before
+            self.state.running, self.state.began = report.superseded_by, self.clock.time()
         self._plan(at_once=True)
 
     def plan_again(self) -> None:

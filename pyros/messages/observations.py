@@ -250,6 +250,8 @@ class ObservationReport(Payload, frozen=True):
     """Why it ended as it did; '' where there is nothing to say."""
     again: bool = False
     """Whether it may be observed again later."""
+    superseded_by: str = ""
+    """The observation that begins in its place, the same one for a better position; '' for none."""
 
 
 OBSERVATION_REQUESTED = register("Observation requested", Observation, guarded=True)

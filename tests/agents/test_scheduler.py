@@ -285,6 +285,15 @@ def test_a_sequence_longer_than_the_night_goes_on_after_an_alert(rig: SchedulerR
     assert plan.observations[0].observation.remaining()[0].count == 99
 
 
+def test_what_begins_in_place_of_another_is_not_superseded_by_a_third(rig: SchedulerRig) -> None:
+    """A better position of a burst stops its own observation first: no burst of the same priority takes its place."""
+    for name, seconds in (("older", 60.0), ("burst", 0.0)):
+        rig.ask(request(name, alert=f"ivo://x/{name}#1", priority=90, requested=NOW.timestamp() - seconds))
+    rig.begin("burst")
+    stopped = ObservationReport(observation="burst", reason="gave way to burst", again=True, superseded_by="burst")
+    assert rig.say(messages.OBSERVATION_FAILED, stopped).start_now == "burst"
+
+
 @pytest.mark.parametrize(("late", "first"), [(0, "idle"), (20, "idle"), (40, "urgent")])
 @pytest.mark.parametrize("by", ["expires", "windows"])
 def test_what_was_planned_for_its_last_moment_comes_first_when_the_plan_is_late(by: str, late: int, first: str) -> None:
