@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from pyros import messages
 from pyros.agents import Agent
+from pyros.agents.options import mistakes
 from pyros.agents.runtime import ending
 from pyros.agents.runtime.host import Host
 from pyros.clock import Clock, RealClock
@@ -74,6 +75,9 @@ def load_agent(config: Config, name: str) -> Agent:
         raise ConfigError(
             [f"{where}: {classes[0].__name__} calls itself {agent.name!r}; the section's name must be that"]
         )
+    others = not type(agent).__module__.startswith("pyros.")  # an agent of one's own asks for what it likes
+    if wrong := mistakes(section.options, agent.OPTIONS, others=others):
+        raise ConfigError([f"{config.path}: [{name}] {key}: {what}" for key, what in wrong.items()])
     agent.check_needs(config.seen_from(section.unit))
     return agent
 

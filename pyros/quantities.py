@@ -31,6 +31,47 @@ def positive(text: str) -> float:
     return value
 
 
+def number(least: float = -math.inf, most: float = math.inf) -> Callable[[str], float]:
+    """Make a reader of finite numbers in these bounds, which raises ValueError that says so."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise ValueError("is not a number")
+        if not least <= value <= most:
+            raise ValueError(f"is not {_bounds(least, most)}")
+        return value
+
+    return read
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers in these bounds, which raises ValueError that says so."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[-+]?\d{1,18}", text, re.ASCII):
+            raise ValueError("is not a whole number")
+        if not least <= int(text) <= most:
+            raise ValueError(f"is not {_bounds(least, most)}")
+        return int(text)
+
+    return read
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read words that are separated by blanks, each once."""
+    return tuple(dict.fromkeys(text.split()))
+
+
+def _bounds(least: float, most: float) -> str:
+    if most == math.inf:
+        return f"{least:g} or more"
+    return f"from {least:g} to {most:g}"
+
+
 def quantity(units: dict[str, float], low: float, high: float) -> ValueReader:
     """Make a reader of ``12``, ``5 arcmin``, ``3 h`` ... into the first of the units.
 

@@ -43,7 +43,7 @@ def problems(folder: Path, *sections: str) -> list[str]:
 
 TWO = (
     "alert_manager", "central_scheduler", "notifier", "weather",
-    "telescope east", "dome east:roof=yes", "scheduler east", "monitoring east:max_wind=9;option_x=1",
+    "telescope east", "dome east:roof=yes", "scheduler east", "monitoring east:max_wind=9;option_coarse=wind",
     "telescope west", "dome west", "scheduler west", "monitoring west", "guardian west", "unit east:site=andes.yaml",
 )  # fmt: skip
 

@@ -7,15 +7,21 @@ from typing import Any
 from pyros import messages
 from pyros.agents._calibrating import CalibrationState, Recipe
 from pyros.agents._covering import COVER_SECONDS
+from pyros.agents.options import AgentOption
 from pyros.calibration import flats
 from pyros.calibration.flats import FlatExposure, Flats, Wait
 from pyros.calibration.frames import CalibrationFrame, Shot
 from pyros.messages import CalibrationOrder, ExposureFinished
 from pyros.messages.cover import CALIBRATOR_OFF, CALIBRATOR_ON, CLOSE_COVER, CalibratorOn, CoverOrder
 from pyros.planning.visibility import sun_altitude
+from pyros.quantities import names, number, positive
 
-_LEVEL = 20_000.0
-_LEAST_SECONDS, _MOST_SECONDS = 1.0, 60.0
+_LEVEL = AgentOption("flat_level", positive, 20_000.0)  # ADU above the bias
+_LEAST_SECONDS = AgentOption("flat_least_seconds", number(0.0), 1.0)
+_MOST_SECONDS = AgentOption("flat_most_seconds", positive, 60.0)
+_FILTERS: AgentOption[tuple[str, ...]] = AgentOption("flat_filters", names, ())
+OPTIONS = (_LEVEL, _LEAST_SECONDS, _MOST_SECONDS, _FILTERS)
+"""Those of the observation manager's section."""
 
 
 class FlatRecipe(Recipe):
@@ -37,13 +43,11 @@ class FlatRecipe(Recipe):
             assert self.core.site is not None
             now = manager.clock.now()
             rising = sun_altitude(self.core.site, now + flats.LATER) > sun_altitude(self.core.site, now)
-        none: list[str] = []
-        narrow_first = manager.option("flat_filters", _names, none)
         running.flats = Flats(
-            flats.in_order(order.filters or ("",), narrow_first, rising=rising),
-            order.level or manager.option("flat_level", float, _LEVEL),
-            manager.option("flat_least_seconds", float, _LEAST_SECONDS),
-            manager.option("flat_most_seconds", float, _MOST_SECONDS),
+            flats.in_order(order.filters or ("",), manager.option(*_FILTERS), rising=rising),
+            order.level or manager.option(*_LEVEL),
+            manager.option(*_LEAST_SECONDS),
+            manager.option(*_MOST_SECONDS),
             rising,
         )
 
@@ -129,7 +133,3 @@ class FlatRecipe(Recipe):
             self.core.end(messages.CALIBRATION_FINISHED, "; ".join(now.missing))
         else:
             self.core.end(messages.CALIBRATION_FAILED, "; ".join(now.missing))  # the light only gets worse
-
-
-def _names(text: str) -> list[str]:
-    return text.split()

@@ -6,6 +6,7 @@ from typing import Any
 
 from pyros import messages
 from pyros.agents._calibrating import CalibrationState, Recipe
+from pyros.agents.options import AgentOption
 from pyros.calibration import focusing, vcurve
 from pyros.calibration.focusing import Focusing
 from pyros.calibration.frames import Shot
@@ -18,8 +19,13 @@ from pyros.messages import (
     MoveFocus,
     StarSizes,
 )
+from pyros.quantities import whole
 
 _SECONDS = 5.0
+
+
+STEP = AgentOption("focus_step", whole(0, 1_000_000), 0)
+"""Steps between two positions of the first V-curve; 0: as the focuser's way suggests."""
 
 
 class FocusRecipe(Recipe):
@@ -38,7 +44,7 @@ class FocusRecipe(Recipe):
 
     def begin(self, running: CalibrationState) -> None:
         manager = self.core.manager
-        step = manager.option("focus_step", int, 0) or None
+        step = manager.option(*STEP) or None
         running.focusing = Focusing(list(running.order.filters) or [""], step, half_width=manager.state.half_width)
 
     def proceed(self, running: CalibrationState) -> None:

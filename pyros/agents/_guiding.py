@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from pyros.agents.agent import Agent
 from pyros.agents.observing import ObservationManagerState
-from pyros.errors import AgentError
+from pyros.agents.options import AgentOption
 from pyros.messages import Exposures, Failure, Message, Observation, Order
 from pyros.messages.guider import (
     DITHER,
@@ -24,12 +24,14 @@ from pyros.messages.guider import (
     Guide,
     Guiding,
 )
+from pyros.quantities import number
 
 LIMIT_SECONDS = 1000.0
 """How long the guider's agent may take, which knows itself when its device takes too long: a calibration included."""
 RETRY_SECONDS = 600.0
 """For how long exposures are not guided after a failure: clouds pass, and each attempt costs a minute."""
-_FROM_SECONDS = 60.0
+GUIDE_FROM = AgentOption("guide_from", number(0.0), 60.0)
+"""Seconds of the exposures that are guided, and of longer ones."""
 """Exposures that are shorter are not guided."""
 
 
@@ -51,11 +53,7 @@ class ObservationGuiding:
 
     def work(self) -> None:
         """Read the options. Raises AgentError."""
-        manager = self._manager
-        self._from = manager.option("guide_from", float, _FROM_SECONDS)
-        if not self._from >= 0:
-            key = f"{manager.config.path}: [{manager.section.name}] option_guide_from"
-            raise AgentError(f"{key}: must be a number of seconds")
+        self._from = self._manager.option(*GUIDE_FROM)
 
     @property
     def _state(self) -> ObservationManagerState:

@@ -16,11 +16,13 @@ from pyros.agents._night_machine import LIMIT_SECONDS, NightMachine
 from pyros.agents.agent import Agent
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import NightEvent, State
+from pyros.agents.options import AgentOption
 from pyros.agents.sharpness import AT_MOST_EVERY_SECONDS, Sharpness
 from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport, Cool, Exposures, Message
 from pyros.planning.night_log import night_name
 from pyros.planning.phases import Phase, phase
 from pyros.planning.visibility import sun_altitude
+from pyros.quantities import names, number, positive, whole
 
 _FLATS = 7  # images through each filter
 _MAX_FLATS_FAILED = 3  # times in a twilight, after which the filters that are missing are left out
@@ -28,6 +30,18 @@ _FLATS_SUN = -2.0  # degrees of the Sun below which flats of the sky are begun
 _MAX_MISSED = 5  # focusings in a row that found nothing, after each of which the pause is doubled
 _MAX_DARK_TIMES = 30
 _MAX_FILTERS = 100
+
+
+_COOL = AgentOption("cool", number(-200.0, 50.0), math.nan)  # degrees Celsius
+_BIASES = AgentOption("biases", whole(0, 1000), 0)
+_DARKS = AgentOption("darks", whole(0, 1000), 0)
+_FLAT_FILTERS: AgentOption[tuple[str, ...]] = AgentOption("flats", names, ())
+_FOCUS = AgentOption("focus", positive, math.inf)  # hours
+_FOCUS_WIDER = AgentOption("focus_wider", positive, math.inf)  # percent
+_FOCUS_KELVIN = AgentOption("focus_kelvin", positive, math.inf)
+_FOCUS_FILTERS: AgentOption[tuple[str, ...]] = AgentOption("focus_filters", names, ())
+OPTIONS = (_COOL, _BIASES, _DARKS, _FLAT_FILTERS, _FOCUS, _FOCUS_WIDER, _FOCUS_KELVIN, _FOCUS_FILTERS)
+"""Those of the majordome's section."""
 
 
 class NightCalibrations:
@@ -51,14 +65,14 @@ class NightCalibrations:
     def begin(self) -> None:
         """Read the options of the agent's section; raises ConfigError."""
         agent = self._agent
-        self._cool = agent.option("cool", float, math.nan)
-        self._biases = agent.option("biases", int, 0)
-        self._darks = agent.option("darks", int, 0)
-        self._flat_filters = tuple(agent.option("flats", str, "").split())
-        self._focus_seconds = 3600 * agent.option("focus", float, math.inf)
-        self._focus_wider = agent.option("focus_wider", float, math.inf) / 100
-        self._focus_kelvin = agent.option("focus_kelvin", float, math.inf)
-        self._focus_filters = tuple(dict.fromkeys(agent.option("focus_filters", str, "").split()))
+        self._cool = agent.option(*_COOL)
+        self._biases = agent.option(*_BIASES)
+        self._darks = agent.option(*_DARKS)
+        self._flat_filters = agent.option(*_FLAT_FILTERS)
+        self._focus_seconds = 3600 * agent.option(*_FOCUS)
+        self._focus_wider = agent.option(*_FOCUS_WIDER) / 100
+        self._focus_kelvin = agent.option(*_FOCUS_KELVIN)
+        self._focus_filters = agent.option(*_FOCUS_FILTERS)
         self._gate.flats = bool(self._flat_filters)
 
     def note_exposures(self, exposures: tuple[Exposures, ...]) -> None:

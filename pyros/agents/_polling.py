@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.instrument import CommandEnded, InstrumentAgent, InstrumentState, in_words
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.clock import cancel_call
 from pyros.errors import InstrumentError
 from pyros.messages import Message
@@ -18,7 +19,7 @@ from pyros.reactor import Reactor
 
 HAS_READ = messages.register("Device read", CommandEnded, guarded=True, fleeting=True)
 NOT_READ = messages.register("Device not read", CommandEnded, guarded=True, fleeting=True)
-_INTERVAL = 10.0
+_INTERVAL = AgentOption("interval", positive, 10.0)  # seconds
 
 
 class PollingAgent(InstrumentAgent):
@@ -27,6 +28,7 @@ class PollingAgent(InstrumentAgent):
     A reading changes nothing that a restart needs: it is passed on without a turn, unless it says what must arrive.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (*InstrumentAgent.OPTIONS, _INTERVAL)
     state: InstrumentState
 
     def __init__(self, name: str) -> None:
@@ -63,7 +65,7 @@ class PollingAgent(InstrumentAgent):
 
     def attach(self, reactor: Reactor) -> None:
         super().attach(reactor)
-        self._pace = self.option("interval", positive, _INTERVAL)
+        self._pace = self.option(*_INTERVAL)
         cancel_call(self._timer)
         self._timer = self.clock.call_later(0, self._measure)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import ClassVar
 
 import msgspec
 
 from pyros import messages
 from pyros.agents._skymaps import SkyMapsAgent
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.alerts import detections, followup, identity
 from pyros.alerts.alert import Role
 from pyros.alerts.detections import Detections
 from pyros.config import BROKER, PYROS_IVO
 from pyros.messages import FollowUp, Message, Payload, Publish, SourceFound
+from pyros.quantities import number
 
 LIGHT_CURVE_DUE = "Light curve due"
 _FOUND = 50  # events of which it is remembered what was found; the state is written with every turn
@@ -38,9 +41,13 @@ class PublishingState(msgspec.Struct):
     """What was found of the last events, by their names."""
 
 
+_CHANGE = AgentOption("change", number(0.0), detections.CHANGE)
+
+
 class PublishingAgent(SkyMapsAgent):
     """The part of the alert manager that publishes: *Follow-up* and *Source found* become VOEvents of our own."""
 
+    OPTIONS: ClassVar[AgentOptions] = (*SkyMapsAgent.OPTIONS, _CHANGE)
     state: PublishingState
 
     def __init__(self, name: str) -> None:
@@ -53,7 +60,7 @@ class PublishingAgent(SkyMapsAgent):
 
     def work(self) -> None:
         """Read by how much a source must have changed to be news."""
-        self._change = self.option("change", float, detections.CHANGE)
+        self._change = self.option(*_CHANGE)
 
     def follow_up(self, message: Message) -> None:
         """Tell the broker's subscribers that an observation has begun or ended."""

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.agents.skymap_messages import (
     CHOOSE_AGAIN,
     FIELDS_CHOSEN,
@@ -48,6 +49,7 @@ from pyros.errors import AgentError, AlertError, WorkerError
 from pyros.messages import AlertReceived, FieldRequests, FollowUp, Message, Observation
 from pyros.planning import Site, SiteSky, SitesSky
 from pyros.planning.night_sky import night_of
+from pyros.quantities import number, whole
 from pyros.reactor import Reactor
 from pyros.workers import Worker
 
@@ -67,6 +69,20 @@ _FIELD = re.compile(r"(\d+(?:\.\d+)?)(?:x(\d+(?:\.\d+)?))?")
 Agreement = tuple[StoredEvent, Coincidence]
 
 
+def _field_size(text: str) -> tuple[float, float] | None:
+    match = _FIELD.fullmatch(text)
+    if match is None:
+        raise ValueError("is not a field in degrees, such as 1.5 or 2x1.5")
+    return float(match[1]), float(match[2] or match[1])
+
+
+_SIZE = AgentOption("field", _field_size, None)
+_OVERLAP = AgentOption("overlap", number(0.0, 90.0), 0.0)
+_GALAXIES = AgentOption("galaxies", str, "")
+_SHARE = AgentOption("share", number(0.01, 1.0), 0.9)
+_MOST = AgentOption("most", whole(1, 500), 100)
+
+
 class SkyMapsAgent(Agent):
     """The part of the alert manager that is about sky maps.
 
@@ -81,6 +97,7 @@ class SkyMapsAgent(Agent):
     rules: Rules
     site: Site
     sky: SiteSky | SitesSky
+    OPTIONS: ClassVar[AgentOptions] = (_SIZE, _OVERLAP, _GALAXIES, _SHARE, _MOST)
     state: Any
     """With the field ``maps``: the packets whose maps are being read, or chosen of; after a restart that begins again.
     """
@@ -117,18 +134,9 @@ class SkyMapsAgent(Agent):
 
     def _field_of_view(self) -> FieldOfView | None:
         """Return the telescope's field by the options; raises AgentError naming file and key."""
-
-        def size(text: str) -> FieldOfView:
-            match = _FIELD.fullmatch(text)
-            if match is None:
-                raise ValueError("is not a field in degrees, such as 1.5 or 2x1.5")
-            return FieldOfView(float(match[1]), float(match[2] or match[1]), overlap)
-
-        overlap = self.option("overlap", float, 0.0)
-        field = self.option("field", size, None)
-        galaxies = self.option("galaxies", str, "")
-        self._share = self.option("share", float, 0.9)
-        self._most = self.option("most", int, 100)
+        overlap, size, galaxies = self.option(*_OVERLAP), self.option(*_SIZE), self.option(*_GALAXIES)
+        field = None if size is None else FieldOfView(*size, overlap)
+        self._share, self._most = self.option(*_SHARE), self.option(*_MOST)
         where = f"{self.config.path}: [{self.name}]"
         if galaxies and field is None:
             raise AgentError(f"{where} option_galaxies: needs option_field, the telescope's field in degrees")
@@ -137,10 +145,6 @@ class SkyMapsAgent(Agent):
                 field.check()
             except AlertError as error:
                 raise AgentError(f"{where} option_field: {error}") from None
-        if not 0 < self._share <= 1:
-            raise AgentError(f"{where} option_share: must be above 0 and at most 1")
-        if not 1 <= self._most <= 500:
-            raise AgentError(f"{where} option_most: must be from 1 to 500")
         self._galaxies = str(self.config.path.parent / galaxies) if galaxies else ""
         return field
 

@@ -16,6 +16,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from pyros.agents.options import AgentOptions, why_not
 from pyros.agents.runtime import program
 from pyros.agents.runtime.batches import NotTaken
 from pyros.agents.runtime.host import Host
@@ -50,8 +51,6 @@ from pyros.site import Site
 Handler = Callable[..., Any]
 _SERVICE_SECONDS = 60.0  # an order of service that is older begins none
 _T = TypeVar("_T")
-_NOT_CONVERTED: dict[Any, str] = {float: "is not a number", int: "is not a whole number"}
-"""What to say of an option's text, where Python's own words are for programmers."""
 
 
 class RetryFailed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +66,10 @@ class Agent(StandardAgents):
     msgspec.Struct (or dataclass) whose fields all have defaults: that is what survives a restart.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = ()
+    """The keys ``option_...`` of its section, which are looked at before it starts.
+
+    PYROS's own agents have no others; an agent of one's own may ask for any (`option`)."""
     SAFE_SECONDS: ClassVar[float] = 180.0
     """How long `make_safe` may take at the agent's end."""
 
@@ -225,8 +228,8 @@ class Agent(StandardAgents):
         try:
             return convert(text)
         except ValueError as error:
-            problem = _NOT_CONVERTED.get(convert, str(error))
-            raise AgentError(f"{self.config.path}: [{self.section.name}] option_{key}: {text!r} {problem}") from None
+            where = f"{self.config.path}: [{self.section.name}] option_{key}"
+            raise AgentError(f"{where}: {text!r} {why_not(convert, error)}") from None
 
     @property
     def clock(self) -> Clock:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.analysis import images
 from pyros.analysis.images import (
     Analysis,
@@ -30,15 +32,19 @@ from pyros.errors import AgentError, CatalogueError, PyrosError
 from pyros.imagery.filling import IndexJob, index_image
 from pyros.imagery.index import index_file
 from pyros.messages import ImageAnalysed, ImageTaken, Message, PointingMeasured, SourceFound
+from pyros.quantities import positive
 from pyros.reactor import Reactor
 from pyros.stars import gaia
 from pyros.workers import Worker
 
 ANALYSIS_ENDED = "Analysis ended"
 _MOST_WAITING = 1000
-_SATURATION = 60_000.0
-_SECONDS = 300.0
-_SOLVER_SECONDS = 60.0
+_CATALOGUE = AgentOption("catalogue", str, "auto")
+_MASTERS = AgentOption("masters", str, "")
+_SATURATION = AgentOption("saturation", positive, 60_000.0)
+_SOLVER = AgentOption("solver", str, "solve-field")
+_SECONDS = AgentOption("seconds", positive, 300.0)
+_SOLVER_SECONDS = AgentOption("solver_seconds", positive, 60.0)
 _INDEX_SECONDS = 60.0
 
 
@@ -69,6 +75,7 @@ class AnalyzerAgent(Agent):
     ``seconds``, within which an image must be analysed, the solver's time not counted.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (_CATALOGUE, _MASTERS, _SATURATION, _SOLVER, _SOLVER_SECONDS, _SECONDS)
     state: AnalyzerState
 
     def __init__(self) -> None:
@@ -96,15 +103,15 @@ class AnalyzerAgent(Agent):
     def work(self) -> None:
         """Read the options; what waited when this agent stopped is analysed now."""
         folder = self.config.path.parent
-        masters = self.option("masters", str, "")
-        solver = self.option("solver", str, "solve-field")
-        solver_seconds = self.option("solver_seconds", float, _SOLVER_SECONDS)
-        self._seconds = self.option("seconds", float, _SECONDS) + 2 * solver_seconds
+        masters = self.option(*_MASTERS)
+        solver = self.option(*_SOLVER)
+        solver_seconds = self.option(*_SOLVER_SECONDS)
+        self._seconds = self.option(*_SECONDS) + 2 * solver_seconds
         self.settings = AnalysisSettings(
-            catalogue=self._catalogue(self.option("catalogue", str, "auto"), folder),
+            catalogue=self._catalogue(self.option(*_CATALOGUE), folder),
             masters=str(folder / masters if masters else self.config.data / "masters"),
             lightcurves=str(self.config.data / "lightcurves"),
-            saturation=self.option("saturation", float, _SATURATION),
+            saturation=self.option(*_SATURATION),
             solver="" if self._worker.inline else shutil.which(solver) or "",
             solver_seconds=solver_seconds,
         )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
@@ -19,6 +19,7 @@ from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE,
 from pyros.agents._filters import FiltersAgent
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentState, asked_ahead
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.calibration import cooling, levels, starsizes
 from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
@@ -43,14 +44,17 @@ from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.visibility import airmass, altitude_azimuth
 from pyros.prepared import prepared
-from pyros.quantities import yes_or_no
+from pyros.quantities import number, positive, yes_or_no
 from pyros.reactor import Reactor
 from pyros.workers import Worker
 
 _WRITE_SECONDS = 120.0
 _WRITE_ATTEMPTS = 2
 _MEASURE_SECONDS = 60.0
-_SATURATION = 60_000.0
+_ROTATION = AgentOption("rotation", number(-360.0, 360.0), 0.0)
+_NAME = AgentOption("name", str, "")
+_SATURATION = AgentOption("saturation", positive, 60_000.0)
+_COMPRESS = AgentOption("compress", yes_or_no, False)
 _LAST_WRITE_SECONDS = 2.0
 """How long the agent's end waits for an image that is being written."""
 
@@ -77,6 +81,7 @@ class CameraAgent(FiltersAgent):
     needs = ("site",)
     LEFT = "the exposure goes on"
 
+    OPTIONS: ClassVar[AgentOptions] = (*FiltersAgent.OPTIONS, _ROTATION, _NAME, _SATURATION, _COMPRESS)
     state: CameraState
     device: instruments.Camera
 
@@ -112,11 +117,11 @@ class CameraAgent(FiltersAgent):
 
     def work(self) -> None:
         self.site = Site.load(self.config.site)
-        self.rotation = self.option("rotation", float, 0.0)
+        self.rotation = self.option(*_ROTATION)
         self.telescope = self.config.telescope_name
-        self.instrument = self.option("name", str, "")
-        self.saturation = self.option("saturation", float, _SATURATION)
-        self.compress = self.option("compress", yes_or_no, False)
+        self.instrument = self.option(*_NAME)
+        self.saturation = self.option(*_SATURATION)
+        self.compress = self.option(*_COMPRESS)
         self._detector.restarted()
         super().work()
 

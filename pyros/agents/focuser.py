@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -15,10 +15,12 @@ from pyros import instruments, messages
 from pyros.agents._motor import MotorAgent
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentState, asked_ahead
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.calibration import temperature
 from pyros.calibration.temperature import MAX_CURVES
 from pyros.messages import Failure, FocuserTemperature, FocusMoved, Message, MoveFocus, Telemetry
 from pyros.prepared import prepared
+from pyros.quantities import number, whole
 
 _TOLD_KELVIN, _TOLD_SECONDS = 0.1, 600.0
 
@@ -69,6 +71,22 @@ class FocusAim:
         return round(self.per_kelvin * (celsius - self.reference))
 
 
+def offsets(text: str) -> dict[str, int]:
+    """``r:0 g:120`` as values; ValueError for anything else."""
+    found = {}
+    for word in text.split():
+        name, _, steps = word.rpartition(":")
+        if not name or not re.fullmatch(r"[-+]?\d+", steps):
+            raise ValueError(f"has {word}, which is not like r:120")
+        found[name] = int(steps)
+    return found
+
+
+_OFFSETS: AgentOption[dict[str, int]] = AgentOption("offsets", offsets, {})
+_BACKLASH = AgentOption("backlash", whole(-1_000_000, 1_000_000), 0)  # steps
+_STEPS_PER_KELVIN: AgentOption[float | None] = AgentOption("steps_per_kelvin", number(), None)
+
+
 class FocuserAgent(MotorAgent):
     """Takes *Move focus* and *Abort*.
 
@@ -80,6 +98,7 @@ class FocuserAgent(MotorAgent):
     position is reached from below; 0 for not at all.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (*MotorAgent.OPTIONS, _OFFSETS, _BACKLASH, _STEPS_PER_KELVIN)
     state: FocuserState
     device: instruments.Focuser
     moves = messages.MOVE_FOCUS
@@ -92,10 +111,9 @@ class FocuserAgent(MotorAgent):
         """The temperature that the majordome was told last, degrees Celsius, and when, monotonic seconds."""
 
     def work(self) -> None:
-        none: dict[str, int] = {}
-        self._offsets = self.option("offsets", offsets, none)
-        self._backlash = self.option("backlash", int, 0)
-        self._per_kelvin = self.option("steps_per_kelvin", float, None)
+        self._offsets = self.option(*_OFFSETS)
+        self._backlash = self.option(*_BACKLASH)
+        self._per_kelvin = self.option(*_STEPS_PER_KELVIN)
         super().work()
 
     def move_focus(self, message: Message) -> None:
@@ -189,14 +207,3 @@ class FocuserAgent(MotorAgent):
         return {
             "base": base, "position": reached, "temperature": celsius, "limits": (limits.least, limits.most),
         }  # fmt: skip
-
-
-def offsets(text: str) -> dict[str, int]:
-    """``r:0 g:120`` as values; ValueError for anything else."""
-    found = {}
-    for word in text.split():
-        name, _, steps = word.rpartition(":")
-        if not name or not re.fullmatch(r"[-+]?\d+", steps):
-            raise ValueError(f"has {word}, which is not like r:120")
-        found[name] = int(steps)
-    return found

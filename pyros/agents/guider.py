@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.hold import Hold
 from pyros.instruments.guider import GUIDING_STOPPED, STAR_FOUND, STAR_LOST, Guider, Settle
 from pyros.messages import ABORT, Failure, Message, Payload
@@ -27,7 +28,9 @@ from pyros.quantities import positive
 from pyros.reactor import Reactor
 
 GUIDER_SAID = "Guider said"
-_ARCSEC, _SECONDS, _TIMEOUT = 1.5, 8.0, 60.0
+_ARCSEC = AgentOption("settle_arcsec", positive, 1.5)
+_SECONDS = AgentOption("settle_seconds", positive, 8.0)
+_TIMEOUT = AgentOption("settle_timeout", positive, 60.0)  # seconds
 _REASONS = {
     STAR_LOST: "the guide star is lost",
     GUIDING_STOPPED: "the guiding was stopped by somebody else",
@@ -60,6 +63,7 @@ class GuiderAgent(InstrumentAgent):
     long it is given up.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (*InstrumentAgent.OPTIONS, _ARCSEC, _SECONDS, _TIMEOUT)
     state: GuiderState
     device: Guider
 
@@ -80,9 +84,9 @@ class GuiderAgent(InstrumentAgent):
 
     def work(self) -> None:
         self._steady = Settle(
-            self.option("settle_arcsec", positive, _ARCSEC),
-            self.option("settle_seconds", positive, _SECONDS),
-            self.option("settle_timeout", positive, _TIMEOUT),
+            self.option(*_ARCSEC),
+            self.option(*_SECONDS),
+            self.option(*_TIMEOUT),
         )
         super().work()
 

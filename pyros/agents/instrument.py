@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.clock import Timer, cancel_call
 from pyros.errors import CommandAborted, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
@@ -38,7 +39,7 @@ LOOKED = "Device looked at"
 MEASURED = "Device measured"
 TOLD = "Device told"
 _STALE = 120.0  # seconds
-_TELEMETRY = 10.0
+_TELEMETRY = AgentOption("telemetry", positive, 10.0)  # seconds
 _REST_SECONDS = 30.0
 _TOLD_AGAIN = 25.0
 """What is measured as it was before is told again after so long, seconds: each third time by default."""
@@ -139,6 +140,7 @@ class InstrumentAgent(Agent):
     heeds_telemetry: ClassVar[bool] = False
     """`measured` does something: each telemetry is a turn."""
 
+    OPTIONS: ClassVar[AgentOptions] = (_TELEMETRY,)
     state: InstrumentState
     device: Any
 
@@ -165,7 +167,7 @@ class InstrumentAgent(Agent):
     def attach(self, reactor: Reactor) -> None:
         self.reactor = reactor
         kind: Any = self.section.kind
-        self._pace = self.option("telemetry", positive, _TELEMETRY)
+        self._pace = self.option(*_TELEMETRY)
         self.device = connect(
             kind,
             self.section.driver,

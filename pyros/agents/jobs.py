@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import sqlite3
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.agents.runtime.batches import NotTaken
 from pyros.clock import Timer, cancel_call
 from pyros.config import ENVIRONMENT
@@ -28,7 +28,7 @@ from pyros.jobs.ledger import JobEnd, JobRun, Look
 from pyros.jobs.names import jobs_folder
 from pyros.jobs.runner import Limits, ProcessRunner, Runner
 from pyros.messages import JobProgressed, JobRequest, JobRevoked, JobsCleaned, Message
-from pyros.quantities import DURATIONS, SIZES, quantity
+from pyros.quantities import DURATIONS, SIZES, names, quantity, whole
 from pyros.reactor import Reactor
 
 JOB_ENDED = "Job ended"
@@ -58,6 +58,42 @@ messages.register(TELL_ENDS, messages.NoPayload, guarded=True)
 messages.register(TELL_PROGRESS, JobProgressed, guarded=True, fleeting=True)
 
 
+_duration = quantity(DURATIONS, 0.001, 1e8)
+
+
+def _size(text: str) -> int:
+    return int(quantity(SIZES, 1, 2.0**50)(text))
+
+
+def _runner(text: str) -> str:
+    if text not in ("own", "celery"):
+        raise ValueError("is neither own nor celery")
+    return text
+
+
+def _user(text: str) -> str:
+    try:
+        pwd.getpwnam(text)
+    except KeyError:
+        raise ValueError("is no user of this computer") from None
+    if os.geteuid() != 0:
+        raise ValueError("cannot be, unless the agent runs as root")
+    return text
+
+
+_AT_A_TIME = AgentOption("at_a_time", whole(1, 999), 1)
+_SECONDS: AgentOption[float | None] = AgentOption("seconds", _duration, None)
+_MEMORY: AgentOption[int | None] = AgentOption("memory", _size, None)
+_NICENESS = AgentOption("niceness", whole(0, 19), 10)
+_GRACE = AgentOption("grace", _duration, 5.0)
+_LOG = AgentOption("log", _size, 64 << 20)
+_USER = AgentOption("user", str, "")  # what `_user` says is true where the agent runs
+_RUNNER = AgentOption("runner", _runner, "own")
+_PATH: AgentOption[tuple[str, ...]] = AgentOption("path", names, ())
+_OF_SCRIPTS = (AgentOption("scripts", str, ""), AgentOption("annotation", str, ""), AgentOption("inbox", str, ""))
+_TASKS: AgentOption[tuple[str, ...]] = AgentOption("tasks", names, ())
+
+
 class JobsAgent(Agent):
     """Takes *Job requested*, *Job revoked* and *Jobs cleaned*; says *Job finished* to whom a request names.
 
@@ -71,6 +107,9 @@ class JobsAgent(Agent):
     What runs goes on when the agent ends, however it ends: the next one carries it on.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (
+        _AT_A_TIME, _SECONDS, _MEMORY, _NICENESS, _GRACE, _LOG, _USER, _RUNNER, _PATH, _TASKS, *_OF_SCRIPTS
+    )  # fmt: skip
     many = True
     schema = ledger.SCHEMA
 
@@ -101,20 +140,20 @@ class JobsAgent(Agent):
         self._detached = False
         self._told = self.NOTIFIER if self.NOTIFIER in self.config.agents else ""
         self._schedules = [job for job in self.config.jobs if job.queue == self.name]
-        self._at_a_time = self.option("at_a_time", _count, 1)
+        self._at_a_time = self.option(*_AT_A_TIME)
         limits = Limits(
-            seconds=self.option("seconds", _duration, None),
-            memory=self.option("memory", _size, None),
-            niceness=self.option("niceness", _niceness, 10),
-            grace=self.option("grace", _duration, 5.0),
-            log_bytes=self.option("log", _size, 64 << 20),
-            user=self.option("user", _user, ""),
+            seconds=self.option(*_SECONDS),
+            memory=self.option(*_MEMORY),
+            niceness=self.option(*_NICENESS),
+            grace=self.option(*_GRACE),
+            log_bytes=self.option(*_LOG),
+            user=self.option(_USER.name, _user, _USER.default),
         )
         if self.runner is None:
             if not hasattr(reactor, "spawnProcess") or not hasattr(os, "pidfd_open"):
                 raise AgentError(f"{self.config.path}: [{self.name}]: jobs need Linux 5.3 or newer, and real processes")
             folder = jobs_folder(self.config, self.name)
-            celery = self.option("runner", _runner, "own") == "celery"
+            celery = self.option(*_RUNNER) == "celery"
             launcher = CeleryLauncher(reactor, self.log, self.config, self.name) if celery else None
             self.runner = ProcessRunner(
                 reactor, self.clock, self.log, folder, limits, self._environment(), self.attempt_ended, launcher
@@ -285,7 +324,7 @@ class JobsAgent(Agent):
     def _environment(self) -> dict[str, str]:
         """Return what the jobs' processes are told, so that `pyros`, tasks and their modules are found."""
         folder = self.config.path.parent
-        folders = [str(folder / word) for word in self.option("path", str, "").split()]
+        folders = [str(folder / word) for word in self.option(*_PATH)]
         modules = [*folders, str(folder), *(entry or os.getcwd() for entry in sys.path)]
         programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         return {
@@ -294,38 +333,3 @@ class JobsAgent(Agent):
             "PATH": os.pathsep.join(programs),
             "PYROS_QUEUE": self.name,
         }
-
-
-_duration = quantity(DURATIONS, 0.001, 1e8)
-
-
-def _size(text: str) -> int:
-    return int(quantity(SIZES, 1, 2.0**50)(text))
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"[1-9]\d{0,2}", text):
-        raise ValueError("is not a number from 1 to 999")
-    return int(text)
-
-
-def _runner(text: str) -> str:
-    if text not in ("own", "celery"):
-        raise ValueError("is neither own nor celery")
-    return text
-
-
-def _user(text: str) -> str:
-    try:
-        pwd.getpwnam(text)
-    except KeyError:
-        raise ValueError("is no user of this computer") from None
-    if os.geteuid() != 0:
-        raise ValueError("cannot be, unless the agent runs as root")
-    return text
-
-
-def _niceness(text: str) -> int:
-    if not re.fullmatch(r"1?\d", text):
-        raise ValueError("is not a number from 0 to 19")
-    return int(text)

@@ -14,18 +14,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from twisted.internet.defer import Deferred
 
 from pyros import messages
+from pyros.agents._night_calibrations import OPTIONS as CALIBRATIONS
 from pyros.agents._night_calibrations import NightCalibrations
 from pyros.agents._night_gate import DOME_SILENT, MONITORING_SILENT, NO_DOME, NightGate
 from pyros.agents._night_machine import LIMIT_SECONDS, STATE_OVERDUE, NightMachine
 from pyros.agents.agent import Agent
-from pyros.agents.night_reporting import NightReporting
+from pyros.agents.night_reporting import REPORT, NightReporting
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import OPEN_STATES, NightAction, NightEvent, State
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.errors import PlanningError
 from pyros.hold import Hold
 from pyros.messages import (
@@ -44,6 +46,7 @@ from pyros.nights import diary
 from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.phases import Phase, phase
+from pyros.quantities import number
 from pyros.reactor import Reactor
 
 RENEW_LEASE = messages.guard("Renew lease", fleeting=True)
@@ -55,7 +58,7 @@ on without hearing from the dome's agent."""
 
 _RENEW_SECONDS = LEASE / 3
 _QUESTION_SECONDS = 5.0  # what is asked by *Keep open* while the dome is closed, keeps nothing open
-_CLOSE_AFTER = 60.0
+_CLOSE_AFTER = AgentOption("close_after", number(0.0), 60.0)
 PAUSES = (30.0, 120.0, 600.0, 1800.0)
 """Seconds without an attempt after the dome did not open, by how often in a row; the last is for all that follow."""
 
@@ -85,6 +88,7 @@ class MajordomeAgent(Agent):
     ``option_report = no``: no report is written in the morning.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (_CLOSE_AFTER, *CALIBRATIONS, REPORT)
     state: MajordomeState
 
     def __init__(self) -> None:
@@ -176,7 +180,7 @@ class MajordomeAgent(Agent):
 
     def work(self) -> None:
         """Take up the night where it was left: a dome that was wanted open gets its lease again, if it is safe."""
-        self._close_after = self.option("close_after", float, _CLOSE_AFTER)
+        self._close_after = self.option(*_CLOSE_AFTER)
         self.site_changed(Site.load(self.config.site))
         dome = self.config.agents.get(self.DOME)
         self._calibrations.begin()

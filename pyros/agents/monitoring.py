@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from twisted.internet.interfaces import IReactorProcess
@@ -17,8 +17,9 @@ from twisted.internet.threads import deferToThreadPool
 
 from pyros import messages, time_server
 from pyros.agents.agent import Agent
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.agents.safety_rules import CLOCK_STALE_SECONDS, HOUR, Broken, Facts, judge, rules
-from pyros.errors import AgentError, PlanningError
+from pyros.errors import PlanningError
 from pyros.instruments.plausible import impossible
 from pyros.messages import (
     AlarmEnded,
@@ -38,6 +39,7 @@ from pyros.nights import weather_log
 from pyros.planning import Site
 from pyros.planning.night_log import night_name
 from pyros.planning.visibility import sun_altitude
+from pyros.quantities import names, number, positive
 from pyros.reactor import Reactor
 
 WEATHER_SILENT = messages.guard("Weather silent", fleeting=True)
@@ -54,6 +56,17 @@ _WORDS = 4
 """What stays as it is, is said so often within the silence that others bear, or as often as there are readings."""
 _WAVERING = {"temperature": (), "humidity": (100.0,), "wind": (0.0,), "gust": (0.0,)}
 """The quantities that are never the same for long, and the values at which a sensor may well stay: calm, fog."""
+
+
+def _quantities(text: str) -> tuple[str, ...]:
+    if unknown := [word for word in names(text) if word not in _WAVERING]:
+        raise ValueError(f"has {unknown[0]}, which is none of {', '.join(_WAVERING)}")
+    return names(text)
+
+
+SAFE_AFTER: AgentOption[float | None] = AgentOption("safe_after", number(0.0), None)
+FROZEN_AFTER: AgentOption[float | None] = AgentOption("frozen_after", positive, None)
+_COARSE: AgentOption[tuple[str, ...]] = AgentOption("coarse", _quantities, ())
 
 
 class SafetyWord(msgspec.Struct, frozen=True):
@@ -161,6 +174,7 @@ class MonitoringAgent(Agent):
     are too coarse for that.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (SAFE_AFTER, FROZEN_AFTER, _COARSE)
     state: MonitoringState
 
     def __init__(self) -> None:
@@ -202,17 +216,14 @@ class MonitoringAgent(Agent):
     def work(self) -> None:
         """Until a reading has come, nothing is safe; and what was heard before this start counts no more."""
         limits = self.config.limits
-        frozen = self.option("frozen_after", float, limits.frozen)
+        frozen = self.option(*FROZEN_AFTER) or limits.frozen
         self.in_transaction(weather_log.prepare)
         self._limits = msgspec.structs.replace(limits, frozen=frozen)
-        quiet = self.option("safe_after", float, -1.0)
-        self._rules = rules(self._limits, None if quiet < 0 else quiet)
-        self._quiet = limits.quiet if quiet < 0 else quiet
+        quiet = self.option(*SAFE_AFTER)
+        self._rules = rules(self._limits, quiet)
+        self._quiet = limits.quiet if quiet is None else quiet
         self._site = Site.load(self.config.site) if self.config.site.is_file() else None
-        coarse = self.option("coarse", str, "").split()
-        if unknown := [word for word in coarse if word not in _WAVERING]:
-            where = f"{self.config.path}: [{self.section.name}] option_coarse"
-            raise AgentError(f"{where}: {unknown[0]!r} is none of {', '.join(_WAVERING)}")
+        coarse = self.option(*_COARSE)
         self._wavering = {quantity: still for quantity, still in _WAVERING.items() if quantity not in coarse}
         self._began = self.clock.monotonic()
         self._offset = self.clock.time() - self._began

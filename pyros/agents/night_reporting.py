@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.agent import Agent
+from pyros.agents.options import AgentOption
 from pyros.messages import NightReported
 from pyros.nights.report import write_report
 from pyros.quantities import yes_or_no
@@ -14,6 +15,10 @@ from pyros.workers import Worker
 
 _REPORT_SECONDS = 300.0
 _LAST_REPORT_SECONDS = 2.0  # for which the agent's end waits for a report that is being written
+
+
+REPORT = AgentOption("report", yes_or_no, True)
+"""Whether a report of each night is written."""
 
 
 class NightReporting:
@@ -34,7 +39,7 @@ class NightReporting:
 
     def begin(self) -> None:
         """Read the option of the agent's section; raises ConfigError. For the agent's thread."""
-        self._wanted = self._agent.option("report", yes_or_no, True)
+        self._wanted = self._agent.option(*REPORT)
 
     def write(self, night: str) -> None:
         """Have a night's report written; *Night reported* tells the agent of its file."""

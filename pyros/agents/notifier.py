@@ -9,7 +9,7 @@ and keeps what would have been sent.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.agents._lanes import Lanes
 from pyros.agents.agent import Agent
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.journal import PROGRAM
 from pyros.messages import (
     AlarmEnded,
@@ -50,6 +51,7 @@ _DELIVERY_SECONDS = 90.0
 """After which a worker process that delivers is killed."""
 _LAST_SECONDS = 3.0
 """For which the agent's end waits for what is being delivered."""
+_RULES = AgentOption("rules", str, "")
 _PING = "ping"
 _PROGRAM = re.compile(rf"{PROGRAM}(.+)-\d+-\w+")
 """How a program is called on the wire: its name, its process's number, and a word of its own."""
@@ -77,6 +79,7 @@ class NotifierAgent(Agent):
     Its option: ``rules``, a YAML file of recipients and rules; without one nothing is sent.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (_RULES,)
     state: NoticeBook
 
     def __init__(self) -> None:
@@ -121,7 +124,7 @@ class NotifierAgent(Agent):
 
     def work(self) -> None:
         """Read the rules; take up the deliveries that this agent's last life has left."""
-        path = self.option("rules", str, "")
+        path = self.option(*_RULES)
         file = self.config.path.parent / path
         self.rules = NoticeRules.load(file) if path else NoticeRules(path=file)
         self._key = observatory_key(self.config)

@@ -10,21 +10,22 @@ filter. The cover is closed when the majordome closes the dome and parks.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
 from pyros import messages
 from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
 from pyros.agents._covering import COVER_AGAIN, Covering
+from pyros.agents._flats import OPTIONS as FLATS
 from pyros.agents._flats import FlatRecipe
-from pyros.agents._focusing import FocusRecipe
-from pyros.agents._guiding import ObservationGuiding
+from pyros.agents._focusing import STEP, FocusRecipe
+from pyros.agents._guiding import GUIDE_FROM, ObservationGuiding
 from pyros.agents.agent import Agent
 from pyros.agents.observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
+from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, AgentOptions
 from pyros.angles import separation
 from pyros.config import NOWHERE
-from pyros.errors import AgentError
 from pyros.hold import Hold
 from pyros.messages import (
     Abort,
@@ -46,6 +47,7 @@ from pyros.messages import (
     cover,
 )
 from pyros.planning import meridian
+from pyros.quantities import positive
 from pyros.site import Site
 
 _SLEW_LIMIT = 600.0
@@ -58,7 +60,8 @@ _LOST_PAUSES = (1.0, 5.0, 10.0, 20.0)  # the same where the device was lost mean
 _RETURN_LIMIT = 600.0  # seconds for which a device that is away, or a dome that does not open, is waited for
 _MAX_FLIPS = 2
 _MAX_CENTRINGS = 3
-_CENTRE_SECONDS = 5.0
+_CENTRE: AgentOption[float | None] = AgentOption("centre", positive, None)  # arcseconds
+_CENTRE_SECONDS = AgentOption("centre_seconds", positive, 5.0)
 _ANALYSIS_SECONDS = 180.0
 _READOUT_SECONDS = 10.0  # and what else an exposure takes beside its own time
 _DITHER_PLACES = 16
@@ -77,6 +80,7 @@ class ObservationManagerAgent(Agent):
     ``option_guide_from`` seconds (60) and longer are guided.
     """
 
+    OPTIONS: ClassVar[AgentOptions] = (_CENTRE, _CENTRE_SECONDS, GUIDE_FROM, STEP, *FLATS)
     state: ObservationManagerState
 
     def __init__(self) -> None:
@@ -121,15 +125,11 @@ class ObservationManagerAgent(Agent):
 
     def work(self) -> None:
         self._guiding.work()
-        self._centre = self.option("centre", float, None)
-        self._centre_seconds = self.option("centre_seconds", float, _CENTRE_SECONDS)
+        self._centre = self.option(*_CENTRE)
+        self._centre_seconds = self.option(*_CENTRE_SECONDS)
         telescope = self.config.agents.get(self.TELESCOPE)
-        text = telescope.options.get("meridian_minutes") if telescope is not None else None
-        try:
-            self._meridian_minutes = None if text is None else float(text)
-        except ValueError:
-            key = f"{self.config.path}: [{self.TELESCOPE}] option_meridian_minutes"
-            raise AgentError(f"{key}: {text!r} is not a number of minutes") from None
+        text = telescope.options.get(MERIDIAN_MINUTES.name) if telescope is not None else None
+        self._meridian_minutes = None if text is None else MERIDIAN_MINUTES.convert(text)
         self._calibrating.site = None if self.config.site == NOWHERE else Site.load(self.config.site)
 
     def site_changed(self, site: Site) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import date
 from math import ceil
+from typing import ClassVar
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -18,6 +19,7 @@ from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents.agent import Agent
 from pyros.agents.night_plan import NightPlanner
+from pyros.agents.options import AgentOption, AgentOptions
 from pyros.agents.runtime.batches import NotTaken
 from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, PlannedObservation
 from pyros.planning import Site, improvement, night_log
@@ -26,6 +28,7 @@ from pyros.planning.improvement import ImprovementJob
 from pyros.planning.night_log import DUE, Fate, NightLine, line_of
 from pyros.planning.planner import ROUNDS, Running
 from pyros.planning.visibility import warm_up
+from pyros.quantities import whole
 from pyros.reactor import Reactor
 from pyros.workers import Worker
 
@@ -53,6 +56,7 @@ _LEAST_TO_IMPROVE = 3
 """Of fewer requests the first plan is as good as any."""
 _AROUND_SECONDS = 1.0
 """After the last alert the night is planned around its observation: not while one is on its way to the mount."""
+_ROUNDS: AgentOption[int | None] = AgentOption("rounds", whole(0, 100_000), None)
 _ROUNDS_INLINE = 10
 """Rounds of the better plan in a rehearsal, whose nights must be cheap."""
 
@@ -115,6 +119,7 @@ class SchedulerAgent(Agent):
     MSG_OBS_FINISHED = messages.OBSERVATION_FINISHED
 
     needs = ("site",)
+    OPTIONS: ClassVar[AgentOptions] = (_ROUNDS,)
     state: SchedulerState
 
     def __init__(self) -> None:
@@ -164,7 +169,8 @@ class SchedulerAgent(Agent):
     def work(self) -> None:
         """Load the tables of the sky, so that the first alert does not wait for them."""
         self.site = Site.load(self.config.site)
-        self._rounds = self.option("rounds", int, _ROUNDS_INLINE if self._worker.inline else ROUNDS)
+        rounds = self.option(*_ROUNDS)
+        self._rounds = (_ROUNDS_INLINE if self._worker.inline else ROUNDS) if rounds is None else rounds
         self._planner = NightPlanner(self.site)
         warm_up()
         self.in_transaction(night_log.prepare)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import cos, hypot, radians
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from pyros import instruments, messages
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState, asked_ahead
+from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, AgentOptions
 from pyros.angles import separation_arcsec
 from pyros.clock import Timer, cancel_call
 from pyros.errors import DeviceRefused, InstrumentError
@@ -33,7 +34,7 @@ from pyros.messages import (
 from pyros.planning import Site
 from pyros.planning.pointing import reason_refused
 from pyros.planning.visibility import is_night
-from pyros.quantities import positive
+from pyros.quantities import number, positive
 from pyros.reactor import Reactor
 
 LIMIT_REACHED = "Limit reached"
@@ -43,15 +44,17 @@ LEASE_LOOK_SECONDS = 5.0
 """How often it is looked whether that is so."""
 messages.register(LIMIT_REACHED, Reason, guarded=True)
 _PARK_AGAIN = 30.0  # seconds
-_MAX_OFFSET = 1800.0  # arcseconds
+_MAX_OFFSET = AgentOption("max_offset", number(0.0), 1800.0)  # arcseconds
 _MARGIN = 0.25  # degrees beside horizon and Sun's cone where tracking stops: the sky turns by 0.04 between two looks
-_TRACKING_CHECK = 4.0  # seconds
+_TRACKING_CHECK = AgentOption("tracking_check", positive, 4.0)  # seconds
 _DOUBT_SECONDS = 1.0
 """After so long it is looked again where it did not track."""
-_TRACKING_DRIFT = 300.0  # arcseconds
+_TRACKING_DRIFT = AgentOption("tracking_drift", positive, 300.0)  # arcseconds
 _LOOKS_A_POSITION = 3
 """At each third look whether it tracks its position is asked, too: a drift is slow, an end of tracking isn't."""
-_SHARE = 0.5  # of a measured error that is corrected: the rest may be chance, which the next slew has another of
+_SHARE = AgentOption("offset_share", number(0.0, 1.0), 0.5)
+"""Of a measured error that is corrected: the rest may be chance, which the next slew has another of."""
+_NAME = AgentOption("name", str, "")
 _LEAST_COS = 0.01  # of the declination; nearer to a pole, right ascension is no direction
 
 
@@ -84,6 +87,9 @@ class TelescopeAgent(InstrumentAgent):
     needs = ("site",)
     LEFT = "the mount is not parked"
 
+    OPTIONS: ClassVar[AgentOptions] = (
+        *InstrumentAgent.OPTIONS, _NAME, MERIDIAN_MINUTES, _MAX_OFFSET, _SHARE, _TRACKING_CHECK, _TRACKING_DRIFT
+    )  # fmt: skip
     state: TelescopeState
     device: instruments.Telescope
 
@@ -118,8 +124,8 @@ class TelescopeAgent(InstrumentAgent):
 
     def attach(self, reactor: Reactor) -> None:
         super().attach(reactor)
-        self._check_pace = self.option("tracking_check", positive, _TRACKING_CHECK)
-        self._drift = self.option("tracking_drift", float, _TRACKING_DRIFT)
+        self._check_pace = self.option(*_TRACKING_CHECK)
+        self._drift = self.option(*_TRACKING_DRIFT)
         self._watch_tracking()
         if self.config.agent(self.name).open_air:
             began = self.clock.monotonic()
@@ -134,8 +140,8 @@ class TelescopeAgent(InstrumentAgent):
         return super().detach()
 
     def work(self) -> None:
-        self._max_offset = self.option("max_offset", float, _MAX_OFFSET)
-        self._share = self.option("offset_share", float, _SHARE)
+        self._max_offset = self.option(*_MAX_OFFSET)
+        self._share = self.option(*_SHARE)
         if hypot(self.state.east, self.state.north) > self._max_offset:
             self.state.east = self.state.north = 0.0
         super().work()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ from pyros.instruments import KINDS, check_address
 from pyros.notices.delivery import apprise_problem
 from pyros.notices.rules import NoticeRules
 from pyros.planning import Site
+from pyros.quantities import number
 from pyros.sender.amqp import amqp_ready
 from pyros.sender.certificates import examine, unreachable
 from pyros.simulators import Description
@@ -142,11 +144,8 @@ class Findings:
             return ()
         values: dict[str, float] = {}
         for key in ("safe_after", "frozen_after"):
-            if key in section.options:
-                try:
-                    values[key] = float(section.options[key])
-                except ValueError:
-                    self._problem("monitoring", f"option_{key}: {section.options[key]!r} is not a float")
+            with suppress(KeyError, ValueError):  # what is wrong there was found with the agent
+                values[key] = number(0.0)(section.options[key])
         limits = msgspec.structs.replace(limits, frozen=values.get("frozen_after", limits.frozen))
         return safety_rules(limits, values.get("safe_after"))
 

@@ -60,8 +60,3 @@ def test_without_the_option_nothing_flips(rehearsal: Callable[..., Night]) -> No
     night = begin(rehearsal, {"mount": "equatorial"})
     night.until(lambda: night.said("test-first-1: Observation finished", "majordome"), 4000)
     assert not [line for _, line in night.requests("telescope", "DO slew") if "side=" in line]
-
-
-def test_an_option_that_is_no_number_is_told(rehearsal: Callable[..., Night]) -> None:
-    night = rehearsal(options={"telescope": {"option_meridian_minutes": "soon"}})
-    night.until(lambda: night.said("[telescope] option_meridian_minutes: 'soon' is not a number of minutes"), 10)

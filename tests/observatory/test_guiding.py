@@ -189,11 +189,6 @@ def test_guiding_survives_a_kill(rehearsal: Callable[..., Night], killed: str, w
     assert night.state("guider") == "idle"
 
 
-def test_the_agent_tells_options_that_are_no_seconds(rehearsal: Callable[..., Night]) -> None:
-    night = rehearsal(optional=("guider",), options={"guider": {"option_settle_timeout": "0"}})
-    night.until(lambda: night.said("[guider] option_settle_timeout: '0' is not a positive number"), 10)
-
-
 @pytest.mark.long
 def test_telemetry_tells_how_far_the_star_is_off(rehearsal: Callable[..., Night]) -> None:
     night = begin(rehearsal)
