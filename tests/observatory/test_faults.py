@@ -237,7 +237,7 @@ def test_status_counts_the_commands_that_failed(rehearsal: Callable[..., Night])
     night = rehearsal()
     night.until(lambda: night.said("the weather is safe"))
     night.publish(night.packet("pyros.test/blue#1"))
-    night.until(lambda: night.said("is given up", "scheduler"))
+    night.until(lambda: night.said("is given up", "scheduler"), 7200)
     figures = night.observatory.hosts["filter_wheel"].status()
     assert figures["failed_commands"] >= 3
     assert figures["last_failure"].startswith("Select filter: ")
