@@ -49,7 +49,7 @@ def run_pyros(folder: Path) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", broker.stop)
 
 
-class Store(threading.Thread):
+class StoreThread(threading.Thread):
     """Commits what waits, in one transaction, and then tells who waits for it."""
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +80,7 @@ class Bare(Protocol):
 
     transport: Any
 
-    def __init__(self, store: Store, schema: etree.XMLSchema, clock: RealClock) -> None:
+    def __init__(self, store: StoreThread, schema: etree.XMLSchema, clock: RealClock) -> None:
         self.store, self.schema, self.clock = store, schema, clock
         self.data = b""
 
@@ -105,7 +105,7 @@ class BareFactory(Factory):
     noisy = False
 
     def __init__(self, path: Path) -> None:
-        self.store, self.clock = Store(path), RealClock(reactor)
+        self.store, self.clock = StoreThread(path), RealClock(reactor)
         self.store.start()
         self.schema = etree.XMLSchema(etree.parse(Path(comet.__path__[0], "schema", "VOEvent-v2.0.xsd")))
 

@@ -49,7 +49,7 @@ def send(port: int, packets: list[bytes], authors: int) -> Sent:
             if not happened:
                 raise TimeoutError(f"{len(answers)} of {len(packets)} events were answered")
             for key, events in happened:
-                author: _Author = key.data
+                author: AuthorConnection = key.data
                 if events & selectors.EVENT_WRITE:
                     author.write(selector)
                     continue
@@ -64,7 +64,7 @@ def send(port: int, packets: list[bytes], authors: int) -> Sent:
         return Sent(time.perf_counter() - begin, answers, refused)
 
 
-class _Author:
+class AuthorConnection:
     def __init__(self, port: int, framed: bytes) -> None:
         self.began = time.perf_counter()
         self.framed, self.answer = framed, b""
@@ -90,11 +90,11 @@ class _Author:
 def _next(selector: selectors.BaseSelector, port: int, ready: Iterator[bytes]) -> None:
     framed = next(ready, None)
     if framed is not None:
-        author = _Author(port, framed)
+        author = AuthorConnection(port, framed)
         selector.register(author.socket, selectors.EVENT_WRITE, author)
 
 
-class Crowd:
+class AuthorCrowd:
     """Subscribers that count and answer: every event is acknowledged with its own ivorn."""
 
     def __init__(self, port: int, count: int) -> None:
@@ -167,9 +167,9 @@ def _answer(role: str, origin: bytes) -> bytes:
 
 
 @contextmanager
-def subscribed(port: int, count: int) -> Iterator[Crowd]:
+def subscribed(port: int, count: int) -> Iterator[AuthorCrowd]:
     """So many subscribers, connected and greeted."""
-    crowd = Crowd(port, count)
+    crowd = AuthorCrowd(port, count)
     try:
         greeted: set[socket.socket] = set()
         while len(greeted) < count:  # the broker's authenticate

@@ -66,7 +66,7 @@ def free_ports(count: int) -> list[int]:
     raise SystemExit("every port is in use")
 
 
-class Report:
+class BenchReport:
     """Tables for people, or lines of JSON for programs."""
 
     def __init__(self, bench: str, as_json: bool, packages: Sequence[str] = (), **versions: str) -> None:

@@ -11,7 +11,7 @@ import threading
 from itertools import count
 from pathlib import Path
 
-from bench.console import Browser
+from bench.console import SignedInBrowser
 from pyros import config as configuration
 from pyros.clock import Deadline, steady_seconds
 
@@ -21,7 +21,7 @@ PAGES = ("/", "/tonight.json", "/events", "/images", "/api/v1/state", "/devices"
 class Visitor:
     """Asks for one page after the other while it may; a thread of its own."""
 
-    def __init__(self, browser: Browser, rate: float) -> None:
+    def __init__(self, browser: SignedInBrowser, rate: float) -> None:
         self._browser, self._rate = browser, rate
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._visit)
@@ -46,7 +46,7 @@ class Visitor:
 
 
 def main() -> None:
-    browser, rate = Browser(configuration.load(Path(sys.argv[1])), "visitor"), float(sys.argv[2])
+    browser, rate = SignedInBrowser(configuration.load(Path(sys.argv[1])), "visitor"), float(sys.argv[2])
     print("ready", flush=True)
     visitor: Visitor | None = None
     for line in sys.stdin:

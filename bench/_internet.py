@@ -64,7 +64,7 @@ def _adjusted(checksum: int, old: int, new: int) -> int:
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-class Packet:
+class IpPacket:
     """An IPv4 packet of TCP or UDP whose addresses and ports can be changed."""
 
     SOURCE, TARGET = 0, 1
@@ -118,7 +118,7 @@ class Packet:
             struct.pack_into("!H", self.data, at, _adjusted(checksum, old, new))
 
 
-class Line:
+class InternetLine:
     """One direction of a place's line: when what is sent on it now has gone through."""
 
     def __init__(self) -> None:
@@ -151,12 +151,12 @@ class Router:
         self._out.clear()
         self._in.clear()
 
-    def goes_out(self, packet: Packet, now: float) -> bool:
+    def goes_out(self, packet: IpPacket, now: float) -> bool:
         """Translate what a computer inside sends; False: it is dropped."""
-        if not packet.translatable or packet.address(Packet.SOURCE) != self.inside:
+        if not packet.translatable or packet.address(IpPacket.SOURCE) != self.inside:
             return False
-        there = packet.address(Packet.TARGET), packet.port(Packet.TARGET)
-        flow = (packet.protocol, packet.port(Packet.SOURCE), *there)
+        there = packet.address(IpPacket.TARGET), packet.port(IpPacket.TARGET)
+        flow = (packet.protocol, packet.port(IpPacket.SOURCE), *there)
         port = self._known(self._out, flow, now)
         if port is None:
             if not packet.begins and not self.loose:
@@ -165,23 +165,23 @@ class Router:
             while (packet.protocol, port, *there) in self._in:
                 port = next(self._ports)
             self._learn(flow, (packet.protocol, port, *there), now)
-        packet.change(Packet.SOURCE, self.outside, port)
+        packet.change(IpPacket.SOURCE, self.outside, port)
         return True
 
-    def comes_in(self, packet: Packet, now: float) -> bool:
+    def comes_in(self, packet: IpPacket, now: float) -> bool:
         """Translate what comes from outside; False: it is dropped."""
         if not packet.translatable:
             return False
-        there = packet.address(Packet.SOURCE), packet.port(Packet.SOURCE)
-        outer = (packet.protocol, packet.port(Packet.TARGET), *there)
+        there = packet.address(IpPacket.SOURCE), packet.port(IpPacket.SOURCE)
+        outer = (packet.protocol, packet.port(IpPacket.TARGET), *there)
         port = self._known(self._in, outer, now)
         if port is None:
             known = packet.begins or self.loose
-            if packet.protocol != _TCP or packet.port(Packet.TARGET) != self._lead or not known:
+            if packet.protocol != _TCP or packet.port(IpPacket.TARGET) != self._lead or not known:
                 return False
             port = self._lead
             self._learn(outer, outer, now)
-        packet.change(Packet.TARGET, self.inside, port)
+        packet.change(IpPacket.TARGET, self.inside, port)
         return True
 
     def _known(self, table: dict[Flow, int], flow: Flow, now: float) -> int | None:
@@ -199,7 +199,7 @@ class Router:
         self._out[inner], self._in[outer], self._used[inner] = outer[1], inner[1], now
 
 
-class Place:
+class InternetPlace:
     """A computer, its line, and perhaps its router."""
 
     def __init__(self, name: str, device: str, inside: str, outside: str = "", port: str = "0") -> None:
@@ -211,7 +211,7 @@ class Place:
         self.reset()
 
     def reset(self) -> None:
-        self.up, self.down = Line(), Line()
+        self.up, self.down = InternetLine(), InternetLine()
         self.delay = self.loss = 0.0
         self.broken = False
         if self.router is not None:
@@ -226,7 +226,7 @@ class Place:
 class Internet:
     """All places, and what is under way between them."""
 
-    def __init__(self, places: list[Place]) -> None:
+    def __init__(self, places: list[InternetPlace]) -> None:
         self._places = {place.name: place for place in places}
         self._parted: set[frozenset[str]] = set()
         self._accepted: set[bytes] = set()
@@ -293,7 +293,7 @@ class Internet:
             if word != "forget":
                 setattr(router, {"move": "outside", "inside": "inside"}[word], _number(names[0]))
 
-    def _named(self, *names: str) -> list[Place]:
+    def _named(self, *names: str) -> list[InternetPlace]:
         return [place for name, place in self._places.items() if name in names or not names]
 
     def _routers(self, *names: str) -> list[Router]:
@@ -304,16 +304,16 @@ class Internet:
         for place in self._places.values():
             place.broken = False
 
-    def _read(self, place: Place) -> None:
+    def _read(self, place: InternetPlace) -> None:
         while True:
             try:
                 data = os.read(place.tun, 65536)
             except BlockingIOError:
                 return
             if len(data) >= 28 and data[0] >> 4 == 4:
-                self._sent(place, Packet(data))
+                self._sent(place, IpPacket(data))
 
-    def _sent(self, place: Place, packet: Packet) -> None:
+    def _sent(self, place: InternetPlace, packet: IpPacket) -> None:
         """Take what a place's computer sends."""
         now = time.monotonic()
         if place.router is not None and not place.router.goes_out(packet, now):
@@ -321,22 +321,22 @@ class Internet:
         through = place.up.through(len(packet.data), now)
         if through is None or place.broken or self._random.random() < place.loss:
             return
-        if packet.address(Packet.TARGET) == _number(NAMES):
+        if packet.address(IpPacket.TARGET) == _number(NAMES):
             self._at(through + place.delay, lambda: self._answer(place, packet))
             return
-        target = packet.address(Packet.TARGET)
+        target = packet.address(IpPacket.TARGET)
         other = next((each for each in self._places.values() if each.address == target), None)
         if other is not None:
             self._at(through + place.delay, lambda: self._reaches(place, other, packet))
 
-    def _reaches(self, place: Place, other: Place, packet: Packet) -> None:
+    def _reaches(self, place: InternetPlace, other: InternetPlace, packet: IpPacket) -> None:
         """Let a packet come to a place's line."""
         broken = place.broken or frozenset((place.name, other.name)) in self._parted
         through = None if broken else other.down.through(len(packet.data), time.monotonic())
         if through is not None:
             self._at(through, lambda: self._arrives(other, packet))
 
-    def _arrives(self, place: Place, packet: Packet) -> None:
+    def _arrives(self, place: InternetPlace, packet: IpPacket) -> None:
         if place.broken or (place.router is not None and not place.router.comes_in(packet, time.monotonic())):
             return
         if packet.flags & (_SYN | _ACK) == _SYN | _ACK:
@@ -347,7 +347,7 @@ class Internet:
     def _at(self, due: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._due, (due, next(self._numbers), call))
 
-    def _answer(self, place: Place, asked: Packet) -> None:
+    def _answer(self, place: InternetPlace, asked: IpPacket) -> None:
         """Say where a name is."""
         if asked.protocol != _UDP or place.broken:
             return
@@ -362,7 +362,7 @@ class Internet:
         answers = [struct.pack("!HHHIHI", 0xC00C, 1, 1, 0, 4, found.address)] if found and wants_address else []
         head = query[:2] + struct.pack("!HHHHH", 0x8180 if found else 0x8183, 1, len(answers), 0, 0)
         data = head + question + b"".join(answers)
-        packet = Packet(_datagram(_number(NAMES), 53, asked.address(0), asked.port(0), data))
+        packet = IpPacket(_datagram(_number(NAMES), 53, asked.address(0), asked.port(0), data))
         through = place.down.through(len(packet.data), time.monotonic())
         if through is not None:
             self._at(through, lambda: self._arrives(place, packet))
@@ -380,6 +380,6 @@ def _datagram(source: int, source_port: int, target: int, target_port: int, data
 
 if __name__ == "__main__":
     described = [word.partition("=") for word in sys.argv[1:]]
-    internet = Internet([Place(name, *rest.split(",")) for name, _, rest in described])
+    internet = Internet([InternetPlace(name, *rest.split(",")) for name, _, rest in described])
     print("ready", flush=True)
     internet.run()

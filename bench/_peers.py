@@ -56,7 +56,7 @@ class Handled:
         return float(self._values[1])
 
 
-class Counter:
+class PayloadCounter:
     """What handles the messages: it reads the payload and counts."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class SocketsServer:
 
 
 def _serve_sockets(port: int, handled: Handled) -> None:
-    counter, lock = Counter(), threading.Lock()
+    counter, lock = PayloadCounter(), threading.Lock()
 
     def serve(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -227,7 +227,7 @@ def _redis(port: int) -> Any:
 
 
 def _consume_redis(port: int, handled: Handled) -> None:
-    client, counter = _redis(port), Counter()
+    client, counter = _redis(port), PayloadCounter()
     while True:
         answer = client.xreadgroup("agent", "one", {"scheduler": ">"}, count=PIPELINE, block=1_000)
         for _, entries in answer or []:

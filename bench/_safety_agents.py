@@ -9,7 +9,7 @@ from pyros.agents.dome import DomeAgent
 HANG = "Hang"
 
 
-class HangingDomeAgent(DomeAgent):
+class StuckDomeAgent(DomeAgent):
     """The dome's agent, with a handler that never returns."""
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ BULK = guard("Picture", bulk=True)
 _TELL = "Tell"
 
 
-class Site(Agent):
+class TalkingSite(Agent):
     """Says to other sites what it is told, and notes what they say."""
 
     def __init__(self, name: str) -> None:
@@ -51,7 +51,7 @@ def _write(*words: object) -> None:
 def _main(name: str, path: str) -> None:
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     config = configuration.load(path)
-    agent = Site(name)
+    agent = TalkingSite(name)
     agent.start(config)
     here = msgspec.structs.replace(config.agent(name), at=None)  # whatever becomes of its address
     config = msgspec.structs.replace(config, agents={**config.agents, name: here})

@@ -22,7 +22,7 @@ _ETC = Path("/etc/netns")
 _numbers = itertools.count()
 
 
-class Place(NamedTuple):
+class SitePlace(NamedTuple):
     """Where a computer is."""
 
     inside: str
@@ -60,10 +60,10 @@ def why_not() -> str:
     return f"network namespaces cannot be made: {trouble.strip()}" if trouble else ""
 
 
-class Computers:
+class SiteComputers:
     """The computers of some places, and what runs on them."""
 
-    def __init__(self, folder: Path, **places: Place) -> None:
+    def __init__(self, folder: Path, **places: SitePlace) -> None:
         self.folder = folder
         self._mark = f"p{os.getpid()}x{next(_numbers)}"
         self._programs: list[subprocess.Popen[str]] = []
@@ -173,7 +173,7 @@ class Heard(NamedTuple):
 class SiteAgent:
     """The process of a site's agent (`bench._site`)."""
 
-    def __init__(self, computers: Computers, name: str, config: Path, heard: queue.SimpleQueue[Heard]) -> None:
+    def __init__(self, computers: SiteComputers, name: str, config: Path, heard: queue.SimpleQueue[Heard]) -> None:
         self.name = name
         self._heard = heard
         self._process = computers.run(name, sys.executable, "-m", "bench._site", name, str(config))

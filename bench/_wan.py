@@ -61,7 +61,7 @@ class Way:
         return self._free + self.delay
 
 
-class Network:
+class WanNetwork:
     """The state of the network, and what goes through it."""
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class Network:
 class Pipe:
     """One direction of one connection."""
 
-    def __init__(self, network: Network, way: Way, near: End) -> None:
+    def __init__(self, network: WanNetwork, way: Way, near: WanEnd) -> None:
         self.network, self.way, self.near = network, way, near
         self.dead = False
         self._held: deque[tuple[float, bytes]] = deque()
@@ -169,12 +169,12 @@ class Pipe:
             self.near.transport.resumeProducing()
 
 
-class End(Protocol):
+class WanEnd(Protocol):
     """One end of a connection; ``far`` is the other one, once it is there."""
 
     transport: Any
 
-    def __init__(self, network: Network, way: Way, far: End | None = None) -> None:
+    def __init__(self, network: WanNetwork, way: Way, far: WanEnd | None = None) -> None:
         self.far = far
         self.pipe = Pipe(network, way, self)
 
@@ -185,7 +185,7 @@ class End(Protocol):
             self.transport.pauseProducing()
             target = TCP4ClientEndpoint(reactor, "127.0.0.1", int(sys.argv[2]))
             network = self.pipe.network
-            making = target.connect(Factory.forProtocol(lambda: End(network, network.ways[1], self)))
+            making = target.connect(Factory.forProtocol(lambda: WanEnd(network, network.ways[1], self)))
             making.addErrback(lambda _: self.transport.abortConnection())
         else:
             self.far.far = self
@@ -200,12 +200,12 @@ class End(Protocol):
             self.far.transport.loseConnection()
 
 
-class Commands(LineOnlyReceiver):
+class WanCommands(LineOnlyReceiver):
     """The standard input."""
 
     delimiter = b"\n"
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: WanNetwork) -> None:
         self._network = network
 
     def lineReceived(self, line: bytes) -> None:
@@ -217,7 +217,9 @@ class Commands(LineOnlyReceiver):
 
 
 if __name__ == "__main__":
-    state = Network()
-    reactor.listenTCP(int(sys.argv[1]), Factory.forProtocol(lambda: End(state, state.ways[0])), interface="127.0.0.1")
-    StandardIO(Commands(state))
+    state = WanNetwork()
+    reactor.listenTCP(
+        int(sys.argv[1]), Factory.forProtocol(lambda: WanEnd(state, state.ways[0])), interface="127.0.0.1"
+    )
+    StandardIO(WanCommands(state))
     reactor.run()

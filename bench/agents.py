@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, BenchReport, arguments, free_ports, median, quantile
 from bench._peers import (
     NAME,
     Context,
@@ -69,16 +69,16 @@ class Round(NamedTuple):
 # PYROS -------------------------------------------------------------------------------------------------------------
 
 
-class Count(msgspec.Struct):
+class MessagesCounted(msgspec.Struct):
     """An agent's state: how many messages it has handled."""
 
     messages: int = 0
 
 
-class Scheduler(Agent):
+class BenchScheduler(Agent):
     """Reads the payload and counts, in its durable state."""
 
-    state: Count
+    state: MessagesCounted
 
     def __init__(self, handled: Handled) -> None:
         super().__init__(Agent.SCHEDULER)
@@ -91,7 +91,7 @@ class Scheduler(Agent):
             self.after_commit(self._handled.add, 1)
 
 
-class Majordome(Agent):
+class BenchMajordome(Agent):
     """Sends to the scheduler what it is told to."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class Majordome(Agent):
 
 
 def _live(path: str, handled: Handled, which: str) -> None:
-    (Scheduler(handled) if which == Agent.SCHEDULER else Majordome()).start(path)
+    (BenchScheduler(handled) if which == Agent.SCHEDULER else BenchMajordome()).start(path)
 
 
 class PyrosServer:
@@ -307,7 +307,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     on_disk(options.dir)
     redis = RedisServer.version()
-    report = Report("agents", options.json, ("redis", "hiredis"), **{"redis-server": redis} if redis else {})
+    report = BenchReport("agents", options.json, ("redis", "hiredis"), **{"redis-server": redis} if redis else {})
     with tempfile.TemporaryDirectory(prefix="bench-agents-", dir=options.dir) as name:
         _compare(Path(name), options, report, bool(redis))
     if not redis:
@@ -316,7 +316,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _compare(directory: Path, options: argparse.Namespace, report: Report, redis: bool) -> None:
+def _compare(directory: Path, options: argparse.Namespace, report: BenchReport, redis: bool) -> None:
     sync = disk_sync(directory)
     wanted = [measure for measure in measures(options.quick) if options.only in measure.title]
     rounds: dict[Measure, dict[str, list[Round]]] = {measure: {} for measure in wanted}
@@ -339,7 +339,7 @@ def _compare(directory: Path, options: argparse.Namespace, report: Report, redis
     )
 
 
-def _print(report: Report, rounds: dict[Measure, dict[str, list[Round]]], names: list[str]) -> None:
+def _print(report: BenchReport, rounds: dict[Measure, dict[str, list[Round]]], names: list[str]) -> None:
     rows = []
     for measure, by_name in rounds.items():
         row = [measure.title]

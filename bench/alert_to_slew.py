@@ -38,7 +38,7 @@ import numpy as np
 from twisted.internet import reactor as _reactor
 
 import pyros
-from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, BenchReport, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros import messages
 from pyros.agents import Agent
@@ -136,7 +136,7 @@ def write_observatory(folder: Path, alerts: int) -> Path:
     return folder / "bench.ini"
 
 
-class Run:
+class SlewRun:
     """The observatory under a real reactor, driven from another thread."""
 
     def __init__(self, path: Path) -> None:
@@ -317,7 +317,7 @@ class Run:
         return found
 
 
-def bench(run: Run, alerts: int, kinds: Sequence[str], report: Report) -> None:
+def bench(run: SlewRun, alerts: int, kinds: Sequence[str], report: BenchReport) -> None:
     """In a thread of its own: warm up, measure, report."""
     run.wait_until_safe()
     columns = ("", "alerts", "p50 ms", "p90 ms", "p99 ms", "max ms")
@@ -342,7 +342,7 @@ def bench(run: Run, alerts: int, kinds: Sequence[str], report: Report) -> None:
     report.ends()
 
 
-def beside_console(run: Run, alerts: int, report: Report) -> None:
+def beside_console(run: SlewRun, alerts: int, report: BenchReport) -> None:
     """In a thread of its own: rounds of alerts, in turns without and with requests to the console."""
     from bench.console import cpu, is_listening, running, wait_for
 
@@ -397,7 +397,7 @@ def beside_console(run: Run, alerts: int, report: Report) -> None:
 
 def compare(options: Any, alerts: int) -> None:
     """Measure both versions in turns, each time in a process of its own; tell the range of each figure."""
-    report = Report("alert_to_slew", options.json)
+    report = BenchReport("alert_to_slew", options.json)
     programs = {"before": options.before.absolute() / ".venv" / "bin" / "python", "now": Path(sys.executable)}
     figures: dict[tuple[str, str], list[Any]] = {}
     for _ in range(options.rounds):
@@ -437,11 +437,11 @@ def main() -> None:
         return
     failed: list[BaseException] = []
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-") as folder:
-        run = Run(write_observatory(Path(folder), alerts))
+        run = SlewRun(write_observatory(Path(folder), alerts))
 
         def work() -> None:
             try:
-                report = Report("alert_to_slew", options.json, ("Comet", "lxml", "astropy", "pyerfa"))
+                report = BenchReport("alert_to_slew", options.json, ("Comet", "lxml", "astropy", "pyerfa"))
                 if options.console:
                     beside_console(run, alerts, report)
                 else:

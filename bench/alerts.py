@@ -25,7 +25,7 @@ from lxml import etree
 from twisted.internet.task import Clock
 
 from bench._authors import event, send, subscribed
-from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, BenchReport, arguments, free_ports, median, quantile
 from pyros import alerts
 from pyros.broker.store import EventStore
 from pyros.clock import RealClock
@@ -171,7 +171,7 @@ def _listens(port: int) -> bool:
 SERVERS = {"pyros": pyros, "bare": bare, "comet": comet}
 
 
-class Run(NamedTuple):
+class AlertsRun(NamedTuple):
     """What one server did in one round."""
 
     per_second: float
@@ -181,22 +181,22 @@ class Run(NamedTuple):
     refused: int
 
 
-def _run_authors(what: str, folder: Path, authors: int, number: int, stored: int) -> tuple[str, Run]:
+def _run_authors(what: str, folder: Path, authors: int, number: int, stored: int) -> tuple[str, AlertsRun]:
     with _folder(folder) as place, SERVERS[what](place, stored) as server:
         send(server.receiver, [event("warm", each) for each in range(50)], authors)
         time.sleep(SETTLE if what == "pyros" else 0)
         sent = send(server.receiver, [event("run", each) for each in range(number)], authors)
         p50, p99 = median(sent.answers) * 1e3, quantile(sent.answers, 0.99) * 1e3
-        return server.name, Run(number / sent.seconds, p50, p99, server.memory, sent.refused)
+        return server.name, AlertsRun(number / sent.seconds, p50, p99, server.memory, sent.refused)
 
 
 def measure_authors(
-    report: Report, folder: Path, authors: int, count: int, comet_count: int, stored: int, rounds: int
+    report: BenchReport, folder: Path, authors: int, count: int, comet_count: int, stored: int, rounds: int
 ) -> None:
     """Events a second accepted, and how long an author waits: each server once a round, medians over the rounds."""
     rows: list[list[str]] = []
     titles: dict[str, str] = {}
-    runs: dict[str, list[Run]] = {what: [] for what in SERVERS}
+    runs: dict[str, list[AlertsRun]] = {what: [] for what in SERVERS}
     for _ in range(rounds):
         for what in SERVERS:
             number = comet_count if what == "comet" else count
@@ -204,7 +204,7 @@ def measure_authors(
             runs[what].append(run)
     for what, title in titles.items():
         number = comet_count if what == "comet" else count
-        middle = Run(*(median(values) for values in zip(*runs[what], strict=True)))  # type: ignore[arg-type]
+        middle = AlertsRun(*(median(values) for values in zip(*runs[what], strict=True)))  # type: ignore[arg-type]
         figures = {"server": title, "authors": authors, "events": number, "stored": stored, "rounds": rounds}
         report.figures("authors", **figures, **middle._asdict())
         rates = [
@@ -226,7 +226,7 @@ def measure_authors(
     report.note(f"PYROS: {ratios['to_comet']:.1f} times Comet, {ratios['to_bare']:.2f} of the bare receiver\n")
 
 
-def measure_subscribers(report: Report, folder: Path, subscribers: int, count: int) -> None:
+def measure_subscribers(report: BenchReport, folder: Path, subscribers: int, count: int) -> None:
     """Deliveries a second, from the first event sent to the last one received by the last subscriber."""
     rows = []
     for what in ("pyros", "comet"):
@@ -243,7 +243,7 @@ def measure_subscribers(report: Report, folder: Path, subscribers: int, count: i
     report.table(f"{subscribers} subscribers", ["", "events", "deliveries a second"], rows)
 
 
-def measure_parsing(report: Report, corpus: Path | None, rounds: int) -> None:
+def measure_parsing(report: BenchReport, corpus: Path | None, rounds: int) -> None:
     """Packets a second on one core: ours to an Alert, and lxml's to a tree."""
     files = [path for path in sorted(corpus.rglob("*.xml")) if path.is_file()] if corpus else []
     packets = [path.read_bytes() for path in files] or [event("parse", number) for number in range(200)]
@@ -290,7 +290,7 @@ def main() -> None:
     parser.add_argument("--stored", type=int, nargs="*", default=[0, 50_000], help="before the run")
     parser.add_argument("--subscribers", type=int, nargs="*", default=[1, 50, 200], help="at once")
     options = parser.parse_args()
-    report = Report("alerts", options.json, ["Comet", "lxml"])
+    report = BenchReport("alerts", options.json, ["Comet", "lxml"])
     if options.quick:
         measure_authors(report, options.dir, 1, 200, 60, 0, 1)
         measure_authors(report, options.dir, 32, 2_000, 2_000, 0, 1)

@@ -23,7 +23,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from bench._authors import event
-from bench._common import Report, arguments, median, quantile
+from bench._common import BenchReport, arguments, median, quantile
 from pyros.alerts import parse
 from pyros.alerts.archive import healpix
 from pyros.alerts.archive.archive import Archive
@@ -302,7 +302,7 @@ def plan(reader: ArchiveReader, query: Query) -> list[str]:
         return [step.strip() for step in steps if "Seq Scan on packets" in step]
 
 
-def measure(report: Report, archive: Path | str, count: int, rounds: int) -> None:
+def measure(report: BenchReport, archive: Path | str, count: int, rounds: int) -> None:
     """Ask everything; how long until all rows of the answer were there."""
     reader, chance, table = ArchiveReader(archive), random.Random(2), []
     for name, make in questions(count).items():
@@ -330,7 +330,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="fill for so long only; again to go on")
     options = parser.parse_args()
     count = options.count or (20_000 if options.quick else 1_000_000)
-    report = Report("archive", options.json, ["SQLAlchemy"])
+    report = BenchReport("archive", options.json, ["SQLAlchemy"])
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=options.dir))
     try:
         where = options.url or options.keep or folder / "archive.sqlite"

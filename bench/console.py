@@ -28,7 +28,7 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pyros
-from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, BenchReport, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros.cli.common import program
 from pyros.clock import Deadline, steady_seconds
@@ -93,7 +93,7 @@ def resident(pid: int) -> float:
     return int(found[1]) / 1000 if found else 0.0
 
 
-class Browser:
+class SignedInBrowser:
     """Somebody who has signed in."""
 
     def __init__(self, config: Config, name: str) -> None:
@@ -131,7 +131,7 @@ class Browser:
 class Streams:
     """Many browsers that listen; a thread of its own reads them all."""
 
-    def __init__(self, browsers: list[Browser]) -> None:
+    def __init__(self, browsers: list[SignedInBrowser]) -> None:
         self._selector = selectors.DefaultSelector()
         self._rest: dict[socket.socket, bytes] = {}
         self.numbers: dict[socket.socket, set[int]] = {}
@@ -172,10 +172,12 @@ class Streams:
         self._selector.close()
 
 
-def measure(report: Report, config: Config, pid: int, *, streams: int, orders: int, pages: int, seconds: float) -> None:
+def measure(
+    report: BenchReport, config: Config, pid: int, *, streams: int, orders: int, pages: int, seconds: float
+) -> None:
     """Everything, one after the other."""
     report.doing("the console by itself")
-    browser = Browser(config, "first")
+    browser = SignedInBrowser(config, "first")
     Deadline(2).pause(2)
     before, began = cpu(pid), steady_seconds()
     Deadline(seconds).pause(seconds)
@@ -189,7 +191,7 @@ def measure(report: Report, config: Config, pid: int, *, streams: int, orders: i
         took.append(steady_seconds() - start)
     page_cpu = (cpu(pid) - before) / pages
     report.doing(f"{streams} streams")
-    listeners = Streams([Browser(config, f"viewer{number}") for number in range(streams)])
+    listeners = Streams([SignedInBrowser(config, f"viewer{number}") for number in range(streams)])
     wait_for("every stream", lambda: all(listeners.numbers.values()))
     first = max(min(numbers) for numbers in listeners.numbers.values())
     before, began = cpu(pid), steady_seconds()
@@ -236,7 +238,7 @@ def main() -> None:
     parser = arguments("What the console costs, and how quick STOP is.")
     parser.add_argument("--streams", type=int, default=0, help="how many browsers listen; 0: 200, quickly 20")
     given = parser.parse_args()
-    report = Report("console", given.json, ["Django"])
+    report = BenchReport("console", given.json, ["Django"])
     with tempfile.TemporaryDirectory(prefix="bench-console-", dir=given.dir) as folder:
         config = copy_observatory(Path(folder))
         report.doing("the observatory starts")

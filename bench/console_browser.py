@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench._common import PATIENCE, Report, arguments, quantile
+from bench._common import PATIENCE, BenchReport, arguments, quantile
 from bench.console import copy_observatory, is_listening, is_up, running, wait_for
 from pyros.clock import Deadline, steady_seconds, system_time
 from pyros.config import Config
@@ -47,7 +47,7 @@ _ANSWERED = """() => {
 def main() -> None:
     parser = arguments("How soon a browser shows what happens.")
     given = parser.parse_args()
-    report = Report("console_browser", given.json, ["playwright"])
+    report = BenchReport("console_browser", given.json, ["playwright"])
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -88,7 +88,7 @@ def signed_in(browser: Any, config: Config, *, javascript: bool = True) -> Any:
     return page
 
 
-def figures(report: Report, what: str, values: list[float], unit: str) -> tuple[str, ...]:
+def figures(report: BenchReport, what: str, values: list[float], unit: str) -> tuple[str, ...]:
     """Report a row: p50, p99 and the most."""
     scale = 1000 if unit == "ms" else 1
     p50, p99, most = (scale * each for each in (quantile(values, 0.5), quantile(values, 0.99), max(values)))
@@ -96,7 +96,7 @@ def figures(report: Report, what: str, values: list[float], unit: str) -> tuple[
     return f"{what}, {unit}", *(f"{each:.0f}" if unit == "ms" else f"{each:.1f}" for each in (p50, p99, most))
 
 
-def show_messages(report: Report, config: Config, page: Any, count: int) -> list[tuple[str, ...]]:
+def show_messages(report: BenchReport, config: Config, page: Any, count: int) -> list[tuple[str, ...]]:
     """Send messages at random times; every message that any agent takes meanwhile counts."""
     page.evaluate(_WATCH)
     shift, chance, began = config.shift_seconds(), random.Random(1), system_time()
@@ -112,7 +112,7 @@ def show_messages(report: Report, config: Config, page: Any, count: int) -> list
     return [figures(report, "a message to the DOM", late, "ms")]
 
 
-def stop_with_javascript(report: Report, page: Any, count: int) -> list[tuple[str, ...]]:
+def stop_with_javascript(report: BenchReport, page: Any, count: int) -> list[tuple[str, ...]]:
     """Click on STOP, and release."""
     committed, told = [], []
     for _ in range(count):
@@ -132,7 +132,7 @@ def stop_with_javascript(report: Report, page: Any, count: int) -> list[tuple[st
     ]
 
 
-def stop_without(report: Report, page: Any, count: int) -> list[tuple[str, ...]]:
+def stop_without(report: BenchReport, page: Any, count: int) -> list[tuple[str, ...]]:
     """Click on STOP where no script runs."""
     took: list[float] = []
 
@@ -151,7 +151,7 @@ def stop_without(report: Report, page: Any, count: int) -> list[tuple[str, ...]]
     return [figures(report, "STOP without JavaScript, committed", took, "ms")]
 
 
-def kill(report: Report, config: Config, page: Any, count: int) -> list[tuple[str, ...]]:
+def kill(report: BenchReport, config: Config, page: Any, count: int) -> list[tuple[str, ...]]:
     """Kill the observatory, wait for grey, start it again."""
     grey, back, back_after_answers = [], [], []
     for _ in range(count):

@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench._common import PATIENCE, Report, arguments, free_ports
+from bench._common import PATIENCE, BenchReport, arguments, free_ports
 from bench._console_visitor import PAGES
-from bench.console import Browser, copy_observatory, cpu, is_listening, is_up, running, wait_for
+from bench.console import SignedInBrowser, copy_observatory, cpu, is_listening, is_up, running, wait_for
 from pyros import config as configuration
 from pyros import messages
 from pyros.config import Config
@@ -49,7 +49,10 @@ def other_console(config: Config, folder: Path, port: int) -> Iterator[tuple[Con
 
 
 def measure(
-    report: Report, consoles: dict[str, tuple[Browser, int]], changes: Mapping[str, Callable[[], object]], count: int
+    report: BenchReport,
+    consoles: dict[str, tuple[SignedInBrowser, int]],
+    changes: Mapping[str, Callable[[], object]],
+    count: int,
 ) -> None:
     """Ask every console for every page, in turns, and tell what each took."""
     rows = []
@@ -79,7 +82,7 @@ def main() -> None:
     parser = arguments("What a console's pages cost of a processor.")
     parser.add_argument("--before", type=Path, metavar="FOLDER", help="another version's checkout, to compare with")
     given = parser.parse_args()
-    report = Report("console_pages", given.json, ["Django"])
+    report = BenchReport("console_pages", given.json, ["Django"])
     with tempfile.TemporaryDirectory(prefix="bench-pages-", dir=given.dir) as folder, ExitStack() as stack:
         config = copy_observatory(Path(folder))
         assert config.console is not None
@@ -97,7 +100,7 @@ def main() -> None:
             "two commit": lambda: Sender.send_to("scheduler", "Plan again", config=config),
             "all commit": lambda: [*tell(config, messages.RELEASE, ReleaseOrder(who="bench"), PATIENCE)],
         }
-        browsers = {name: (Browser(settings, "visitor"), pid) for name, (settings, pid) in consoles.items()}
+        browsers = {name: (SignedInBrowser(settings, "visitor"), pid) for name, (settings, pid) in consoles.items()}
         measure(report, browsers, changes, 20 if given.quick else 200)
     report.ends()
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench._common import Report, arguments
+from bench._common import BenchReport, arguments
 from pyros.imagery.index import ImageIndex, ImageIndexReader, ImageQuery
 from pyros.imagery.sia2 import answer
 from tests.imagery.many_images import many_images
@@ -25,7 +25,7 @@ TIMES = 5
 def main() -> None:
     parser = arguments(__doc__ or "")
     given = parser.parse_args()
-    report = Report("images", given.json)
+    report = BenchReport("images", given.json)
     count = 20_000 if given.quick else 1_000_000
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
         path = Path(folder) / "images.sqlite"
@@ -41,7 +41,7 @@ def main() -> None:
     report.ends()
 
 
-def searches(reader: ImageIndexReader, report: Report, path: Path) -> None:
+def searches(reader: ImageIndexReader, report: BenchReport, path: Path) -> None:
     """Measure each search."""
     page = reader.find(ImageQuery())
     newest = page.images[0].record
@@ -71,7 +71,7 @@ def searches(reader: ImageIndexReader, report: Report, path: Path) -> None:
     report.table(f"{reader.count()} images, {size:.0f} MB", ("search", "least ms", "most ms"), rows)
 
 
-def measured(report: Report, name: str, search: Callable[[], int]) -> tuple[str, str, str]:
+def measured(report: BenchReport, name: str, search: Callable[[], int]) -> tuple[str, str, str]:
     """Run a search some times; returns its row."""
     times = []
     for _ in range(TIMES):

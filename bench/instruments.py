@@ -26,7 +26,7 @@ import numpy as np
 from astropy.io import fits
 from twisted.python.failure import Failure
 
-from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, BenchReport, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros.agents.runtime.program import background_reactor, in_reactor
 from pyros.cli.common import program, twistd
@@ -184,7 +184,7 @@ def main() -> None:
     options = parser.parse_args()
     commands, side, times = (2000, 1024, 2) if options.quick else (10_000, 4096, 5)
     settle, seconds = (2.0, 2.0) if options.quick else (10.0, 30.0)
-    report = Report("instruments", options.json, ("numpy", "astropy"))
+    report = BenchReport("instruments", options.json, ("numpy", "astropy"))
     clock = RealClock(background_reactor())
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as name:
         folder = Path(name)

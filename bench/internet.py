@@ -17,14 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench._common import PATIENCE, Report, arguments
-from bench._sites import Computers, Heard, Place, SiteAgent, host_of, why_not
+from bench._common import PATIENCE, BenchReport, arguments
+from bench._sites import Heard, SiteAgent, SiteComputers, SitePlace, host_of, why_not
 from pyros.authority import make_authority, make_certificate
 from pyros.keys import make_key
 
 URGENT, PICTURE = "Urgent", "Picture"
 PORT = 5001
-SITES = {name: Place(f"10.{at}.0.2", f"198.51.100.{at}", PORT) for at, name in enumerate(("west", "east", "south"), 1)}
+SITES = {
+    name: SitePlace(f"10.{at}.0.2", f"198.51.100.{at}", PORT) for at, name in enumerate(("west", "east", "south"), 1)
+}
 WAYS = list(itertools.permutations(SITES, 2))
 OUTAGES = (3, 10, 30, 60, 120, 300, 600)
 PICTURE_BYTES = 250_000
@@ -32,12 +34,12 @@ SPREAD = (0.0, 0.3, 1.1, 2.3, 3.7)
 """How long before its end an outage's messages are said, seconds; others at its beginning."""
 
 
-class Sites:
+class InternetSites:
     """Three sites that speak with each other."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        self.network = Computers(folder, **SITES)
+        self.network = SiteComputers(folder, **SITES)
         self.heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.agents: dict[str, SiteAgent] = {}
         try:
@@ -82,7 +84,7 @@ class Sites:
         self.network.close()
 
 
-def after_outage(sites: Sites, seconds: float) -> list[float]:
+def after_outage(sites: InternetSites, seconds: float) -> list[float]:
     """How late messages come, on every way, that were said in an outage: seconds after its end."""
     network, said = sites.network, 0
     network("outage west")
@@ -99,7 +101,7 @@ def after_outage(sites: Sites, seconds: float) -> list[float]:
     return [each.instant - healed for each in sites.take(said)]
 
 
-def after_silent_change(sites: Sites, *changes: str) -> list[float]:
+def after_silent_change(sites: InternetSites, *changes: str) -> list[float]:
     """How late messages come that are said after something has changed of which nobody hears."""
     for change in changes:
         sites.network(change)
@@ -110,7 +112,7 @@ def after_silent_change(sites: Sites, *changes: str) -> list[float]:
     return [each.instant - said for each in sites.take(len(ways))]
 
 
-def behind_bulk(sites: Sites, megabytes: int, rate: float, room: float) -> tuple[list[float], float]:
+def behind_bulk(sites: InternetSites, megabytes: int, rate: float, room: float) -> tuple[list[float], float]:
     """How late urgent messages come that are said behind pictures; and how long these take, in seconds."""
     network, count = sites.network, megabytes * 1_000_000 // PICTURE_BYTES
     network(f"rate {rate} west")
@@ -136,7 +138,7 @@ def behind_bulk(sites: Sites, megabytes: int, rate: float, room: float) -> tuple
     return late, at - begin
 
 
-def narrow(sites: Sites, seconds: float, room: float) -> tuple[int, int]:
+def narrow(sites: InternetSites, seconds: float, room: float) -> tuple[int, int]:
     """Send pictures over 64 kbit/s for so long; returns how many came, and how many connections were made."""
     network = sites.network
     sites.agents["west"].say("east", PICTURE)  # so that the pictures' connection is there
@@ -159,7 +161,7 @@ def narrow(sites: Sites, seconds: float, room: float) -> tuple[int, int]:
     return pictures, made
 
 
-def until_quiet(sites: Sites) -> list[Heard]:
+def until_quiet(sites: InternetSites) -> list[Heard]:
     """Wait until no message waits anywhere; returns what has come meanwhile."""
     end = time.monotonic() + PATIENCE
     while any(agent.waiting() for agent in sites.agents.values()):
@@ -172,7 +174,7 @@ def until_quiet(sites: Sites) -> list[Heard]:
     return came
 
 
-def steady(sites: Sites, seconds: float, partitions: int) -> dict[str, int]:
+def steady(sites: InternetSites, seconds: float, partitions: int) -> dict[str, int]:
     """Say messages on all ways through partitions, over 200 ms and 5 % of loss; counts what went wrong."""
     network = sites.network
     network("delay 0.1")
@@ -221,7 +223,7 @@ def _breaks(partitions: int) -> Any:
             yield kinds[number % 7], (1.0, 4.0, 8.0, 15.0)[number % 4]
 
 
-def _measure(sites: Sites, options: Any, report: Report, rows: list[tuple[str, str, str]]) -> None:
+def _measure(sites: InternetSites, options: Any, report: BenchReport, rows: list[tuple[str, str, str]]) -> None:
     network = sites.network
 
     def told(title: str, bar: str, text: str, **figures: Any) -> None:
@@ -279,7 +281,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.rounds, options.outages, options.seconds, options.partitions = 1, (3,), 20, 3
-    report = Report("internet", options.json)
+    report = BenchReport("internet", options.json)
     reason = why_not()
     if reason:
         report.figures("not measured", sites=0, reason=reason)
@@ -287,7 +289,7 @@ def main() -> None:
         return
     rows: list[tuple[str, str, str]] = []
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-internet-") as folder:
-        sites = Sites(Path(folder) / "sites")
+        sites = InternetSites(Path(folder) / "sites")
         try:
             _measure(sites, options, report, rows)
         finally:

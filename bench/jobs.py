@@ -27,7 +27,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, BenchReport, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros import messages
 from pyros.cli.common import program
@@ -58,7 +58,7 @@ def main() -> None:
     queued, ran, alone, rounds = (
         (500, 30, 5, min(2, chosen.rounds)) if chosen.quick else (10_000, 300, 50, chosen.rounds)
     )
-    report = Report("jobs", chosen.json, ["huey", "celery"])
+    report = BenchReport("jobs", chosen.json, ["huey", "celery"])
     sides: dict[str, Callable[[Path], Any]] = {"PYROS": pyros}
     if importlib.util.find_spec("huey"):
         sides["huey"] = huey
@@ -294,7 +294,7 @@ def _memory(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
-def show(report: Report, found: dict[str, list[dict[str, float]]], queued: int) -> None:
+def show(report: BenchReport, found: dict[str, list[dict[str, float]]], queued: int) -> None:
     rows = []
     for key, title in (
         ("queued_per_second", f"queued durably a second, of up to {queued}"),

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench._common import Report, arguments
+from bench._common import BenchReport, arguments
 from pyros.messages import Constraints, Exposures, Observation, Window
 from pyros.planning.night_sky import NightSky, night_of
 from pyros.planning.planner import ROUNDS, plan_night
@@ -34,7 +34,7 @@ STEP = 30.0
 
 
 @dataclass(frozen=True)
-class Night:
+class PlannedNight:
     """Requests for one night, and the problem that they are."""
 
     requests: list[Observation]
@@ -43,7 +43,7 @@ class Night:
     problem: Problem
 
 
-def make_night(size: int, number: int) -> Night:
+def make_night(size: int, number: int) -> PlannedNight:
     """One of the nights, through the year: targets all over the sky, three minutes to forty, priorities from 0 to 30.
 
     A tenth have a window of one to three hours, a twentieth are alerts that arrive in the evening.
@@ -55,7 +55,7 @@ def make_night(size: int, number: int) -> Night:
     requests = [_request(f"r{each:03}", random, begin, end) for each in range(size)]
     slew = DEFAULT_OVERHEADS.mean_slew_seconds([(each.ra, each.dec) for each in requests])
     problem = make_problem(requests, NightSky(SITE, begin, end, STEP), DEFAULT_OVERHEADS, slew)
-    return Night(requests, begin, end, problem)
+    return PlannedNight(requests, begin, end, problem)
 
 
 def _request(name: str, random: np.random.Generator, begin: float, end: float) -> Observation:
@@ -99,7 +99,7 @@ def dispatched(problem: Problem) -> list[Line]:
     return lines
 
 
-def astroplanned(night: Night, scheduler: str) -> float:
+def astroplanned(night: PlannedNight, scheduler: str) -> float:
     """The worth of what one of astroplan's schedulers makes of the night, with the same constraints."""
     import astroplan
     import astropy.units as u
@@ -165,7 +165,7 @@ def measured(work: Callable[..., Any], *arguments: Any, **options: Any) -> tuple
 
 
 def measure(
-    report: Report,
+    report: BenchReport,
     size: int,
     nights: int,
     milp_seconds: float = 0.0,
@@ -244,7 +244,7 @@ def main() -> None:
 
     iers.conf.auto_download, iers.conf.auto_max_age = False, None
     plan_night(make_night(10, 0).requests, SITE, make_night(10, 0).begin)  # the tables are loaded once
-    report = Report("planning", options.json, ["numpy", "scipy", "astroplan"])
+    report = BenchReport("planning", options.json, ["numpy", "scipy", "astroplan"])
     if options.quick:
         measure(report, 8, 1, 10.0, 1, ["PriorityScheduler"])
         measure(report, 200, 1)

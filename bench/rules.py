@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from bench._common import Report, arguments
+from bench._common import BenchReport, arguments
 from pyros.alerts import Alert
 from pyros.alerts.archive import healpix
 from pyros.alerts.archive.archive import Archive
@@ -114,7 +114,7 @@ def fill(path: Path, count: int) -> None:
     archive.close()
 
 
-def measure(report: Report, archive: Path, count: int, rules: Path, site: Path | None, name: str) -> list[str]:
+def measure(report: BenchReport, archive: Path, count: int, rules: Path, site: Path | None, name: str) -> list[str]:
     command = [sys.executable, "-c", "from pyros.cli import main; main()", "rules", "try", str(rules), "--json"]
     command += ["--archive", str(archive), *(["--site", str(site)] if site else [])]
     begin = time.perf_counter()
@@ -130,7 +130,7 @@ def measure(report: Report, archive: Path, count: int, rules: Path, site: Path |
 
 def main() -> None:
     options = arguments(__doc__.splitlines()[0]).parse_args()
-    report = Report("rules", options.json, ["SQLAlchemy", "pyerfa"])
+    report = BenchReport("rules", options.json, ["SQLAlchemy", "pyerfa"])
     count = 4_000 if options.quick else 200_000
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=options.dir)).absolute()
     try:

@@ -28,7 +28,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from bench._common import PATIENCE, Report, arguments, free_ports
+from bench._common import PATIENCE, BenchReport, arguments, free_ports
 from bench._safety_agents import HANG
 from pyros import config as configuration
 from pyros import messages
@@ -230,7 +230,7 @@ class Stack:
         self.log.close()
 
 
-class Failure(NamedTuple):
+class Breakage(NamedTuple):
     """What breaks, and within how many seconds (besides the shutter's own) the dome must be closed."""
 
     bound: float
@@ -304,42 +304,42 @@ def _dawn(stack: Stack) -> None:
 
 WEATHER, GUARDED, MAJORDOME = SILENCE, BEAT + 2 + 1, LEASE
 FAILURES = {
-    "rain": Failure(INTERVAL, _rain),
-    "the station says nonsense": Failure(WEATHER, _said("weather", 'FAULT garbage request="GET readings" for=600')),
-    "humidity and wind frozen": Failure(
+    "rain": Breakage(INTERVAL, _rain),
+    "the station says nonsense": Breakage(WEATHER, _said("weather", 'FAULT garbage request="GET readings" for=600')),
+    "humidity and wind frozen": Breakage(
         20 + INTERVAL, _said("weather", "SET humidity 40", "SET wind 1"), changes={"frozen_after": 20}
     ),
-    "station killed": Failure(WEATHER, _killed("simulator weather")),
-    "station stopped": Failure(WEATHER + 10, _stopped("simulator weather")),
-    "weather agent killed": Failure(WEATHER, _killed("weather")),
-    "weather agent stopped": Failure(WEATHER, _stopped("weather")),
-    "monitoring killed": Failure(WEATHER, _killed("monitoring")),
-    "monitoring stopped": Failure(WEATHER, _stopped("monitoring")),
-    "majordome killed": Failure(MAJORDOME, _killed("majordome")),
-    "majordome stopped": Failure(MAJORDOME, _stopped("majordome")),
-    "dome agent killed": Failure(GUARDED, _killed("dome")),
-    "dome agent stopped": Failure(GUARDED, _stopped("dome")),
-    "dome agent hangs, then rain": Failure(INTERVAL, _rain, _hang),
-    "dome agent hangs": Failure(GUARDED, _hang),
-    "all agents killed": Failure(GUARDED, _killed(*AGENTS)),
-    "disk full": Failure(INTERVAL, _fill, changes={"small_disk": True}),
-    "clock 1 h back, then rain": Failure(INTERVAL, _stepped(-3600, _rain), changes={"faked": True}),
-    "clock 1 h back, then monitoring killed": Failure(
+    "station killed": Breakage(WEATHER, _killed("simulator weather")),
+    "station stopped": Breakage(WEATHER + 10, _stopped("simulator weather")),
+    "weather agent killed": Breakage(WEATHER, _killed("weather")),
+    "weather agent stopped": Breakage(WEATHER, _stopped("weather")),
+    "monitoring killed": Breakage(WEATHER, _killed("monitoring")),
+    "monitoring stopped": Breakage(WEATHER, _stopped("monitoring")),
+    "majordome killed": Breakage(MAJORDOME, _killed("majordome")),
+    "majordome stopped": Breakage(MAJORDOME, _stopped("majordome")),
+    "dome agent killed": Breakage(GUARDED, _killed("dome")),
+    "dome agent stopped": Breakage(GUARDED, _stopped("dome")),
+    "dome agent hangs, then rain": Breakage(INTERVAL, _rain, _hang),
+    "dome agent hangs": Breakage(GUARDED, _hang),
+    "all agents killed": Breakage(GUARDED, _killed(*AGENTS)),
+    "disk full": Breakage(INTERVAL, _fill, changes={"small_disk": True}),
+    "clock 1 h back, then rain": Breakage(INTERVAL, _stepped(-3600, _rain), changes={"faked": True}),
+    "clock 1 h back, then monitoring killed": Breakage(
         WEATHER, _stepped(-3600, _killed("monitoring")), changes={"faked": True}
     ),
-    "clock 1 h forward, then monitoring killed": Failure(
+    "clock 1 h forward, then monitoring killed": Breakage(
         WEATHER, _stepped(3600, _killed("monitoring")), changes={"faked": True}
     ),
-    "clock 1 d back, then majordome killed": Failure(
+    "clock 1 d back, then majordome killed": Breakage(
         MAJORDOME, _stepped(-86400, _killed("majordome")), changes={"faked": True}
     ),
-    "SIGTERM to every agent": Failure(1, _terminated(signal.SIGTERM)),
-    "Ctrl-C to every agent": Failure(1, _terminated(signal.SIGINT)),
-    "Shutdown to the dome": Failure(1, _by_hand("dome", "Shutdown", None)),
-    "pyros send dome Close": Failure(1, _by_hand("dome", messages.CLOSE, messages.Order(reason="by hand"))),
-    "Stop": Failure(1, _by_hand("dome", messages.STOP, messages.HoldOrder(why="bench", who="bench"))),
-    "dawn, without a scheduler": Failure(SUN_CHECK, lambda stack: None, _dawn, {"dawn": True}),
-    "the shutter refuses for 15 s, in rain": Failure(
+    "SIGTERM to every agent": Breakage(1, _terminated(signal.SIGTERM)),
+    "Ctrl-C to every agent": Breakage(1, _terminated(signal.SIGINT)),
+    "Shutdown to the dome": Breakage(1, _by_hand("dome", "Shutdown", None)),
+    "pyros send dome Close": Breakage(1, _by_hand("dome", messages.CLOSE, messages.Order(reason="by hand"))),
+    "Stop": Breakage(1, _by_hand("dome", messages.STOP, messages.HoldOrder(why="bench", who="bench"))),
+    "dawn, without a scheduler": Breakage(SUN_CHECK, lambda stack: None, _dawn, {"dawn": True}),
+    "the shutter refuses for 15 s, in rain": Breakage(
         15 + 10 + INTERVAL, _rain, _said("dome", 'FAULT refuse request="DO close" for=15')
     ),
 }
@@ -362,7 +362,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=False)
 
 
-def trial(failure: Failure, folder: Path, ports: list[int]) -> float | None:
+def trial(failure: Breakage, folder: Path, ports: list[int]) -> float | None:
     """Seconds from the failure until the dome is closed; None when it stays open. Raises NotPossible, Unopened."""
     changes = dict(failure.changes)
     if changes.pop("small_disk", False):
@@ -371,7 +371,7 @@ def trial(failure: Failure, folder: Path, ports: list[int]) -> float | None:
     return _tried(failure, folder, ports, changes)
 
 
-def _tried(failure: Failure, folder: Path, ports: list[int], changes: dict[str, Any]) -> float | None:
+def _tried(failure: Breakage, folder: Path, ports: list[int], changes: dict[str, Any]) -> float | None:
     faked = changes.pop("faked", False)
     stack = Stack(folder, ports, **changes)
     try:
@@ -389,7 +389,7 @@ def _tried(failure: Failure, folder: Path, ports: list[int], changes: dict[str, 
 
 
 def measure(
-    report: Report, root: Path, names: Sequence[str], times: int, parallel: int, keep: bool
+    report: BenchReport, root: Path, names: Sequence[str], times: int, parallel: int, keep: bool
 ) -> tuple[dict[str, list[float | None]], dict[str, str]]:
     """By failure: the seconds of each trial (None: it stayed open); and why failures were skipped."""
     work: SimpleQueue[str] = SimpleQueue()
@@ -434,7 +434,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="FAILURE", choices=FAILURES, help="these failures only")
     parser.add_argument("--keep", action="store_true", help="leave the observatories' folders behind")
     options = parser.parse_args()
-    report = Report("safety", options.json)
+    report = BenchReport("safety", options.json)
     names = options.only or (QUICK if options.quick else list(FAILURES))
     times, parallel = (1, 1) if options.quick else (options.times, options.parallel)
     options.dir.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from bench._common import PATIENCE, Report, arguments, free_ports, median, quantile
+from bench._common import PATIENCE, BenchReport, arguments, free_ports, median, quantile
 from pyros import config as configuration
 from pyros import messages
 from pyros.agents import Agent
@@ -39,7 +39,7 @@ class SiteState(msgspec.Struct):
     timer: int | None = None
 
 
-class Site(Agent):
+class AlertedSite(Agent):
     """Takes alerts, and says every ten seconds that its weather is safe."""
 
     many = True
@@ -93,10 +93,10 @@ class Centre(Agent):
 
 def _live(path: str, names: list[str], reached: Any) -> None:
     for name in names:
-        (Centre() if name == CENTRE else Site(name, reached)).start(path, timeout=PATIENCE)
+        (Centre() if name == CENTRE else AlertedSite(name, reached)).start(path, timeout=PATIENCE)
 
 
-class Sites:
+class SeveralSites:
     """The centre's process and those of the sites."""
 
     def __init__(self, folder: Path, sites: int, processes: int) -> None:
@@ -206,9 +206,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.sites, options.processes, options.rest, options.alerts = min(options.sites, 20), 2, 3.0, 3
-    report = Report("sites", options.json)
+    report = BenchReport("sites", options.json)
     folder = Path(tempfile.mkdtemp(prefix="sites-", dir=options.dir))
-    sites = Sites(folder, options.sites, options.processes)
+    sites = SeveralSites(folder, options.sites, options.processes)
     try:
         measure(sites, report, options)
     finally:
@@ -217,7 +217,7 @@ def main() -> None:
     report.ends()
 
 
-def measure(sites: Sites, report: Report, options: Any) -> None:
+def measure(sites: SeveralSites, report: BenchReport, options: Any) -> None:
     count = len(sites.names)
     report.doing(f"{count} sites start")
     started = sites.start_sites()

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from bench._common import Report, arguments, median
+from bench._common import BenchReport, arguments, median
 from pyros.alerts.skymaps import FieldOfView, SkyMap, make_tiles, read_skymap
 from pyros.alerts.tiling import MapTarget, Tiling
 from pyros.angles import separations
@@ -97,7 +97,7 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--fields", type=float, nargs="+", default=[2.0, 4.0], help="degrees across")
     options = parser.parse_args()
-    report = Report("skymap_nights", options.json, ("numpy", "scipy", "astropy", "astropy-healpix"))
+    report = BenchReport("skymap_nights", options.json, ("numpy", "scipy", "astropy", "astropy-healpix"))
     random = np.random.default_rng(7)
     maps = [drawn(random) for _ in range(3 if options.quick else 50)]
     rows = []

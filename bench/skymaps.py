@@ -23,7 +23,7 @@ import numpy as np
 from astropy.io import fits
 from astropy_healpix import core
 
-from bench._common import Report, arguments, median
+from bench._common import BenchReport, arguments, median
 from pyros.alerts.skymaps import (
     FieldOfView,
     Galaxy,
@@ -152,7 +152,9 @@ def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--map", type=Path, metavar="FILE", help="a multi-order map instead of the drawn one")
     options = parser.parse_args()
-    report = Report("skymaps", options.json, ("numpy", "astropy", "astropy-healpix", "ligo.skymap", "mhealpy", "mocpy"))
+    report = BenchReport(
+        "skymaps", options.json, ("numpy", "astropy", "astropy-healpix", "ligo.skymap", "mhealpy", "mocpy")
+    )
     times = 3 if options.quick else 15
     folder = Path(tempfile.mkdtemp(prefix="bench-skymaps-", dir=options.dir))
     try:

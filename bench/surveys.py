@@ -29,7 +29,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import globalLogPublisher
 
 from bench._authors import event
-from bench._common import Report, arguments
+from bench._common import BenchReport, arguments
 from pyros import messages
 from pyros.agents.alert_manager import AlertManagerAgent
 from pyros.agents.runtime.batches import Batch
@@ -123,7 +123,7 @@ def memory() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def manager(report: Report, folder: Path, events: int, measured: int) -> list[list[str]]:
+def manager(report: BenchReport, folder: Path, events: int, measured: int) -> list[list[str]]:
     """The first packets of one alert manager in turns with the last ones of another one that has so many events."""
     rows = []
     for what, make in (("detections of a survey", detection), ("VOEvents of 6 KB", burst)):
@@ -208,7 +208,7 @@ def rubin_packets(count: int, schema: Any) -> list[bytes]:
     return packets
 
 
-def survey_gate(report: Report, folder: Path, count: int, rounds: int) -> list[list[str]]:
+def survey_gate(report: BenchReport, folder: Path, count: int, rounds: int) -> list[list[str]]:
     """The gate beside fastavro, over the same packets, alternated."""
     rules = folder / "rules.yaml"
     when = "{stream: lsst, max_magnitude: 18, min_real_bogus: 0.0, max_extinction: 5}"
@@ -254,7 +254,7 @@ def main() -> None:
     for observer in list(globalLogPublisher._observers):  # Twisted keeps the first lines for later
         globalLogPublisher.removeObserver(observer)
     events, measured = (1_000, 250) if options.quick else (options.events, 10_000)
-    report = Report("surveys", options.json)
+    report = BenchReport("surveys", options.json)
     folder = Path(tempfile.mkdtemp(prefix="surveys-", dir=options.dir))
     try:
         report.doing("the gate beside fastavro")

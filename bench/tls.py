@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.internet.task import Clock
 
-from bench._common import Report, arguments, median
+from bench._common import BenchReport, arguments, median
 from bench.agents import Measure, PyrosServer
 from pyros.agents import Agent
 from pyros.authority import PROGRAM, make_authority, make_certificate
@@ -20,7 +20,7 @@ from pyros.clock import RealClock
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Tls(PyrosServer):
+class TlsServer(PyrosServer):
     """Two agents that speak TLS, though on one computer."""
 
     def __init__(self, directory: Path) -> None:
@@ -40,11 +40,11 @@ def seconds_of(server: PyrosServer) -> float:
 def main() -> None:
     """Measure, and print what was found."""
     options = arguments(__doc__ or "").parse_args()
-    report = Report("tls", options.json)
+    report = BenchReport("tls", options.json)
     measure = Measure("agent to agent", "agent_to_agent", 1, 5_000 if options.quick else 50_000, 200)
     rates: dict[str, list[float]] = {"plain": [], "TLS": []}
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-tls-") as folder:
-        servers = {"plain": PyrosServer(Path(folder) / "plain"), "TLS": Tls(Path(folder) / "tls")}
+        servers = {"plain": PyrosServer(Path(folder) / "plain"), "TLS": TlsServer(Path(folder) / "tls")}
         try:
             for number in range(2 if options.quick else 8):
                 for name in list(servers)[:: 1 if number % 2 else -1]:

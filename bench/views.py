@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 
 from bench import archive as archive_bench
-from bench._common import Report, arguments
+from bench._common import BenchReport, arguments
 from pyros import config as configuration
 from pyros import views
 from pyros.alerts import events as table
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0, help="images in the index; 0: a million, quickly 300")
     parser.add_argument("--archive", type=Path, help="an archive to fill up and look at, and to leave there")
     given = parser.parse_args()
-    report = Report("views", given.json)
+    report = BenchReport("views", given.json)
     many, few, kept = (1_000, 300, 500) if given.quick else (1_000_000, 1_000_000, 50_000)
     count = given.events or many
     with tempfile.TemporaryDirectory(dir=given.dir) as folder:
@@ -145,7 +145,7 @@ def commit(journal: Journal, writes: list[Any]) -> None:
     journal.commit(effects)
 
 
-def look(observed: Observed, report: Report, journal: Journal) -> None:
+def look(observed: Observed, report: BenchReport, journal: Journal) -> None:
     """Measure each view."""
     lists: dict[str, Callable[..., Any]] = {"events": events, "messages": messages, "observations": observations}
     deep: dict[str, Any] = {name: view(observed) for name, view in lists.items()}
@@ -171,7 +171,7 @@ def look(observed: Observed, report: Report, journal: Journal) -> None:
 
 
 def measure(
-    report: Report, title: str, looks: dict[str, Callable[[], Any]], times: int,
+    report: BenchReport, title: str, looks: dict[str, Callable[[], Any]], times: int,
     between: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Look so many times at each, and do something after every ten."""

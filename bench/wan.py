@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import _rabbit
-from bench._common import PATIENCE, Report, arguments, free_ports
+from bench._common import PATIENCE, BenchReport, arguments, free_ports
 from bench._peers import Context
 from pyros import config as configuration
 from pyros.agents import Agent
@@ -73,7 +73,7 @@ def _live_east(path: str, heard: Any) -> None:
     East(heard).start(path)
 
 
-class Sites:
+class WanSites:
     """The two agents and the network between them."""
 
     def __init__(self, folder: Path, rabbit: int = 0) -> None:
@@ -156,7 +156,7 @@ def _is_up(config: configuration.Config, name: str) -> bool:
     return True
 
 
-def after_outage(sites: Sites, seconds: float, said_before_end: float) -> float:
+def after_outage(sites: WanSites, seconds: float, said_before_end: float) -> float:
     """How late (seconds after the healing) a message comes that was said in an outage."""
     sites.wan("outage")
     time.sleep(seconds - said_before_end)
@@ -167,7 +167,7 @@ def after_outage(sites: Sites, seconds: float, said_before_end: float) -> float:
     return sites.take(1)[0][2] - healed
 
 
-def after_forgetting(sites: Sites) -> float:
+def after_forgetting(sites: WanSites) -> float:
     """How late a message comes that is said into a connection which the router has forgotten."""
     sites.wan("forget")
     said = time.monotonic()
@@ -175,7 +175,7 @@ def after_forgetting(sites: Sites) -> float:
     return sites.take(1)[0][2] - said
 
 
-def behind_bulk(sites: Sites, megabytes: int, rate: float) -> tuple[list[float], float]:
+def behind_bulk(sites: WanSites, megabytes: int, rate: float) -> tuple[list[float], float]:
     """How late urgent messages come that are said behind pictures, and when the last picture is there."""
     sites.wan(f"rate {rate}")
     count = megabytes * 4
@@ -192,7 +192,7 @@ def behind_bulk(sites: Sites, megabytes: int, rate: float) -> tuple[list[float],
     return late, came[-1][2] - begin
 
 
-def steady(sites: Sites, seconds: float, each: float, size: int, partitions: int) -> tuple[int, int, int]:
+def steady(sites: WanSites, seconds: float, each: float, size: int, partitions: int) -> tuple[int, int, int]:
     """Send a message each so many seconds, through so many partitions; returns lost, doubled and disordered ones."""
     stop = threading.Event()
 
@@ -220,7 +220,7 @@ def steady(sites: Sites, seconds: float, each: float, size: int, partitions: int
     return len(set(sent) - set(came)), len(came) - len(set(came)), int(came != sorted(came))
 
 
-def narrow(sites: Sites, seconds: float) -> tuple[int, int]:
+def narrow(sites: WanSites, seconds: float) -> tuple[int, int]:
     """Send pictures over 64 kbit/s for so long; returns how many came, and how many connections were made meanwhile."""
     sites.wan("rate 8000")
     before = int(sites.wan("count"))
@@ -232,7 +232,7 @@ def narrow(sites: Sites, seconds: float) -> tuple[int, int]:
     return len(came), made
 
 
-def flow(sites: Sites, count: int) -> float:
+def flow(sites: WanSites, count: int) -> float:
     """How many messages of 200 bytes a second go to the other site, said in turns of 500."""
     begin = time.monotonic()
     for _ in range(count // 500):
@@ -240,7 +240,7 @@ def flow(sites: Sites, count: int) -> float:
     return count / (sites.take(count)[-1][2] - begin)
 
 
-def rabbit_flow(sites: Sites, heard: Any, first: int, count: int) -> tuple[float, int]:
+def rabbit_flow(sites: WanSites, heard: Any, first: int, count: int) -> tuple[float, int]:
     """Send the same by RabbitMQ's quorum queue as such; returns the rate, and how many came twice."""
     sender = Context.Process(target=_rabbit.send, args=(sites.near, first, count, 190, heard))
     sender.start()
@@ -257,14 +257,14 @@ def rabbit_flow(sites: Sites, heard: Any, first: int, count: int) -> tuple[float
     return count / (last - begin), came.total() - count
 
 
-def beside_rabbit(folder: Path, report: Report) -> None:
+def beside_rabbit(folder: Path, report: BenchReport) -> None:
     """Compare TCP, RabbitMQ's queue as such, and agents through RabbitMQ: in turn, on the same links."""
     (folder / "rabbit").mkdir(parents=True)
     count, rounds = 10_000, 3
     rates: dict[tuple[str, str], list[float]] = {}
     first, twice = itertools.count(step=count), 0
     with rabbit_node(folder / "rabbit") as node:
-        tcp, amqp = Sites(folder / "tcp"), Sites(folder / "amqp", node.port)
+        tcp, amqp = WanSites(folder / "tcp"), WanSites(folder / "amqp", node.port)
         _rabbit.declare(node.port)
         heard: Any = Context.Queue()
         consumer = Context.Process(target=_rabbit.consume, args=(node.port, heard), daemon=True)
@@ -300,7 +300,7 @@ def beside_rabbit(folder: Path, report: Report) -> None:
     )  # fmt: skip
 
 
-def _measure(sites: Sites, quick: bool, report: Report) -> None:
+def _measure(sites: WanSites, quick: bool, report: BenchReport) -> None:
     rows: list[tuple[str, str]] = []
 
     def told(title: str, text: str, **figures: Any) -> None:
@@ -332,9 +332,9 @@ def _measure(sites: Sites, quick: bool, report: Report) -> None:
 def main() -> None:
     """Measure, and print what was found."""
     options = arguments(__doc__ or "").parse_args()
-    report = Report("wan", options.json)
+    report = BenchReport("wan", options.json)
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="bench-wan-") as folder:
-        sites = Sites(Path(folder) / "sites")
+        sites = WanSites(Path(folder) / "sites")
         try:
             _measure(sites, options.quick, report)
         finally:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from bench._internet import Line, Packet, Router
+from bench._internet import InternetLine, IpPacket, Router
 
 SYN, ACK = 0x02, 0x10
 INSIDE, OUTSIDE, THERE = (int(IPv4Address(each)) for each in ("10.1.0.2", "198.51.100.1", "198.51.100.2"))
@@ -21,16 +21,16 @@ def summed(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def tcp(source: tuple[int, int], target: tuple[int, int], flags: int, data: bytes = b"word") -> Packet:
+def tcp(source: tuple[int, int], target: tuple[int, int], flags: int, data: bytes = b"word") -> IpPacket:
     """Return a packet of TCP with right checksums."""
     segment = struct.pack("!HHIIBBHHH", source[1], target[1], 7, 9, 0x50, flags, 1000, 0, 0) + data
     header = struct.pack("!BBHHHBBHII", 0x45, 0, 20 + len(segment), 1, 0, 64, 6, 0, source[0], target[0])
     pseudo = header[12:20] + struct.pack("!HH", 6, len(segment))
     segment = segment[:16] + struct.pack("!H", summed(pseudo + segment)) + segment[18:]
-    return Packet(header[:10] + struct.pack("!H", summed(header)) + header[12:] + segment)
+    return IpPacket(header[:10] + struct.pack("!H", summed(header)) + header[12:] + segment)
 
 
-def is_right(packet: Packet) -> bool:
+def is_right(packet: IpPacket) -> bool:
     segment = bytes(packet.data[20:])
     pseudo = bytes(packet.data[12:20]) + struct.pack("!HH", 6, len(segment))
     return summed(bytes(packet.data[:20])) == 0 and summed(pseudo + segment) == 0
@@ -45,10 +45,10 @@ def test_what_goes_out_comes_from_the_router_and_its_answer_comes_in(router: Rou
     asked = tcp((INSIDE, 33000), (THERE, 5001), SYN)
     assert is_right(asked)
     assert router.goes_out(asked, 0.0)
-    assert (asked.address(Packet.SOURCE), asked.port(Packet.SOURCE), is_right(asked)) == (OUTSIDE, 33000, True)
+    assert (asked.address(IpPacket.SOURCE), asked.port(IpPacket.SOURCE), is_right(asked)) == (OUTSIDE, 33000, True)
     answer = tcp((THERE, 5001), (OUTSIDE, 33000), SYN | ACK)
     assert router.comes_in(answer, 0.0)
-    assert (answer.address(Packet.TARGET), answer.port(Packet.TARGET), is_right(answer)) == (INSIDE, 33000, True)
+    assert (answer.address(IpPacket.TARGET), answer.port(IpPacket.TARGET), is_right(answer)) == (INSIDE, 33000, True)
 
 
 def test_one_port_is_led_inside_and_the_others_are_not(router: Router) -> None:
@@ -72,12 +72,12 @@ def test_a_loose_router_goes_on_under_another_port(router: Router) -> None:
     router.loose = True
     packet = tcp((INSIDE, 33000), (THERE, 5001), ACK)
     assert router.goes_out(packet, 0.0)
-    assert packet.port(Packet.SOURCE) >= 40000
+    assert packet.port(IpPacket.SOURCE) >= 40000
     assert is_right(packet)
 
 
 def test_a_narrow_line_takes_its_time_and_drops_what_it_has_no_room_for() -> None:
-    line = Line()
+    line = InternetLine()
     line.rate, line.room = 1000.0, 1500
     assert [line.through(1000, 0.0) for _ in range(3)] == [1.0, 2.0, None]
     assert line.through(1000, 2.5) == 3.5

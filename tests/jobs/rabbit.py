@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench._sites import Computers
+from bench._sites import SiteComputers
 from tests.conftest import PATIENCE, free_port, wait_until
 
 COOKIE = "PYROSTESTS"
@@ -127,7 +127,7 @@ def _own_files(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def rabbit_cluster(computers: Computers, *places: str, config: str = "") -> Iterator[dict[str, RabbitNode]]:
+def rabbit_cluster(computers: SiteComputers, *places: str, config: str = "") -> Iterator[dict[str, RabbitNode]]:
     """Run a cluster with a node on each of these computers; ``config`` are more lines of its configuration."""
     home = computers.folder / "rabbit"
     home.mkdir()

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from bench._sites import Computers, Heard, Place, SiteAgent, host_of, why_not
+from bench._sites import Heard, SiteAgent, SiteComputers, SitePlace, host_of, why_not
 from pyros.keys import make_key
 from tests.conftest import wait_until
 from tests.jobs.rabbit import RabbitNode, rabbit_cluster
@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 NODES = ("one", "two", "three")
 SITES = ("west", "east")
 WAYS = [("west", "east"), ("east", "west")]
-PLACES = {node: Place(f"203.0.113.{at}") for at, node in enumerate(NODES, 11)} | {
-    site: Place(f"10.{at}.0.2", f"198.51.100.{at}") for at, site in enumerate(SITES, 1)
+PLACES = {node: SitePlace(f"203.0.113.{at}") for at, node in enumerate(NODES, 11)} | {
+    site: SitePlace(f"10.{at}.0.2", f"198.51.100.{at}") for at, site in enumerate(SITES, 1)
 }
 """The nodes are in the open; the sites' routers lead nothing inside."""
 OLD_ENOUGH_SECONDS = 20.0
@@ -33,7 +33,7 @@ OLD_ENOUGH_SECONDS = 20.0
 class Flow:
     """Two sites that speak with each other through the cluster, and how it goes."""
 
-    def __init__(self, network: Computers, nodes: dict[str, RabbitNode]) -> None:
+    def __init__(self, network: SiteComputers, nodes: dict[str, RabbitNode]) -> None:
         self.network, self.nodes = network, nodes
         self._queue: queue.SimpleQueue[Heard] = queue.SimpleQueue()
         self.came: dict[tuple[str, str], list[int]] = {way: [] for way in WAYS}
@@ -147,7 +147,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flow]:
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    with closing(Computers(tmp_path_factory.mktemp("cluster"), **PLACES)) as network:
+    with closing(SiteComputers(tmp_path_factory.mktemp("cluster"), **PLACES)) as network:
         network("delay 0.01")
         lines = "cluster_partition_handling = pause_minority\nnet_ticktime = 10"
         with rabbit_cluster(network, *NODES, config=lines) as nodes:
