@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.instrument import CommandEnded, InstrumentAgent, InstrumentState, in_words
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.clock import cancel_call
 from pyros.errors import InstrumentError
 from pyros.messages import Message
@@ -28,7 +28,7 @@ class PollingAgent(InstrumentAgent):
     A reading changes nothing that a restart needs: it is passed on without a turn, unless it says what must arrive.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (*InstrumentAgent.OPTIONS, _INTERVAL)
+    OPTIONS: ClassVar[OptionTable] = (*InstrumentAgent.OPTIONS, _INTERVAL)
     state: InstrumentState
 
     def __init__(self, name: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._skymaps import SkyMapsAgent
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.alerts import detections, followup, identity
 from pyros.alerts.alert import Role
 from pyros.alerts.detections import Detections
@@ -47,7 +47,7 @@ _CHANGE = AgentOption("change", number(0.0), detections.CHANGE)
 class PublishingAgent(SkyMapsAgent):
     """The part of the alert manager that publishes: *Follow-up* and *Source found* become VOEvents of our own."""
 
-    OPTIONS: ClassVar[AgentOptions] = (*SkyMapsAgent.OPTIONS, _CHANGE)
+    OPTIONS: ClassVar[OptionTable] = (*SkyMapsAgent.OPTIONS, _CHANGE)
     state: PublishingState
 
     def __init__(self, name: str) -> None:

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.agents.skymap_messages import (
     CHOOSE_AGAIN,
     FIELDS_CHOSEN,
@@ -97,7 +97,7 @@ class SkyMapsAgent(Agent):
     rules: Rules
     site: Site
     sky: SiteSky | SitesSky
-    OPTIONS: ClassVar[AgentOptions] = (_SIZE, _OVERLAP, _GALAXIES, _SHARE, _MOST)
+    OPTIONS: ClassVar[OptionTable] = (_SIZE, _OVERLAP, _GALAXIES, _SHARE, _MOST)
     state: Any
     """With the field ``maps``: the packets whose maps are being read, or chosen of; after a restart that begins again.
     """

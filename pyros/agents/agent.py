@@ -16,7 +16,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from pyros.agents.options import AgentOptions, why_not
+from pyros.agents.options import OptionTable, why_not
 from pyros.agents.runtime import program
 from pyros.agents.runtime.batches import NotTaken
 from pyros.agents.runtime.host import Host
@@ -66,7 +66,7 @@ class Agent(StandardAgents):
     msgspec.Struct (or dataclass) whose fields all have defaults: that is what survives a restart.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = ()
+    OPTIONS: ClassVar[OptionTable] = ()
     """The keys ``option_...`` of its section, which are looked at before it starts.
 
     PYROS's own agents have no others; an agent of one's own may ask for any (`option`)."""

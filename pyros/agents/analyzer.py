@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.analysis import images
 from pyros.analysis.images import (
     Analysis,
@@ -75,7 +75,7 @@ class AnalyzerAgent(Agent):
     ``seconds``, within which an image must be analysed, the solver's time not counted.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (_CATALOGUE, _MASTERS, _SATURATION, _SOLVER, _SOLVER_SECONDS, _SECONDS)
+    OPTIONS: ClassVar[OptionTable] = (_CATALOGUE, _MASTERS, _SATURATION, _SOLVER, _SOLVER_SECONDS, _SECONDS)
     state: AnalyzerState
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE,
 from pyros.agents._filters import FiltersAgent
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentState, asked_ahead
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.calibration import cooling, levels, starsizes
 from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
@@ -81,7 +81,7 @@ class CameraAgent(FiltersAgent):
     needs = ("site",)
     LEFT = "the exposure goes on"
 
-    OPTIONS: ClassVar[AgentOptions] = (*FiltersAgent.OPTIONS, _ROTATION, _NAME, _SATURATION, _COMPRESS)
+    OPTIONS: ClassVar[OptionTable] = (*FiltersAgent.OPTIONS, _ROTATION, _NAME, _SATURATION, _COMPRESS)
     state: CameraState
     device: instruments.Camera
 

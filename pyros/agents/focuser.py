@@ -15,7 +15,7 @@ from pyros import instruments, messages
 from pyros.agents._motor import MotorAgent
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentState, asked_ahead
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.calibration import temperature
 from pyros.calibration.temperature import MAX_CURVES
 from pyros.messages import Failure, FocuserTemperature, FocusMoved, Message, MoveFocus, Telemetry
@@ -98,7 +98,7 @@ class FocuserAgent(MotorAgent):
     position is reached from below; 0 for not at all.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (*MotorAgent.OPTIONS, _OFFSETS, _BACKLASH, _STEPS_PER_KELVIN)
+    OPTIONS: ClassVar[OptionTable] = (*MotorAgent.OPTIONS, _OFFSETS, _BACKLASH, _STEPS_PER_KELVIN)
     state: FocuserState
     device: instruments.Focuser
     moves = messages.MOVE_FOCUS

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.hold import Hold
 from pyros.instruments.guider import GUIDING_STOPPED, STAR_FOUND, STAR_LOST, Guider, Settle
 from pyros.messages import ABORT, Failure, Message, Payload
@@ -63,7 +63,7 @@ class GuiderAgent(InstrumentAgent):
     long it is given up.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (*InstrumentAgent.OPTIONS, _ARCSEC, _SECONDS, _TIMEOUT)
+    OPTIONS: ClassVar[OptionTable] = (*InstrumentAgent.OPTIONS, _ARCSEC, _SECONDS, _TIMEOUT)
     state: GuiderState
     device: Guider
 

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.clock import Timer, cancel_call
 from pyros.errors import CommandAborted, ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
@@ -140,7 +140,7 @@ class InstrumentAgent(Agent):
     heeds_telemetry: ClassVar[bool] = False
     """`measured` does something: each telemetry is a turn."""
 
-    OPTIONS: ClassVar[AgentOptions] = (_TELEMETRY,)
+    OPTIONS: ClassVar[OptionTable] = (_TELEMETRY,)
     state: InstrumentState
     device: Any
 

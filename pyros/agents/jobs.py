@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from pyros import messages
 from pyros.agents.agent import Agent
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.agents.runtime.batches import NotTaken
 from pyros.clock import Timer, cancel_call
 from pyros.config import ENVIRONMENT
@@ -107,7 +107,7 @@ class JobsAgent(Agent):
     What runs goes on when the agent ends, however it ends: the next one carries it on.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (
+    OPTIONS: ClassVar[OptionTable] = (
         _AT_A_TIME, _SECONDS, _MEMORY, _NICENESS, _GRACE, _LOG, _USER, _RUNNER, _PATH, _TASKS, *_OF_SCRIPTS
     )  # fmt: skip
     many = True

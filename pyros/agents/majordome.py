@@ -27,7 +27,7 @@ from pyros.agents.agent import Agent
 from pyros.agents.night_reporting import REPORT, NightReporting
 from pyros.agents.night_state import MajordomeState
 from pyros.agents.night_table import OPEN_STATES, NightAction, NightEvent, State
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.errors import PlanningError
 from pyros.hold import Hold
 from pyros.messages import (
@@ -88,7 +88,7 @@ class MajordomeAgent(Agent):
     ``option_report = no``: no report is written in the morning.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (_CLOSE_AFTER, *CALIBRATIONS, REPORT)
+    OPTIONS: ClassVar[OptionTable] = (_CLOSE_AFTER, *CALIBRATIONS, REPORT)
     state: MajordomeState
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from pyros import messages, time_server
 from pyros.agents.agent import Agent
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.agents.safety_rules import CLOCK_STALE_SECONDS, HOUR, Broken, Facts, judge, rules
 from pyros.errors import PlanningError
 from pyros.instruments.plausible import impossible
@@ -174,7 +174,7 @@ class MonitoringAgent(Agent):
     are too coarse for that.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (SAFE_AFTER, FROZEN_AFTER, _COARSE)
+    OPTIONS: ClassVar[OptionTable] = (SAFE_AFTER, FROZEN_AFTER, _COARSE)
     state: MonitoringState
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from pyros import messages
 from pyros.agents._lanes import Lanes
 from pyros.agents.agent import Agent
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.journal import PROGRAM
 from pyros.messages import (
     AlarmEnded,
@@ -79,7 +79,7 @@ class NotifierAgent(Agent):
     Its option: ``rules``, a YAML file of recipients and rules; without one nothing is sent.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (_RULES,)
+    OPTIONS: ClassVar[OptionTable] = (_RULES,)
     state: NoticeBook
 
     def __init__(self) -> None:

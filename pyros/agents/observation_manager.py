@@ -23,7 +23,7 @@ from pyros.agents._focusing import STEP, FocusRecipe
 from pyros.agents._guiding import GUIDE_FROM, ObservationGuiding
 from pyros.agents.agent import Agent
 from pyros.agents.observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
-from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, AgentOptions
+from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, OptionTable
 from pyros.angles import separation
 from pyros.config import NOWHERE
 from pyros.hold import Hold
@@ -80,7 +80,7 @@ class ObservationManagerAgent(Agent):
     ``option_guide_from`` seconds (60) and longer are guided.
     """
 
-    OPTIONS: ClassVar[AgentOptions] = (_CENTRE, _CENTRE_SECONDS, GUIDE_FROM, STEP, *FLATS)
+    OPTIONS: ClassVar[OptionTable] = (_CENTRE, _CENTRE_SECONDS, GUIDE_FROM, STEP, *FLATS)
     state: ObservationManagerState
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ class AgentOption(NamedTuple, Generic[_T]):
     default: _T
 
 
-AgentOptions = tuple[AgentOption[Any], ...]
+OptionTable = tuple[AgentOption[Any], ...]
 
 MERIDIAN_MINUTES: AgentOption[float | None] = AgentOption("meridian_minutes", number(-720.0, 720.0), None)
 """How long past the meridian a telescope may track: of its section, and the observation manager reads it."""
@@ -35,7 +35,7 @@ def why_not(convert: Callable[[str], Any], error: ValueError) -> str:
     return _NOT_CONVERTED.get(convert, str(error))
 
 
-def mistakes(given: Mapping[str, str], known: AgentOptions, *, others: bool) -> dict[str, str]:
+def mistakes(given: Mapping[str, str], known: OptionTable, *, others: bool) -> dict[str, str]:
     """Return what is wrong with the options of a section, by their keys.
 
     Args:

@@ -19,7 +19,7 @@ from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents.agent import Agent
 from pyros.agents.night_plan import NightPlanner
-from pyros.agents.options import AgentOption, AgentOptions
+from pyros.agents.options import AgentOption, OptionTable
 from pyros.agents.runtime.batches import NotTaken
 from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, PlannedObservation
 from pyros.planning import Site, improvement, night_log
@@ -119,7 +119,7 @@ class SchedulerAgent(Agent):
     MSG_OBS_FINISHED = messages.OBSERVATION_FINISHED
 
     needs = ("site",)
-    OPTIONS: ClassVar[AgentOptions] = (_ROUNDS,)
+    OPTIONS: ClassVar[OptionTable] = (_ROUNDS,)
     state: SchedulerState
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from pyros import instruments, messages
 from pyros.agents.agent import Agent
 from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState, asked_ahead
-from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, AgentOptions
+from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, OptionTable
 from pyros.angles import separation_arcsec
 from pyros.clock import Timer, cancel_call
 from pyros.errors import DeviceRefused, InstrumentError
@@ -87,7 +87,7 @@ class TelescopeAgent(InstrumentAgent):
     needs = ("site",)
     LEFT = "the mount is not parked"
 
-    OPTIONS: ClassVar[AgentOptions] = (
+    OPTIONS: ClassVar[OptionTable] = (
         *InstrumentAgent.OPTIONS, _NAME, MERIDIAN_MINUTES, _MAX_OFFSET, _SHARE, _TRACKING_CHECK, _TRACKING_DRIFT
     )  # fmt: skip
     state: TelescopeState
