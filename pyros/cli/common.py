@@ -64,6 +64,8 @@ UnitOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, one object a line.")]
 
+_YEARS = range(1950, 2151)
+"""What a night may be asked for: beyond them nobody knows how the Earth will have turned."""
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's, whether typer brings its own click or not
@@ -219,10 +221,18 @@ def writing(path: Path) -> Iterator[None]:
         raise PyrosError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
+def read_evening(text: str) -> date:
+    """Read the date of a night's evening, of a year that Sun and Moon are computed for; raises ValueError."""
+    found = date.fromisoformat(text)
+    if found.year not in _YEARS:
+        raise ValueError(f"the year must be from {_YEARS[0]} to {_YEARS[-1]}")
+    return found
+
+
 def evening(text: str, option: str = "") -> date:
     """Read the date of a night's evening; raises PyrosError naming the option."""
     try:
-        return date.fromisoformat(text)
+        return read_evening(text)
     except ValueError:
         raise PyrosError(f"{option}{text!r} is no date; give one like 2026-11-29") from None
 

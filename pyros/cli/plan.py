@@ -20,6 +20,7 @@ from pyros.cli.common import (
     looking,
     out,
     plain_table,
+    read_evening,
     show,
     user_name,
     writing,
@@ -126,7 +127,7 @@ def _asked(desk: RequestDesk, text: str | None) -> _Night:
         name = night_log.night_name(desk.site, (found[0].timestamp() + 60) if found else desk.now)
     else:
         try:
-            name = date.fromisoformat(text).isoformat()
+            name = read_evening(text).isoformat()
         except ValueError:
             raise typer.BadParameter(f"--date: {text!r} is not a date such as 2026-12-01") from None
     noon = night_log.noon_before(desk.site, date.fromisoformat(name))

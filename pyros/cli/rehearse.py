@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, complain, err, out, progress_bar, short
+from pyros.cli.common import ConfigOption, complain, err, out, progress_bar, read_evening, short
 from pyros.cli.request.importing import read_file
 from pyros.errors import ConfigError
 from pyros.messages import Observation
@@ -132,7 +132,7 @@ def _plan(
     loaded, problems = configuration.load(config), list[str]()
     values: dict[str, object] = {}
     try:
-        date.fromisoformat(begin)
+        read_evening(begin)
     except ValueError:
         problems.append(f"--from: {begin}: must be a date, such as {_EQUINOX}")
     if faults in LEVELS:

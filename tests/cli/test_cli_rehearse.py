@@ -69,6 +69,12 @@ def test_every_mistake_is_told_at_once(observatory: Path, tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_a_year_that_nobody_can_compute_is_told(observatory: Path) -> None:
+    for day in ("9999-12-31", "1949-12-31"):
+        done = run("rehearse", "--config", observatory, "--from", day)
+        assert (done.exit_code, f"--from: {day}: must be a date" in done.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -222,6 +222,8 @@ def test_a_night_of_the_past_is_answered_from_what_was_kept(config: Config, run:
     ("arguments", "code", "said"),
     [
         (["--date", "tomorrow"], 2, "--date: 'tomorrow' is not a date such as 2026-12-01"),
+        (["--date", "9999-12-31"], 2, "--date: '9999-12-31' is not a date such as 2026-12-01"),
+        (["--date", "0001-01-01"], 2, "--date: '0001-01-01' is not a date such as 2026-12-01"),
         (["--picture", "night.jpg"], 2, "must end in .png"),
         (["--date", "2020-01-01", "--what-if", "x.yaml"], 1, "the night of 2020-01-01 is over"),
     ],

@@ -257,9 +257,10 @@ def test_the_command_prints_and_writes_a_report(tmp_path: Path) -> None:
     assert "# demo: the night of 2026-03-20" in run("2026-03-20").output
     run("2026-03-20", "--write")
     assert sorted(path.name for path in (tmp_path / "var" / "nights").iterdir()) == ["2026-03-20.html", "2026-03-20.md"]
-    failed = run("yesterday")
-    assert failed.exit_code != 0
-    assert "'yesterday' is no date" in failed.output
+    for day in ("yesterday", "9999-12-31"):
+        failed = run(day)
+        assert failed.exit_code != 0
+        assert f"{day!r} is no date" in failed.output
 
 
 def _diary(each: DiaryLine) -> Callable[[sqlite3.Connection], None]:
