@@ -54,8 +54,8 @@ _HEEDLESS = 3  # so many times as long where a hold ends nothing
 _CLOSING = 2.0
 _WAKE = Batch([], "")
 
-STEPS = ("taken", "handled", "committed", "acknowledged", "sent", "command")
-"""The steps of a turn between which a process may die, in their order; the last one comes before each command."""
+STEPS = ("taken", "handled", "committed", "acknowledged", "sent", "command", "commanded")
+"""The steps of a turn between which a process may die, in their order; the last two come around each command."""
 
 
 def _may_wait(batch: Batch) -> float:
@@ -490,6 +490,7 @@ class Host:
                 function(*args)
             except Exception:  # the turn is committed; the next call may be the one that closes
                 self.agent.log.failure("{name} could not do what a handler wanted", name=self.agent.name)
+            self._on_step("commanded")
 
     # The agent's side --------------------------------------------------------------------------------------------
 
