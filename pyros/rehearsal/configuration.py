@@ -18,6 +18,7 @@ from pyros.config import AgentConfig, Agents, Config, GuardianConfig
 from pyros.errors import ConfigError, PyrosError
 from pyros.files import read_yaml
 from pyros.kinds import KINDS
+from pyros.rehearsal.traffic import WELL_PLACED
 from pyros.simulators import Description
 from pyros.simulators.celestial import SiteCoordinates as SkySite
 from pyros.simulators.description import SECOND_LANGUAGES
@@ -30,8 +31,8 @@ _TELEMETRY = {"telemetry": "30"}
 """What `_SELDOM` measure that nobody looks at in a rehearsal: an hour of it costs as much as an hour of observing."""
 _SELDOM = KINDS.keys() - {"telescope", "dome", "weather", "safety"}
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome", "weather", "cover")
-RULE = "rehearsed burst"
-"""The name of the rule for the rehearsal's own alerts."""
+RULE, SOONER_RULE = "rehearsed burst", "rehearsed burst of which the place is known well"
+"""The names of the rules for the rehearsal's own alerts."""
 
 Images = str
 """``none``: no pixels at all; ``small``: 64 by 64; ``full``: as the camera's description says."""
@@ -136,7 +137,7 @@ def _device(config: Config, name: str, listens: dict[str, int], images: Images, 
 
 
 def _rules(config: Config, rules: Path | None, folder: Path) -> Path:
-    """Write the alert rules: those given as they are, or the configuration's after one for the rehearsal's alerts."""
+    """Write the alert rules: those given as they are, or the configuration's after those for the rehearsal's alerts."""
     if rules is not None:
         return rules
     path = folder / "alert_rules.yaml"
@@ -148,12 +149,16 @@ def _rules(config: Config, rules: Path | None, folder: Path) -> Path:
         "min_altitude": 15,
         "expires_after": "6 h",
     }
+    sooner = {
+        **own, "name": SOONER_RULE, "priority": 80, "when": {"stream": "*pyros*", "max_error_radius": WELL_PLACED},
+        "observe": [{"filter": _filter(config), "seconds": 60, "count": 2}],
+    }  # fmt: skip
     try:
         content = read_yaml(config.required("alert_rules", "a rehearsal"))
     except ValueError as error:
         raise ConfigError([f"{config.alert_rules}: {error}"]) from None
     others = content.get("rules") if isinstance(content, dict) else None
-    path.write_text(yaml.safe_dump({"rules": [own, *(others or [])]}, sort_keys=False), "utf-8")
+    path.write_text(yaml.safe_dump({"rules": [sooner, own, *(others or [])]}, sort_keys=False), "utf-8")
     return path
 
 

@@ -27,6 +27,8 @@ Role = Literal["observation", "test", "utility"]
 _AGAIN_SECONDS = 10.0
 _PATIENCE_SECONDS = 30.0
 _MOST_PACKETS = 10_000
+WELL_PLACED = 0.02
+"""Degrees: a burst of which the place is known so well is observed before others, and in the place of one."""
 _PACKET = """<?xml version="1.0" encoding="UTF-8"?>
 <voe:VOEvent xmlns:voe="http://www.ivoa.net/xml/VOEvent/v2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
  xsi:schemaLocation="http://www.ivoa.net/xml/VOEvent/v2.0 http://www.ivoa.net/xml/VOEvent/VOEvent-v2.0.xsd"
@@ -91,12 +93,12 @@ def _event(draw: random.Random, number: int, time: float, begin: datetime, site:
         return [packet(0, name, "test", role="test")]
     if kind < 0.12:
         return [packet(0, name, "utility", role="utility")]
-    packets = [packet(0, name, "new")]
+    packets = [packet(0, name, "new", error=draw.choice((0.01, 0.05)))]
     if kind < 0.30:
         better = place[0], max(-89.0, min(89.0, place[1] + draw.uniform(-0.5, 0.5)))
         packets.append(packet(draw.uniform(5, 1200), f"{name}-2", "update", better, 0.01, "followup"))
     elif kind < 0.48:
-        after = draw.choice((draw.uniform(0.2, 15), draw.uniform(15, 600), draw.uniform(600, 7200)))
+        after = draw.choice((draw.uniform(0.2, 8), draw.uniform(15, 600), draw.uniform(600, 7200)))
         packets.append(packet(after, f"{name}-2", "retraction", cites="retraction"))
     elif kind < 0.58:
         packets.append(packets[0]._replace(time=round(time + draw.uniform(0.1, 600), 3), what="duplicate"))

@@ -12,6 +12,8 @@ import pytest
 from pyros import wire
 from pyros.agents import _shutter, majordome, monitoring, observation_manager, shutter_control
 from pyros.agents.runtime import host
+from pyros.rehearsal.plan import NightPlan
+from tests.rehearsal.dense import DENSE, WHOLE
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -52,6 +54,7 @@ def lease_by_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count both leases by the wall clock, and notice no step of it."""
     guard = _shutter.ShutterGuard
     init, weather_safe, kept_open = guard.__init__, guard.weather_safe, guard.kept_open
+    next_by_wall = guard.next_change
 
     def begin(self: Any, clock: Any, *args: Any, **keys: Any) -> None:
         init(self, cast("Any", _WallClock(clock)), *args, **keys)
@@ -60,7 +63,7 @@ def lease_by_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         return float(self._clock.time() - self._clock.steady.monotonic() + said)
 
     def next_change(self: Any) -> float:
-        return float(self._clock.steady.monotonic() + _shutter.LOOK_SECONDS)
+        return float(next_by_wall(self) - self._clock.monotonic() + self._clock.steady.monotonic())
 
     monkeypatch.setattr(guard, "__init__", begin)
     monkeypatch.setattr(guard, "weather_safe", lambda self, said: weather_safe(self, wall(self, said)))
@@ -189,53 +192,36 @@ class Found(NamedTuple):
     """Of which one is broken by it."""
     script: str
     """Faults with which it is found, five lines at most; none of them breaks a rule without the bug."""
-    seed: int = 1
-    """The alerts' of that night."""
-    hours: float = 0.5
-    """0 for a whole night."""
+    hours: float
 
 
 _OPEN = ("open without majordome", "open without monitoring", "open when unsafe")
 _LEFT_OPEN = (*_OPEN, "open when told unsafe", "open under hold", "open by day", "not closed and parked")
 WITH_A_SCRIPT: dict[Plant, Found] = {
-    lease_counted_from_arrival: Found(
-        _OPEN,
-        """
-        00:05:13 stall majordome dome for=35
-        00:05:16 kill majordome away=900
-        """,
-    ),
-    lease_by_wall_clock: Found(
-        _OPEN,
-        """
-        00:04:59 kill monitoring,majordome away=900
-        00:05:00 clock step=-1800 for=1800
-        """,
-    ),
-    unsafe_ignored_by_the_dome: Found(
-        ("open when told unsafe",),
-        """
-        00:05:00 kill majordome away=600
-        00:05:05 weather rain=1 for=900
-        """,
-    ),
-    closed_by_belief: Found(
-        _LEFT_OPEN,
-        """
-        00:01:20 kill majordome away=900
-        00:01:20 kill dome away=2
-        """,
-    ),
-    reopened_at_restart: Found(("opened without leave",), "00:05:00 kill dome away=2"),
-    retraction_lost_during_the_slew: Found(("observing a retracted alert",), "", seed=44),
     shut_after_one_shower: Found(("starving",), "00:05:00 weather rain=1 for=60", hours=1.6),
-    morning_taken_for_an_error: Found(("failed", "not closed and parked", "error"), "", hours=0.0),
 }
-"""Planted bugs that a few lines on purpose show."""
-SEARCHED: dict[Plant, tuple[str, ...]] = {
-    lease_never_checked: _OPEN,
-    reopened_at_restart: ("opened without leave",),
-    acknowledged_before_the_commit: ("lost", "undecided", "message"),
-    roof_before_the_mount_is_parked: ("roof onto the mount",),
+"""A planted bug that a line on purpose shows."""
+
+
+class Searched(NamedTuple):
+    """How a planted bug is searched for."""
+
+    rules: tuple[str, ...]
+    """Of which one is broken by it."""
+    nights: NightPlan = DENSE
+    """The first of the nights that are drawn."""
+
+
+SEARCHED: dict[Plant, Searched] = {
+    lease_never_checked: Searched(_OPEN),
+    lease_counted_from_arrival: Searched(_OPEN),
+    lease_by_wall_clock: Searched(_OPEN),
+    unsafe_ignored_by_the_dome: Searched(("open when told unsafe",)),
+    closed_by_belief: Searched(_LEFT_OPEN),
+    reopened_at_restart: Searched(("opened without leave",)),
+    retraction_lost_during_the_slew: Searched(("observing a retracted alert",)),
+    acknowledged_before_the_commit: Searched(("lost", "undecided", "message")),
+    roof_before_the_mount_is_parked: Searched(("roof onto the mount",)),
+    morning_taken_for_an_error: Searched(("failed", "not closed and parked", "error"), WHOLE),
 }
-"""Planted bugs for which dense nights are drawn until one finds them, and the rules by which that is seen."""
+"""The ten planted bugs for which nights are drawn until one finds them."""

@@ -14,7 +14,6 @@ from pyros.rehearsal.night import RehearsedNight
 from pyros.rehearsal.plan import NightPlan
 from pyros.rehearsal.reduce import reduce_night
 from pyros.rehearsal.script import parse, write
-from tests.rehearsal.dense import DENSE
 from tests.rehearsal.planted import SEARCHED, WITH_A_SCRIPT, Found, Plant, roof_before_the_mount_is_parked
 
 SEEDS = 100
@@ -50,9 +49,9 @@ def test_a_planted_bug_is_found_and_reduced(plant: Plant, tmp_path: Path, monkey
     file = observatory(tmp_path, roof=plant is roof_before_the_mount_is_parked)
     make = make_nights(tmp_path / "night")
     plant(monkeypatch)
-    rules = SEARCHED[plant]
+    rules, nights = SEARCHED[plant]
     for seed in range(SEEDS):
-        plan = msgspec.structs.replace(DENSE, config=str(file), seed=seed)
+        plan = msgspec.structs.replace(nights, config=str(file), seed=seed)
         result = make(plan).run(rules)
         if any(violation.rule in rules for violation in result.violations):
             break
@@ -70,8 +69,7 @@ def scripted(found: Found, later: float = 0.0) -> NightPlan:
     """Return the plan of a night in which a bug is found; its faults come so many seconds later."""
     faults = parse(found.script, "a planted bug")
     moved = write(msgspec.structs.replace(fault, time=fault.time + later) for fault in faults)
-    alerts = ALERTS if found.hours else 0.0
-    return NightPlan(str(config.demo_file()), "2026-03-20", found.seed, script=moved, hours=found.hours, alerts=alerts)
+    return NightPlan(str(config.demo_file()), "2026-03-20", 1, script=moved, hours=found.hours, alerts=ALERTS)
 
 
 @pytest.mark.long

@@ -120,17 +120,50 @@ def test_drawn_scripts_can_be_read_and_are_the_same_each_time(seed: int) -> None
     assert draw(f"{seed}", "none", 36_000, CAST) == []
 
 
+def heavy_nights(count: int) -> list[list[Fault]]:
+    return [draw(f"{seed}", "heavy", 36_000, CAST) for seed in range(count)]
+
+
 def test_nights_have_kills_of_several_at_once_and_words_that_wait() -> None:
-    nights = [draw(f"{seed}", "heavy", 36_000, CAST) for seed in range(100)]
+    nights = heavy_nights(100)
     kills = [[fault for fault in night if fault.kind == "kill"] for night in nights]
-    mean = sum(len(night) for night in kills) / len(nights)
-    assert 10 < mean < 60
     close = [
         sum(0 <= later.time - first.time < 5 and later.names != first.names for first, later in pairwise(some))
         for some in kills
     ]
     assert sum(count > 0 for count in close) > 30
-    stalls = [any(each.kind == "stall" and each.names == ("monitoring", "dome") for each in night) for night in nights]
-    assert sum(stalls) > 20
     none = sum(not night for night in kills)
     assert none > 2, "in some nights nothing is killed"
+
+
+def test_what_was_said_waits_while_its_speaker_dies() -> None:
+    for speaker in ("monitoring", "majordome"):
+        count = 0
+        for night in heavy_nights(100):
+            waits = [each for each in night if each.kind == "stall" and each.names == (speaker, "dome")]
+            deaths = [each.time for each in night if each.kind == "kill" and speaker in each.names]
+            count += any(5 < death - each.time < each.number("for") for each in waits for death in deaths)
+        assert count > 15, f"{speaker} says something in these seconds, and is dead when it arrives"
+
+
+def test_as_weather_turns_bad_the_majordome_is_away_or_cut_off() -> None:
+    away = {"kill": 0, "partition": 0}
+    for night in heavy_nights(100):
+        turns = [each.time for each in night if each.kind in ("weather", "flicker", "safety")]
+        for kind in away:
+            alone = [each.time for each in night if each.kind == kind and each.names == ("majordome",)]
+            away[kind] += any(0 <= turn - time <= 20 for turn in turns for time in alone)
+    assert min(away.values()) > 10
+
+
+def test_the_mean_night_has_the_tables_rates() -> None:
+    nights = heavy_nights(400)
+    cuts = sum(fault.kind == "cut" for night in nights for fault in night) / len(nights)
+    assert cuts == pytest.approx(2 * len(CAST.links) + 4 * len(CAST.devices), rel=0.2)
+    kills = sum(fault.kind == "kill" for night in nights for fault in night) / len(nights)
+    assert 20 < kills < 40, "20 one by one, and those that come together"
+
+
+def test_in_a_third_of_the_nights_no_device_fails_of_itself() -> None:
+    sound = sum(not any(fault.kind == "device" for fault in night) for night in heavy_nights(300))
+    assert 75 < sound < 165  # some of the others have drawn nothing, too
