@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -196,26 +196,12 @@ class AlertManagerProcess:
 
 @pytest.fixture
 def alert_manager() -> Iterator[Callable[[Path], AlertManagerProcess]]:
-    started: list[AlertManagerProcess] = []
-
-    def start(config: Path) -> AlertManagerProcess:
-        started.append(AlertManagerProcess(config))
-        return started[-1]
-
-    yield start
-    for each in started:
-        each.close()
+    with ExitStack() as stack:
+        yield lambda config: stack.enter_context(closing(AlertManagerProcess(config)))
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start brokers of configurations, each in a process of its own."""
-    started: list[BrokerProgram] = []
-
-    def start_one(config: Path) -> BrokerProgram:
-        started.append(BrokerProgram(config))
-        return started[-1]
-
-    yield start_one
-    for broker in started:
-        broker.close()
+    with ExitStack() as stack:
+        yield lambda config: stack.enter_context(closing(BrokerProgram(config)))

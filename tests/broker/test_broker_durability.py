@@ -14,7 +14,7 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +106,8 @@ class PersistentAuthor:
 
 @pytest.fixture
 def author(broker: BrokerProgram) -> Iterator[Callable[[int], PersistentAuthor]]:
-    made: list[PersistentAuthor] = []
-
-    def make(count: int) -> PersistentAuthor:
-        made.append(PersistentAuthor(broker.receiver, range(count)))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+    with ExitStack() as stack:
+        yield lambda count: stack.enter_context(closing(PersistentAuthor(broker.receiver, range(count))))
 
 
 def never() -> bool:

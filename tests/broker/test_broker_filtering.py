@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -67,15 +68,8 @@ class FilteringRig:
 
 @pytest.fixture
 def make() -> Iterator[Callable[..., FilteringRig]]:
-    places: list[FilteringRig] = []
-
-    def place(budget: float = 60.0) -> FilteringRig:
-        places.append(FilteringRig(budget))
-        return places[-1]
-
-    yield place
-    for each in places:
-        each.close()
+    with ExitStack() as stack:
+        yield lambda budget=60.0: stack.enter_context(closing(FilteringRig(budget)))
 
 
 def test_filters_are_evaluated_in_another_process(make: Callable[..., FilteringRig]) -> None:

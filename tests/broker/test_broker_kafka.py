@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,8 @@ class Service:
 
 @pytest.fixture
 def service() -> Iterator[Callable[..., Service]]:
-    made: list[Service] = []
-
-    def make(*topics: str) -> Service:
-        made.append(Service(*topics))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+    with ExitStack() as stack:
+        yield lambda *topics: stack.enter_context(closing(Service(*topics)))
 
 
 @pytest.fixture

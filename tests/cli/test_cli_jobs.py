@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,8 @@ def run(*arguments: str) -> Any:
 @pytest.fixture
 def observatory(tmp_path: Path) -> Iterator[Callable[..., AgentsObservatory]]:
     """Hide the demo's copy that the other tests here use."""
-    made: list[AgentsObservatory] = []
-
-    def make(**keys: dict[str, str]) -> AgentsObservatory:
-        made.append(AgentsObservatory(tmp_path / "place", keys))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+    with ExitStack() as stack:
+        yield lambda **keys: stack.enter_context(closing(AgentsObservatory(tmp_path / "place", keys)))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,8 @@ def message(priority: int = 0, task: str = "t") -> dict[str, Any]:
 
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Callable[[], Store]]:
-    made: list[Store] = []
-
-    def make() -> Store:
-        made.append(Store(tmp_path / "broker.sqlite"))
-        return made[-1]
-
-    yield make
-    for store in made:
-        store.close()
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(closing(Store(tmp_path / "broker.sqlite")))
 
 
 def test_a_message_is_leased_until_its_process_is_gone(stores: Callable[[], Store], tmp_path: Path) -> None:
