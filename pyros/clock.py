@@ -112,11 +112,15 @@ class VirtualClock(_Clock):
         return timer
 
 
+_LONGEST_SECONDS = 1e8
+
+
 class Deadline:
     """How long a blocking program may still wait; for programs outside the agents, which have no Clock."""
 
     def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
+        """Begin to count. An infinite wait ends after three years, which is as long as system calls can be told."""
+        self._end = time.monotonic() + min(seconds, _LONGEST_SECONDS)
 
     def left(self) -> float:
         """Seconds left, never below zero."""

@@ -191,12 +191,12 @@ class AgentClient:
         """Let the kernel bound each wait. Python's ``settimeout`` costs three system calls more a message."""
         if self._bound != self.timeout:
             assert self._socket is not None
+            seconds = max(Deadline(self.timeout).left(), 0.001)
             if self.agent.encrypted:
-                self._socket.settimeout(max(self.timeout, 0.001))
+                self._socket.settimeout(seconds)
                 self._bound = self.timeout
                 return
             self._socket.settimeout(None)
-            seconds = max(self.timeout, 0.001)
             bound = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
@@ -280,7 +280,7 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
     decoder = wire.Decoder(frames=True)
     deadline = Deadline(timeout)
     try:
-        with open_connection(agent, timeout) as connection:
+        with open_connection(agent, max(deadline.left(), 0.001)) as connection:
             connection.sendall(wire.encode_frame(wire.Frame(query=query)))
             while True:
                 connection.settimeout(max(deadline.left(), 0.001))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -152,6 +153,12 @@ def test_an_agent_that_never_answers_is_not_waited_for_longer_than_asked(place: 
             Sender.send_to("other", "Keep", config=place.config, timeout=0.2)
         with pytest.raises(AgentUnreachable, match="timed out"):
             ask(section, "status", timeout=0.2)
+
+
+def test_who_waits_for_ever_is_answered_as_others_are(place: Any, agent: KeepingAgent) -> None:
+    agent.start(place.config)
+    Sender.send_to("keeping", "Keep", config=place.config, timeout=math.inf)
+    assert ask(place.config.agent("keeping"), "status", timeout=math.inf)["agent"] == "keeping"
 
 
 def test_a_pipeline_arrives_in_order_and_goes_on_over_a_restart(place: Any, agent: KeepingAgent) -> None:
