@@ -21,12 +21,13 @@ from pyros.agents.sharpness import AT_MOST_EVERY_SECONDS, Sharpness
 from pyros.messages import CalibrationAbort, CalibrationOrder, CalibrationReport, Cool, Exposures, Message
 from pyros.planning.night_log import night_name
 from pyros.planning.phases import Phase, phase
-from pyros.planning.visibility import sun_altitude
+from pyros.planning.visibility import sun, sun_altitude
 from pyros.quantities import names, number, positive, whole
 
 _FLATS = 7  # images through each filter
 _MAX_FLATS_FAILED = 3  # times in a twilight, after which the filters that are missing are left out
 _FLATS_SUN = -2.0  # degrees of the Sun below which flats of the sky are begun
+_FLATS_NOON = -6.0  # where it doesn't come so high at noon, in a polar winter, they would wait in vain
 _MAX_MISSED = 5  # focusings in a row that found nothing, after each of which the pause is doubled
 _MAX_DARK_TIMES = 30
 _MAX_FILTERS = 100
@@ -264,10 +265,12 @@ class NightCalibrations:
             or self._state.over
         ):
             return False
-        low = sun_altitude(self._gate.site, self._agent.clock.now())
+        now = self._agent.clock.now()
+        low, highest = sun_altitude(self._gate.site, now), 90 - abs(self._gate.site.latitude - sun(now)[1])
         dark = self._gate.site.twilight <= low < min(_FLATS_SUN, self._gate.site.dome_sun_limit)
         return (
             dark
+            and highest >= _FLATS_NOON
             and not self._gate.reason_closed(flats=True)
             and self._agent.clock.monotonic() >= self._gate.pause_until
         )

@@ -210,6 +210,16 @@ def test_in_a_polar_night_a_new_night_begins_at_noon(tmp_path: Path) -> None:
         assert (rig.state, rig.agent.state.night) == (State.READY, "2026-12-20")
 
 
+@pytest.mark.parametrize(("latitude", "opens"), [(78.2, False), (69.6, True)])
+def test_a_polar_noon_without_light_enough_has_no_flats(tmp_path: Path, latitude: float, opens: bool) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text(f"{{name: North, latitude: {latitude}, longitude: 0, elevation: 0}}")
+    with _rig(datetime(2026, 12, 21, 3, 0, tzinfo=UTC), site=site, flats="r") as rig:
+        rig.safe()
+        rig.clock.step(8.5 * 3600)
+        assert (("dome", messages.OPEN) in rig.pass_(60)) == opens
+
+
 @pytest.fixture
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the nights whose reports were asked for."""
