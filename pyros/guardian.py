@@ -224,7 +224,7 @@ class Guardian:
             text = f"the dome is {self.state}, its agent silent for {self.silence:.0f} s: the guardian closes it"
             self.log.warn("{text}", text=text)
             self._alarms.raise_alarm(SILENT, f"{text}; look why, and start the agent again")
-            self._tell_majordome("the guardian closes it, for the dome's agent is silent")
+            self._stop_observing("the guardian closes it, for the dome's agent is silent")
             if self.config.agent("dome").roof and "telescope" in self.config.agents:
                 await self._park()
             while self.silent and self.state != "closed":
@@ -258,14 +258,21 @@ class Guardian:
         """Tell of an alarm, or of its end, until there is something newer to tell of it."""
         self._tell(StandardAgents.MONITORING, payload.key, name, payload)
 
-    def _tell_majordome(self, reason: str) -> None:
-        """Say in the agent's place why the dome may not be open: nobody else stops what is observed in time."""
+    def _stop_observing(self, reason: str) -> None:
+        """Say in the agent's place why the dome may not be open: nobody else stops what is observed in time.
+
+        The majordome, which hears it, may be dead, too; so the observation manager is told itself: what it observes it
+        would send the mount back to, under a roof that closes.
+        """
         report = messages.DomeReport(state=self.state, may_open=reason)
         self._tell(StandardAgents.MAJORDOME, messages.KEPT_OPEN, messages.KEPT_OPEN, report)
+        abort = messages.Abort(reason=f"the dome closes: {reason}")
+        self._tell(StandardAgents.OBSERVATION_MANAGER, messages.ABORT_OBSERVATION, messages.ABORT_OBSERVATION, abort)
 
     def _tell(self, agent: str, key: str, name: str, payload: Any) -> None:
         """Tell an agent, until it has taken it, or there is something newer with the same ``key``."""
-        if agent in self.config.agents and not self._ended and (agent != StandardAgents.MAJORDOME or self.silent):
+        instead = name in (messages.KEPT_OPEN, messages.ABORT_OBSERVATION)  # of the dome's agent, while it is silent
+        if agent in self.config.agents and not self._ended and (self.silent or not instead):
             self._later(key, _ALARM_SECONDS, self._tell, agent, key, name, payload)
             pool = self.reactor.getThreadPool()
             told = maybeDeferred(deferToThreadPool, self.reactor, pool, self._send, agent, name, payload)

@@ -49,7 +49,7 @@ _MARGIN = 0.25  # degrees beside horizon and Sun's cone where tracking stops: th
 _TRACKING_CHECK = AgentOption("tracking_check", positive, 4.0)  # seconds
 _DOUBT_SECONDS = 1.0
 """After so long it is looked again where it did not track."""
-_TRACKING_DRIFT = AgentOption("tracking_drift", positive, 300.0)  # arcseconds
+_TRACKING_DRIFT = AgentOption("tracking_drift", number(0.0), 300.0)  # arcseconds; 0: it is not asked
 _LOOKS_A_POSITION = 3
 """At each third look whether it tracks its position is asked, too: a drift is slow, an end of tracking isn't."""
 _SHARE = AgentOption("offset_share", number(0.0, 1.0), 0.5)
