@@ -86,6 +86,10 @@ class JudgedNight(Protocol):
         """Whether what is written between two nodes arrives."""
         ...
 
+    def waits(self, one: str, other: str) -> bool:
+        """Whether what is written between two nodes waits on its way, and arrives later."""
+        ...
+
     def faulty(self, device: str) -> bool:
         """Whether a device has a fault now."""
         ...
@@ -330,6 +334,23 @@ class Invariants:
         self._look_in_the_open()
         self._look_at_starving()
 
+    def _silent(self, who: str, listener: str, rule: str) -> bool:
+        """Whether the listener hears nothing of an agent, for which a rule has a bound.
+
+        Words that have waited on their way count from when they were said. So where an agent has died while they
+        waited, and they have arrived, it is silent since its death.
+        """
+        night = self._night
+        dead, waited = night.alive_since(who) is None, f"words of {who} to {listener}"
+        if not dead:
+            self._since.pop(f"death of {who}", None)
+        died = self._since.setdefault(f"death of {who}", night.now) if dead else night.now
+        if night.waits(who, listener):
+            self._since[waited] = night.now
+        elif self._since.pop(waited, None) is not None and dead and rule in self._since:
+            self._since[rule] = died
+        return dead or not night.link(who, listener)
+
     def _lasting(self, rule: str, so: bool, bound: float, text: str) -> None:
         """Report what has been so for longer than its bound."""
         if not so:
@@ -362,9 +383,8 @@ class Invariants:
         bound = READING_SECONDS + self._travel + SLACK_SECONDS + self._roof * 60.0
         self._lasting("open when told unsafe", bool(told), bound, f"the dome is {state} while {unsafe}")
         for who in ("majordome", "monitoring"):
-            silent = night.alive_since(who) is None or not night.link(who, "dome")
-            text = f"the dome is {state} while {who} is silent"
-            self._lasting(f"open without {who}", bool(hand and silent), lease, text)
+            rule, text = f"open without {who}", f"the dome is {state} while {who} is silent"
+            self._lasting(rule, self._silent(who, "dome", rule) and bool(hand), lease, text)
         self._lasting("open under hold", bool(hand and night.held), soon, f"the dome is {state} under a hold")
         self._lasting("open by day", bool(hand and self._is_day()), soon, f"the dome is {state} by day")
         if night.config.guardian is not None:
@@ -388,9 +408,8 @@ class Invariants:
         lease = max(LEASE_SECONDS, self._silence) + 2 * LOOK_SECONDS + _COMMAND_SECONDS
         self._lasting("in the open when unsafe", bool(out and unsafe), lease, f"the mount is {state} while {unsafe}")
         for who in ("majordome", "monitoring"):
-            silent = night.alive_since(who) is None or not night.link(who, "telescope")
-            text = f"the mount is {state} while {who} is silent"
-            self._lasting(f"in the open without {who}", bool(out and silent), lease, text)
+            rule, text = f"in the open without {who}", f"the mount is {state} while {who} is silent"
+            self._lasting(rule, self._silent(who, "telescope", rule) and bool(out), lease, text)
         self._lasting("in the open by day", bool(out and self._is_day()), lease, f"the mount is {state} by day")
 
     def judge_end(self) -> None:

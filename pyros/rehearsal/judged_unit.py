@@ -56,6 +56,9 @@ class JudgedUnit:
     def link(self, one: str, other: str) -> bool:
         return self._night.link(self._name(one), self._name(other))
 
+    def waits(self, one: str, other: str) -> bool:
+        return self._night.waits(self._name(one), self._name(other))
+
     def faulty(self, device: str) -> bool:
         return self._night.faulty(self._name(device))
 

@@ -432,6 +432,9 @@ class RehearsedNight:
         network = self.network
         return network.undisturbed or not (network.stalled(one, other) or network.muted(one, other))
 
+    def waits(self, one: str, other: str) -> bool:
+        return not self.network.undisturbed and self.network.stalled(one, other)
+
     def faulty(self, device: str) -> bool:
         return device in self.nodes and self.nodes[device].device.faults.any
 

@@ -51,6 +51,7 @@ class FakeNight:
         self.dead: set[str] = set()
         self.born: dict[str, float] = {}
         self.broken: set[frozenset[str]] = set()
+        self.stalled: set[frozenset[str]] = set()
         self.sick: set[str] = set()
         self.stiff: set[str] = set()
         self.states = {"dome": "closed", "telescope": "parked", "camera": "idle", "cover": "closed"}
@@ -77,7 +78,10 @@ class FakeNight:
         return None if process in self.dead else self.born.get(process, 0.0)
 
     def link(self, one: str, other: str) -> bool:
-        return frozenset((one, other)) not in self.broken
+        return frozenset((one, other)) not in self.broken | self.stalled
+
+    def waits(self, one: str, other: str) -> bool:
+        return frozenset((one, other)) in self.stalled
 
     def faulty(self, device: str) -> bool:
         return device in self.sick
@@ -202,6 +206,31 @@ def test_a_majordome_that_is_cut_off_keeps_nothing_open(judge: Judge) -> None:
     judge.open()
     judge.night.broken.add(frozenset(("majordome", "dome")))
     judge.pass_time(67)
+    assert judge.broken() == []
+    judge.pass_time(3)
+    assert judge.broken() == ["open without majordome"]
+
+
+def test_words_that_have_waited_count_from_when_they_were_said(judge: Judge) -> None:
+    way = frozenset(("majordome", "dome"))
+    judge.open()
+    judge.night.stalled.add(way)
+    judge.pass_time(20)
+    judge.night.dead.add("majordome")
+    judge.pass_time(10)
+    judge.night.stalled.clear()  # its last word, of when it died, arrives
+    judge.pass_time(57)
+    assert judge.broken() == []
+    judge.pass_time(3)
+    assert judge.broken() == ["open without majordome"]
+
+
+def test_words_that_wait_on_keep_nothing_open(judge: Judge) -> None:
+    judge.open()
+    judge.night.stalled.add(frozenset(("majordome", "dome")))
+    judge.pass_time(20)
+    judge.night.dead.add("majordome")
+    judge.pass_time(47)
     assert judge.broken() == []
     judge.pass_time(3)
     assert judge.broken() == ["open without majordome"]

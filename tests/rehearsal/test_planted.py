@@ -58,6 +58,9 @@ def test_a_planted_bug_is_found_and_reduced(plant: Plant, tmp_path: Path, monkey
     else:
         pytest.fail(f"not found within {SEEDS} seeds")
     found = tuple(violation for violation in result.violations if violation.rule in rules)
+    monkeypatch.undo()
+    assert not {each.rule for each in make(plan).run(rules).violations} & set(rules), f"seed {seed}, without the bug"
+    plant(monkeypatch)
     result = msgspec.structs.replace(result, violations=found)
     shorter = reduce_night(plan, result, make, lambda *_: None)
     lines = (shorter.script or "").splitlines()
