@@ -26,6 +26,7 @@ from pyros.agents.observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerS
 from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, OptionTable
 from pyros.angles import separation
 from pyros.config import NOWHERE
+from pyros.errors import AgentError
 from pyros.hold import Hold
 from pyros.messages import (
     Abort,
@@ -129,7 +130,11 @@ class ObservationManagerAgent(Agent):
         self._centre_seconds = self.option(*_CENTRE_SECONDS)
         telescope = self.config.agents.get(self.TELESCOPE)
         text = telescope.options.get(MERIDIAN_MINUTES.name) if telescope is not None else None
-        self._meridian_minutes = None if text is None else MERIDIAN_MINUTES.convert(text)
+        try:
+            self._meridian_minutes = None if text is None else MERIDIAN_MINUTES.convert(text)
+        except ValueError as error:  # the telescope may be an agent of another process
+            key = f"{self.config.path}: [{self.TELESCOPE}] option_{MERIDIAN_MINUTES.name}"
+            raise AgentError(f"{key}: {text!r} {error}") from None
         self._calibrating.site = None if self.config.site == NOWHERE else Site.load(self.config.site)
 
     def site_changed(self, site: Site) -> None:

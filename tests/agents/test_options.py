@@ -14,6 +14,7 @@ import pytest
 from pyros import config as configuration
 from pyros.agents import Agent
 from pyros.agents.focuser import offsets
+from pyros.agents.observation_manager import ObservationManagerAgent
 from pyros.agents.options import AgentOption, mistakes
 from pyros.config import STANDARD_AGENTS
 from pyros.errors import AgentError, ConfigError
@@ -87,6 +88,17 @@ def test_a_mistake_in_an_option_is_told_before_anything_starts(
     with pytest.raises(ConfigError) as raised:
         load_agent(config, section)
     assert raised.value.problems == (f"{config.path}: [{section}] {told}",)
+
+
+def test_the_telescopes_option_is_told_by_the_observation_manager_too(
+    inline: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Where the telescope's agent is one of one's own, or of another process, nobody has looked at it."""
+    agents = dict(make_config(tmp_path, "observation_manager", "telescope").agents)
+    agents["telescope"] = msgspec.structs.replace(agents["telescope"], options={"meridian_minutes": "soon"})
+    rig = inline(ObservationManagerAgent(), agents=agents)
+    assert isinstance(rig.host.failure, AgentError)
+    assert str(rig.host.failure) == f"{rig.config.path}: [telescope] option_meridian_minutes: 'soon' is not a number"
 
 
 def test_every_option_that_the_demo_observatory_names_is_one() -> None:
