@@ -1,13 +1,15 @@
 """Alarms: what a person must be told now.
 
 Each is told once until it is over: as a critical log line, as a message to monitoring, and by a command of the site's
-own (``on_alarm`` in the configuration).
+own (``on_alarm`` in the configuration). One that comes and goes is told as such, and is over when all was well for
+`QUIET_SECONDS`: told each time, it would hide the others.
 
 The process that raises an alarm runs the command itself: it works when monitoring is dead, and needs no journal.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -25,8 +27,8 @@ from pyros.messages import AlarmEnded, AlarmRaised, Payload
 COMMAND_SECONDS = 30.0
 """How long the site's command may take; then it is killed, with all that it has started."""
 
-COMMAND_EVERY_SECONDS = 600.0
-"""The command runs at most once in so many seconds for each alarm; what has changed meanwhile is told then."""
+QUIET_SECONDS = 600.0
+"""An alarm that comes again within so many seconds of its end then stands until it was not raised for so long."""
 
 MAX_ALARMS = 100
 """So many different alarms of one source are kept; further ones are logged only."""
@@ -34,8 +36,7 @@ MAX_ALARMS = 100
 MAX_TEXT = 1000
 """Characters of what an alarm says; the rest is cut off."""
 
-_OVER = "over"
-_RAISED = "raised"
+_FLAPS = " (it comes and goes)"
 
 
 class Alarm(NamedTuple):
@@ -47,14 +48,6 @@ class Alarm(NamedTuple):
     """What it says, for people."""
     since: float
     """When it was raised, Unix seconds."""
-
-
-class _Told(NamedTuple):
-    """What the site's command was last told of an alarm, and when (monotonic seconds)."""
-
-    state: str
-    text: str
-    time: float
 
 
 class Alarms:
@@ -78,29 +71,37 @@ class Alarms:
         self._clock = clock
         self._log = log
         self._tell = tell
-        self._told: dict[str, _Told] = {}
+        self._ended: dict[str, float] = {}
+        """When an alarm was over last, monotonic seconds."""
+        self._flapping: set[str] = set()
+        """The alarms that stand again soon after they were over."""
         self._timers: dict[str, Timer] = {}
+        """The ends of those, in a while."""
 
     def raise_alarm(self, key: str, text: str) -> None:
         """Tell that a person is needed, unless that was told and isn't over."""
+        cancel_call(self._timers.pop(key, None))
         if key in self.raised:
             return
-        text = text[:MAX_TEXT]
+        flaps = self._clock.monotonic() - self._ended.get(key, -math.inf) < QUIET_SECONDS
+        text = f"{text[: MAX_TEXT - len(_FLAPS)]}{_FLAPS}" if flaps else text[:MAX_TEXT]
         self._log.critical("ALARM ({key}): {text}", key=key, text=text)
         if len(self.raised) >= MAX_ALARMS:
             return
         self.raised[key] = Alarm(key, text, self._clock.time())
+        if flaps:
+            self._flapping.add(key)
         self._tell(messages.ALARM, AlarmRaised(source=self._source, key=key, text=text))
-        self._run_in_time(key, text)
+        self._run("raised", self.raised[key])
 
     def end_alarm(self, key: str) -> None:
-        """Tell that an alarm is over; nothing when it wasn't raised."""
-        alarm = self.raised.pop(key, None)
-        if alarm is None:
+        """Tell that an alarm is over, or in a while if it comes and goes; nothing when it wasn't raised."""
+        if key not in self.raised or key in self._timers:
             return
-        self._log.warn("the alarm is over ({key})", key=key)
-        self._tell(messages.ALARM_OVER, AlarmEnded(source=self._source, key=key))
-        self._run_in_time(key, alarm.text)
+        if key in self._flapping:
+            self._timers[key] = self._clock.call_later(QUIET_SECONDS, self._end, key)
+        else:
+            self._end(key)
 
     def close(self) -> None:
         """Forget what was to be told later. Commands that run go on, within their time."""
@@ -108,40 +109,26 @@ class Alarms:
             cancel_call(timer)
         self._timers.clear()
 
-    def _run_in_time(self, key: str, text: str) -> None:
-        """Run the site's command now, or when it may run again for this alarm."""
-        if not self._command or key in self._timers:
-            return
-        told, now = self._told.get(key), self._clock.monotonic()
-        wait = 0.0 if told is None else told.time + COMMAND_EVERY_SECONDS - now
-        if told is not None and told.state == _RAISED and key not in self.raised:
-            wait = 0.0  # that an alarm is over needn't wait: the next one of that key will
-        if wait > 0:
-            self._timers[key] = self._clock.call_later(wait, self._run_late, key, text)
-        else:
-            self._run(key, text)
-
-    def _run_late(self, key: str, text: str) -> None:
-        """Tell what is so now, if that isn't what was told last."""
+    def _end(self, key: str) -> None:
         self._timers.pop(key, None)
-        state = _RAISED if key in self.raised else _OVER
-        if (told := self._told.get(key)) is None or told.state != state:
-            self._run(key, self.raised[key].text if key in self.raised else text)
+        alarm = self.raised.pop(key)
+        self._flapping.discard(key)
+        self._ended.pop(key, None)
+        self._ended[key] = self._clock.monotonic()
+        if len(self._ended) > MAX_ALARMS:
+            del self._ended[next(iter(self._ended))]
+        self._log.warn("the alarm is over ({key})", key=key)
+        self._tell(messages.ALARM_OVER, AlarmEnded(source=self._source, key=key))
+        self._run("over", alarm)
 
-    def _run(self, key: str, text: str) -> None:
-        state, now = (_RAISED if key in self.raised else _OVER), self._clock.monotonic()
-        began = now
-        if state == _OVER and (told := self._told.get(key)) is not None:
-            began = told.time  # the limit counts from when the alarm was told
-        self._told[key] = _Told(state, text, began)
-        if len(self._told) > 2 * MAX_ALARMS:
-            old = (each for each, told in self._told.items() if now - told.time > COMMAND_EVERY_SECONDS)
-            self._told.pop(next(old, next(iter(self._told))))
+    def _run(self, state: str, alarm: Alarm) -> None:
+        """Run the site's command, if there is one."""
         environment = {
-            "PYROS_ALARM_SOURCE": self._source, "PYROS_ALARM_KEY": key, "PYROS_ALARM_TEXT": text,
+            "PYROS_ALARM_SOURCE": self._source, "PYROS_ALARM_KEY": alarm.key, "PYROS_ALARM_TEXT": alarm.text,
             "PYROS_ALARM_STATE": state,
         }  # fmt: skip
-        run_command(self._command, environment, self._log)
+        if self._command:
+            run_command(self._command, environment, self._log)
 
 
 def run_command(
