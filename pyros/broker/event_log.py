@@ -26,15 +26,11 @@ class EventLog:
     def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self._quiet: Timer | None = None
-        self._first: tuple[str, str, int] | None = None
-        self._last = self._count = 0
+        self._untold: list[tuple[str, str, int]] = []
 
     def add(self, events: Iterable[tuple[str, str, int]]) -> None:
-        """Count the events that a commit has brought: (ivorn, source, number) of each."""
-        for event in events:
-            self._first = self._first or event
-            self._last = event[2]
-            self._count += 1
+        """Add the events that a commit has brought: (ivorn, source, number) of each."""
+        self._untold += events
         if self._quiet is None:
             self._tell()
 
@@ -44,16 +40,16 @@ class EventLog:
         self._tell(last=True)
 
     def _tell(self, *, last: bool = False) -> None:
+        events, self._untold = self._untold, []
         self._quiet = None
-        if self._first is None:
+        if not events:
             return
-        ivorn, source, number = self._first
-        more = f", and {self._count - 1} more events, up to number {self._last}" if self._count > 1 else ""
+        ivorn, source, number = events[0]
+        more = f", and {len(events) - 1} more events, up to number {events[-1][2]}" if len(events) > 1 else ""
         log.info(
             "stored: {ivorn} from {source} as event {number}{more}",
             ivorn=ivorn, source=source, number=number, more=more,
         )  # fmt: skip
-        self._first, self._count = None, 0
         if not last:
             self._quiet = self._reactor.callLater(EVERY, self._tell)
 
