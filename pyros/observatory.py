@@ -240,7 +240,9 @@ class RunningObservatory:
         Asks them to pass again: what is only idle has passed when this is called the next time.
         """
         now = self.clock.monotonic()
-        return [name for name, host in self.hosts.items() if host.running and now - host.heard_of_thread() > seconds]
+        return [
+            name for name, host in self.hosts.items() if host.running and now - host.loop.heard_of_thread() > seconds
+        ]
 
     def stop(self) -> Deferred[Any]:
         """Make safe what the agents move, then end: broker and agents, then the guardian, at last the simulators.

@@ -364,7 +364,7 @@ class BrokenAgent(Agent):
         self.actions_by_message["Break"] = self.break_it
 
     def break_it(self):
-        self._host._gather = None
+        self._host.loop._gather = None
 
 
 class SteadyAgent(Agent):

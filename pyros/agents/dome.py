@@ -255,7 +255,7 @@ class DomeAgent(InstrumentAgent):
 
     def _turns_go_on(self) -> bool:
         """Whether the agent's thread has passed its mailbox within the last seconds: else the guardian takes over."""
-        return self.clock.monotonic() - self._settled.heard_of_thread() < _ALIVE_SECONDS
+        return self.clock.monotonic() - self._settled.loop.heard_of_thread() < _ALIVE_SECONDS
 
     def _guardian_seen(self, present: bool, reason: str) -> None:
         """Without a guardian nobody closes the dome when this agent cannot: then it isn't open."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from pyros.agents.agent import Agent
-from pyros.agents.runtime.host import STEPS
+from pyros.agents.runtime.loop import STEPS
 from pyros.config import BROKER, Config
 from pyros.kinds import KINDS
 from pyros.rehearsal.climate import draw_weather

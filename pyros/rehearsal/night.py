@@ -278,7 +278,7 @@ class RehearsedNight:
             json = msgspec.Raw(messages.encode_payload(messages.OBSERVATION_REQUESTED, request))
             now = host.clock.monotonic()
             entry = Entry(0, id_, messages.OBSERVATION_REQUESTED, self.computer.time(), json, now)
-            host.receive(Batch([entry], f"program:{_PERSON}", proved=True))
+            host.loop.receive(Batch([entry], f"program:{_PERSON}", proved=True))
 
     def _packets(self) -> list[TrafficPacket]:
         if self.plan.alerts_folder:

@@ -202,7 +202,7 @@ class Rehearsal:
         """Send a message to an agent as a person does who has proved the observatory's key."""
         json = Raw(encode_payload(name, payload))
         entry = Entry(0, f"person-{self.now}", name, self.clock.time(), json, self.clock.monotonic())
-        self.observatory.hosts[agent].receive(Batch([entry], "program:person", proved=True))
+        self.observatory.hosts[agent].loop.receive(Batch([entry], "program:person", proved=True))
 
     def everybody(self, name: str, **payload: Any) -> None:
         """Send a message as a person to every agent that runs, as `pyros stop` does."""

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pyros.agents.runtime.host import STEPS
+from pyros.agents.runtime.loop import STEPS
 from pyros.errors import ConfigError
 from pyros.simulators.decoding import decode
 from pyros.simulators.settings import FaultSettings

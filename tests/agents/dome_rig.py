@@ -174,7 +174,7 @@ class DomeRig:
         sender = sender or ("monitoring" if name.startswith("Weather") else "majordome")
         seq = self._seq[sender] = self._seq.get(sender, 0) + 1
         said = (name, messages.encode_payload(name, payload))
-        self.host.receive(batch_of(self.clock, sender, seq, said, age=age, proved=proved))
+        self.host.loop.receive(batch_of(self.clock, sender, seq, said, age=age, proved=proved))
         self.run(0.01)
 
     def safe(self, age: float | None = 0.0) -> None:

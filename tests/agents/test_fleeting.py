@@ -77,14 +77,14 @@ def glance(rig: Any, number: int, *do: str) -> Any:
 
 
 def test_in_a_rehearsal_too_a_patient_message_waits_for_another(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyros.agents.runtime.host.PATIENT", {GLANCE: 5.0})
-    rig.host.receive(batch(rig, 1))
+    monkeypatch.setattr("pyros.agents.runtime.loop.PATIENT", {GLANCE: 5.0})
+    rig.host.loop.receive(batch(rig, 1))
     rig.reactor.advance(4.0)
     assert rig.agent.state.glances == []
-    rig.host.receive(batch(rig, 2, name="Note"))
+    rig.host.loop.receive(batch(rig, 2, name="Note"))
     rig.reactor.advance(0.0)
     assert rig.agent.state.glances == [1, 2]
-    rig.host.receive(batch(rig, 3))
+    rig.host.loop.receive(batch(rig, 3))
     rig.reactor.advance(5.0)
     assert rig.agent.state.glances == [1, 2, 3]
 
@@ -200,25 +200,25 @@ def test_a_refused_one_is_told_in_the_log_once(rig: Any) -> None:
 
 
 def test_the_state_is_stored_at_the_latest_after_half_a_minute(rig: Any) -> None:
-    rig.host.receive(batch(rig, 1))
+    rig.host.loop.receive(batch(rig, 1))
     rig.reactor.advance(0)
     rig.reactor.advance(29)
     assert (rig.agent.state.glances, stored(rig)) == ([1], [])
-    rig.host.receive(batch(rig, 2))
+    rig.host.loop.receive(batch(rig, 2))
     rig.reactor.advance(0)
     rig.reactor.advance(1.1)
     assert stored(rig) == [1, 2]
 
 
 def test_an_end_stores_the_state(rig: Any) -> None:
-    rig.host.receive(batch(rig, 1))
+    rig.host.loop.receive(batch(rig, 1))
     rig.reactor.advance(0)
     rig.stop()
     assert stored(rig) == [1]
 
 
 def test_a_kill_loses_what_was_not_stored(rig: Any, inline: Callable[..., Any]) -> None:
-    rig.host.receive(batch(rig, 1))
+    rig.host.loop.receive(batch(rig, 1))
     rig.reactor.advance(0)
     assert again(inline, rig).agent.state.glances == []
 
@@ -226,13 +226,13 @@ def test_a_kill_loses_what_was_not_stored(rig: Any, inline: Callable[..., Any]) 
 def test_fleeting_messages_do_not_hide_a_full_disk(rig: Any) -> None:
     """Who cannot store says nothing: a lease that it gives would look like health."""
     rig.journal.limit_growth(0)
-    rig.host.receive(Batch(
+    rig.host.loop.receive(Batch(
         [Entry(1, "n", "Note", 0.0, msgspec.Raw(msgspec.json.encode({"n": 1, "data": "x" * 50_000})))], "other",
         ("other", "epoch"), proved=True,
     ))  # fmt: skip
     rig.reactor.advance(0)
     for number in (2, 3):
-        rig.host.receive(batch(rig, number, "tell"))
+        rig.host.loop.receive(batch(rig, number, "tell"))
         rig.reactor.advance(1.1)
     assert rig.agent.state.glances == []
     rig.journal.limit_growth(None)
@@ -272,7 +272,7 @@ def test_what_an_older_version_must_have_by_number_needs_a_turn(rig: Any, posted
 
 def test_who_cannot_store_says_nothing_without_a_turn_either(rig: Any, posted: list[Any]) -> None:
     rig.journal.limit_growth(0)
-    rig.host.receive(Batch(
+    rig.host.loop.receive(Batch(
         [Entry(1, "n", "Note", 0.0, msgspec.Raw(msgspec.json.encode({"n": 1, "data": "x" * 50_000})))], "other",
         ("other", "epoch"), proved=True,
     ))  # fmt: skip
@@ -287,11 +287,11 @@ def test_a_reflex_that_is_everything_begins_no_turn(rig: Any) -> None:
     seen: list[int] = []
     rig.agent.reflexes[GLANCE] = lambda message: seen.append(message.payload["n"])
     rig.agent.reflexes_alone = frozenset({GLANCE})
-    rig.host.receive(batch(rig, 1))
+    rig.host.loop.receive(batch(rig, 1))
     rig.reactor.advance(0)
     assert (seen, rig.agent.state.glances) == ([1], [])
-    rig.host.receive(Batch(batch(rig, 2).entries, "other", proved=True))  # one that its sender keeps
-    rig.host.receive(Batch(batch(rig, 3).entries, "other", fleeting=True))  # one that nobody has proved
+    rig.host.loop.receive(Batch(batch(rig, 2).entries, "other", proved=True))  # one that its sender keeps
+    rig.host.loop.receive(Batch(batch(rig, 3).entries, "other", fleeting=True))  # one that nobody has proved
     rig.reactor.advance(0)
     assert (seen, rig.agent.state.glances, rig.turns.refused) == ([1, 2], [2], 1)
 
@@ -299,7 +299,7 @@ def test_a_reflex_that_is_everything_begins_no_turn(rig: Any) -> None:
 def test_a_reflex_that_fails_is_followed_by_a_turn(rig: Any) -> None:
     rig.agent.reflexes[GLANCE] = lambda message: message.payload["no such key"]
     rig.agent.reflexes_alone = frozenset({GLANCE})
-    rig.host.receive(batch(rig, 1))
+    rig.host.loop.receive(batch(rig, 1))
     rig.reactor.advance(0)
     assert rig.agent.state.glances == [1]
 

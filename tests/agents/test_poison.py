@@ -194,7 +194,7 @@ def test_a_command_that_raises_keeps_no_other_from_being_given(rig: Any, agent: 
         agent.after_commit(given.append, "close")
 
     agent.fault = fault
-    rig.host.receive(Batch([Entry(0, "x", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
+    rig.host.loop.receive(Batch([Entry(0, "x", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
     rig.reactor.advance(0)
     assert given == ["close"]
 
@@ -260,7 +260,7 @@ def test_a_busy_agent_forgets_what_is_too_much_and_says_so_once(
     agent.fault = fail
     for number in range(20):
         rig.reactor.advance(6)
-        rig.host.receive(Batch([Entry(0, f"x{number}", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
+        rig.host.loop.receive(Batch([Entry(0, f"x{number}", "Bad", 0.0, msgspec.Raw(b"{}"))], "other"))
         rig.reactor.advance(0)
         assert rig.host.status()["taken"] == number + 1, "it is never idle"
     assert rig.journal.failed <= 3 + 10

@@ -277,7 +277,7 @@ class ReflexAgent(PlainAgent):
 def test_patient_messages_share_a_turn_which_ends_with_the_first_that_is_not(
     observatory: Callable[..., Any], running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
-    monkeypatch.setattr("pyros.agents.runtime.host.PATIENT", {"Hear": 600.0})
+    monkeypatch.setattr("pyros.agents.runtime.loop.PATIENT", {"Hear": 600.0})
     place = observatory("plain")
     plain = ReflexAgent()
     running(place, plain)

@@ -61,7 +61,7 @@ def batch(name: str, said: float | None, *, ahead: float | None = 0.0, seq: int 
 
 def test_a_reflex_comes_before_its_turn_and_whatever_becomes_of_it(inline: Callable[..., Any]) -> None:
     rig = inline(ReflexDomeAgent(), "other")
-    rig.host.receive(batch("Close", 0.0))
+    rig.host.loop.receive(batch("Close", 0.0))
     assert rig.agent.said == ["reflex"]
     rig.reactor.advance(0)
     rig.reactor.advance(0)
@@ -72,7 +72,7 @@ def test_a_reflex_comes_before_its_turn_and_whatever_becomes_of_it(inline: Calla
 def test_a_message_that_comes_again_has_its_reflex_once(inline: Callable[..., Any]) -> None:
     rig = inline(ReflexDomeAgent(), "other")
     for _ in range(2):
-        rig.host.receive(batch("Close", 0.0))
+        rig.host.loop.receive(batch("Close", 0.0))
         rig.reactor.pump([0, 0])
     assert rig.agent.said == ["reflex", "at once"]
 
@@ -107,7 +107,7 @@ def test_what_waited_through_a_restart_is_of_unknown_age(tmp_path: Path, inline:
 @pytest.mark.parametrize("step", [-3e7, -3600.0, -1.0, 1.0, 3600.0, 3e7])
 def test_a_timer_fires_when_it_is_due_whatever_the_wall_clock_does(step: float, inline: Callable[..., Any]) -> None:
     rig = inline(ReflexDomeAgent(), "other")
-    rig.host.receive(batch("Open", 0.0))
+    rig.host.loop.receive(batch("Open", 0.0))
     rig.reactor.advance(0)
     rig.clock.step(step)
     rig.reactor.pump([0] * 3 + [11.5])
@@ -150,7 +150,7 @@ def test_what_commands_is_not_taken_from_who_has_not_proved_the_key(name: str, i
     rig.agent.guarded.add("Tick")
     payload = msgspec.Raw(b'{"number": 1}' if name == Agent.RETRY_FAILED else b"{}")
     unproved = Batch([Entry(1, "x", name, 0.0, payload)], "program:x", ("program:x", "epoch"))
-    rig.host.receive(unproved)
+    rig.host.loop.receive(unproved)
     rig.reactor.advance(0)
     assert rig.agent.said == []
     assert rig.turns.refused == 1
@@ -229,7 +229,7 @@ def test_a_timer_that_cannot_be_stored_is_tried_again_after_a_pause(
     inline: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = inline(ReflexDomeAgent(), "other")
-    rig.host.receive(batch("Open", 0.0))
+    rig.host.loop.receive(batch("Open", 0.0))
     rig.reactor.pump([0, 0])
     attempts: list[float] = []
 

@@ -11,7 +11,7 @@ import pytest
 
 from pyros import wire
 from pyros.agents import _shutter, majordome, monitoring, observation_manager, shutter_control
-from pyros.agents.runtime import host
+from pyros.agents.runtime import loop
 from pyros.rehearsal.plan import NightPlan
 from tests.rehearsal.dense import DENSE, WHOLE
 
@@ -166,7 +166,7 @@ def shut_after_one_shower(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Acknowledge what an agent has only taken out of its mailbox."""
-    take_turn = host.Host._take_turn
+    take_turn = loop.TurnLoop._take_turn
 
     def early(self: Any, batches: list[Any], idle: bool) -> None:
         for batch in batches:
@@ -174,7 +174,7 @@ def acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
                 batch.origin.send(wire.Frame(ack=batch.entries[-1].seq))
         take_turn(self, batches, idle)
 
-    monkeypatch.setattr(host.Host, "_take_turn", early)
+    monkeypatch.setattr(loop.TurnLoop, "_take_turn", early)
 
 
 def roof_before_the_mount_is_parked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from pyros import config
 from pyros.agents.night_state import MajordomeState
-from pyros.agents.runtime.host import STEPS
+from pyros.agents.runtime.loop import STEPS
 from pyros.nights.report import write_report
 from pyros.rehearsal import night
 from pyros.rehearsal.night import RehearsedNight

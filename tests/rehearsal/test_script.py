@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyros.agents.runtime.host import STEPS
+from pyros.agents.runtime.loop import STEPS
 from pyros.errors import ConfigError
 from pyros.rehearsal import script
 from pyros.rehearsal.draw import Cast, draw
