@@ -50,6 +50,7 @@ from pyros.config import Config, GuardianConfig, StandardAgents
 from pyros.errors import AgentError, ConfigError, WireError
 from pyros.instruments import connect
 from pyros.instruments.parking import park
+from pyros.messages.cover import CLOSE_COVER, CoverOrder
 from pyros.reactor import Reactor
 from pyros.sender import Sender
 from pyros.sender.handshake import observatory_key
@@ -261,17 +262,17 @@ class Guardian:
     def _stop_observing(self, reason: str) -> None:
         """Say in the agent's place why the dome may not be open: nobody else stops what is observed in time.
 
-        The majordome, which hears it, may be dead, too; so the observation manager is told itself: what it observes it
-        would send the mount back to, under a roof that closes.
+        The majordome, which hears it, may be dead, too; so the observation manager is told itself, as the majordome
+        tells it: what it observes, or calibrates on the sky, it would send the mount back to, under a roof that closes.
         """
         report = messages.DomeReport(state=self.state, may_open=reason)
         self._tell(StandardAgents.MAJORDOME, messages.KEPT_OPEN, messages.KEPT_OPEN, report)
-        abort = messages.Abort(reason=f"the dome closes: {reason}")
-        self._tell(StandardAgents.OBSERVATION_MANAGER, messages.ABORT_OBSERVATION, messages.ABORT_OBSERVATION, abort)
+        order = CoverOrder(f"the dome closes: {reason}")
+        self._tell(StandardAgents.OBSERVATION_MANAGER, CLOSE_COVER, CLOSE_COVER, order)
 
     def _tell(self, agent: str, key: str, name: str, payload: Any) -> None:
         """Tell an agent, until it has taken it, or there is something newer with the same ``key``."""
-        instead = name in (messages.KEPT_OPEN, messages.ABORT_OBSERVATION)  # of the dome's agent, while it is silent
+        instead = name in (messages.KEPT_OPEN, CLOSE_COVER)  # of the dome's agent, while it is silent
         if agent in self.config.agents and not self._ended and (self.silent or not instead):
             self._later(key, _ALARM_SECONDS, self._tell, agent, key, name, payload)
             pool = self.reactor.getThreadPool()

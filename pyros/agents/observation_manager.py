@@ -147,8 +147,8 @@ class ObservationManagerAgent(Agent):
             super().analyze_message(message)
 
     def close_cover(self, message: Message) -> None:
-        """Have the cover closed, by the majordome's word; what needs the sky ends."""
-        reason = f"the cover closes: {message.payload.reason}"
+        """Have the cover closed, by the majordome's or the guardian's word; what needs the sky ends."""
+        reason = f"the cover closes: {message.payload.reason}" if self._cover.present else message.payload.reason
         if self.state.current is not None:
             self._stop(reason, again=True, halt=True)
         self._calibrating.stop_for_sky(reason)

@@ -12,7 +12,10 @@ from pyros.messages.instruments import Failure
 
 
 class CoverOrder(Payload, frozen=True):
-    """observation manager -> cover: open, close, put the lamp out; majordome -> observation manager: have it closed."""
+    """observation manager -> cover: open, close, put the lamp out; majordome, guardian -> observation manager: close.
+
+    The observation manager ends what needs the sky, and has the cover closed, where there is one.
+    """
 
     reason: str = ""
     """Why, for a person who reads the journal."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyros import messages
 from pyros.guardian import Guardian
 from tests.observatory.conftest import EXPOSURE, Night
 
@@ -29,6 +30,27 @@ def test_the_guardian_closes_when_the_domes_agent_is_gone(guarded: Night) -> Non
     guarded.until(lambda: guarded.received("monitoring", "Alarm"), 15)
     guarded.start("dome")
     guarded.until(lambda: guarded.received("monitoring", "Alarm over"), 15)
+
+
+def test_the_guardian_ends_a_calibration_on_the_sky(rehearsal: Callable[..., Night]) -> None:
+    """The majordome may be as dead as the dome's agent: nobody else stops a focusing under a roof that closes."""
+    night = rehearsal(guardian=True, optional=("focuser",))
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    night.person("observation_manager", messages.ABORT_OBSERVATION, observation="")
+    night.person("observation_manager", messages.CALIBRATE, id="focus-1", kind="focus", filters=["r"], seconds=[5.0])
+    night.kill("majordome")
+    night.until(lambda: night.state("telescope") == "tracking" and night.state("camera") == "exposing", 120)
+    manager = night.agent("observation_manager")
+    assert manager.state.calibration is not None
+    night.kill("dome")
+    night.until(lambda: night.state("dome") != "open", 10)
+    night.until(lambda: manager.state.calibration is None, 15)
+    ended = night.now
+    night.run(120)
+    assert not night.slews(since=ended)
+    assert not night.requests("camera", "DO expose", since=ended)
 
 
 def test_nothing_is_open_without_the_guardian(guarded: Night) -> None:
