@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -63,6 +64,9 @@ class Agents(Mapping[str, AgentConfig]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._found
+
+    def get(self, name: str, default: Any = None, /) -> Any:  # each message asks; Mapping's own makes two calls more
+        return self._found.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shown)

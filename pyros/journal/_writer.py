@@ -272,8 +272,8 @@ class Journal:
         if effects.received:
             last = self.received_number + len(effects.received)
             kept = [
-                (*message[:5], str(message.payload, "utf-8", "replace")) if message.error is None else None
-                for message in effects.received
+                (id_, name, sender, sent, taken, str(payload, "utf-8", "replace")) if error is None else None
+                for id_, name, sender, sent, taken, payload, error in effects.received
             ]
             db.execute("INSERT INTO turns VALUES (?, ?, ?)", (last, self.received_number + 1, _encode(kept).decode()))
             if None in kept:

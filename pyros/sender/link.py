@@ -260,7 +260,7 @@ class AgentLink:
 
     def _enqueue(self, entries: list[wire.Entry]) -> None:
         self._ready.extend(entries)
-        self._ready_bytes += sum(entry.size for entry in entries)
+        self._ready_bytes += wire.size_of(entries)
         self._tail = entries[-1].seq
 
     def _remember_said(self, entries: list[wire.Entry]) -> None:

@@ -56,8 +56,10 @@ class Batch(NamedTuple):
 
     def message(self, entry: Entry, now: float) -> Message:
         """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
-        unknown = entry.said is None or self.clock_offset is None
-        said = -math.inf if unknown else min(entry.said + self.clock_offset, now)  # type: ignore[operator]
+        if entry.said is None or self.clock_offset is None:
+            said = -math.inf
+        elif (said := entry.said + self.clock_offset) > now:
+            said = now
         return Message(entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved)
 
 

@@ -336,7 +336,7 @@ class AgentConnection(Protocol):
                 raise WireError("say hello first")
             if frame.messages:
                 self._under_way += 1
-                size, proved = sum(entry.size for entry in frame.messages), self._handshake.proved
+                size, proved = wire.size_of(frame.messages), self._handshake.proved
                 batch = Batch(
                     frame.messages, self.peer[0], self.peer, self,
                     size=size, clock_offset=self._handshake.ahead, proved=proved, after=frame.after,
@@ -365,7 +365,7 @@ class AgentConnection(Protocol):
         if entries:
             self._port.put_fleeting(
                 Batch(
-                    entries, self.peer[0], None, self, size=sum(entry.size for entry in entries),
+                    entries, self.peer[0], None, self, size=wire.size_of(entries),
                     clock_offset=self._handshake.ahead, proved=self._handshake.proved, fleeting=True,
                 )
             )  # fmt: skip

@@ -104,6 +104,8 @@ class Turns:
         self._out: list[_SentMessage] = []
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._marks: list[tuple[list[Any], int]] | None = None
+        self._durable = 0
+        """How many effects the turn has so far that a restart needs, beside the state."""
         self._handling: tuple[str, float] | None = None
         self._entry = 0  # the identity of the message that is being handled; 0 for work() and shutdown()
         self._writers: list[int] = []  # by whom the further writes are wanted
@@ -137,6 +139,7 @@ class Turns:
         json, clock = _encode(name, payload), self._clock
         for receiver in self._agent.config.receivers(agent):
             fleeting = name in FLEETING and not durable and receiver not in self.without_fleeting
+            self._durable += not fleeting
             lane = bulk_lane(receiver) if name in BULK and receiver in self.with_lanes else receiver
             self._out.append(_SentMessage(lane, name, json, clock.time(), clock.monotonic(), fleeting))
 
@@ -151,6 +154,7 @@ class Turns:
             timer = StoredTimer(-self._fleeting_timers, due, name, json, steady)
             self._fleeting_set.append(timer)
             return timer.number
+        self._durable += 1
         self._timer_number += 1
         timer = StoredTimer(self._timer_number, due, name, json, steady)
         effects.timers_set.append(timer)
@@ -158,14 +162,17 @@ class Turns:
 
     def cancel_timer(self, number: int) -> None:
         effects = self._inside()
+        self._durable += number >= 0
         (self._fleeting_gone if number < 0 else effects.timers_gone).append(number)
 
     def after_commit(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._inside()
+        self._durable += 1
         self._calls.append((function, args))
 
     def also(self, write: Callable[[sqlite3.Connection], None]) -> None:
         self._inside().also.append(write)
+        self._durable += 1
         self._writers.append(self._entry)
 
     @property
@@ -187,6 +194,7 @@ class Turns:
         if reason is not None:
             raise NotTaken(reason)
         effects.retried.append((error, number))
+        self._durable += 1
         self._marks = None
 
     def _inside(self) -> Effects:
@@ -294,7 +302,7 @@ class Turns:
         self._effects = effects
         self._out, self._calls, self._writers = [], [], [0] * len(effects.also)
         self._fleeting_set, self._fleeting_gone = [], []
-        self._marks, self._entry = None, 0
+        self._marks, self._durable, self._entry = None, 0, 0
         outbox_of_this_thread.send, outbox_of_this_thread.config = self.send, self._agent.config
 
     def _end(self) -> None:
@@ -316,20 +324,19 @@ class Turns:
             if peer is not None:
                 if last is not None and entry.seq <= last:
                     continue  # it came again over a new connection
-                missing = self._first_missing(batch, entry.seq, last)
-                if missing is not None:
+                if entry.seq - 1 != last and (missing := self._first_missing(batch, entry.seq, last)) is not None:
                     break
                 last = entry.seq
             now = self._clock.monotonic()
             message = batch.message(entry, now)
             self._handling = (entry.name, now)
             self._entry = id(entry)
-            before = self._count_durable(effects) if batch.fleeting else 0
+            before = self._durable
             reason, error = self._attempt(message, effects)
             if batch.fleeting:
                 if reason is not None:
                     self._tell_unheard(message, reason)
-                elif error is None and (self._marks is not None or self._count_durable(effects) == before):
+                elif error is None and self._durable == before:
                     ids.append(entry.id)
                     continue  # no journal keeps it
             if reason is not None:
@@ -342,6 +349,7 @@ class Turns:
             effects.seen_at = taken
         if batch.timer is not None:
             (self._fleeting_gone if batch.fleeting else effects.timers_gone).append(batch.timer)
+            self._durable += not batch.fleeting
             self._marks = None
         return BatchAnswer(last or 0, refused, ids, missing)
 
@@ -365,6 +373,7 @@ class Turns:
         """Raise an alarm about an agent after the commit; of other senders the log is told."""
         if sender in self._agent.config.agents:
             self._calls.append((self._agent.alarm, (f"{key}: {sender}", text)))
+            self._durable += 1
             self._marks = None
         else:
             self._agent.log.error("{text}", text=text)
@@ -375,13 +384,6 @@ class Turns:
         if sender in self._agent.config.agents and journals:
             text = f"{sender} has begun a new journal; what waited for this agent in its old one is lost"
             self._tell_of_agent(sender, "new journal", text)
-
-    def _count_durable(self, effects: Effects) -> int:
-        """How many effects the turn has so far that a restart needs, beside the state."""
-        count = len(effects.timers_set) + len(effects.timers_gone) + len(effects.retried) + len(effects.also)
-        for said in self._out:
-            count += not said.fleeting
-        return count + len(self._calls)
 
     def _tell_unheard(self, message: Message, reason: str) -> None:
         """Log, once for each name, why a fleeting message was refused: its sender hears nothing of it."""
@@ -397,19 +399,20 @@ class Turns:
 
     def _attempt(self, message: Message, effects: Effects) -> tuple[str | None, str | None]:
         """Run one handler; (why it was refused, or None; the traceback if it failed, or None)."""
-        marks = self._marks = self._marks or self._mark(effects)
+        marks, durable = self._marks or self._mark(effects), self._durable
+        self._marks = marks
         try:
             message.check()
             if not message.proved and self.is_guarded(message.name):
                 raise NotTaken(unproved(message.name))
-            if self._entry in self._blamed:
+            if self._blamed and self._entry in self._blamed:
                 raise _Blamed
             self._agent.receive(message)
             self._save_state()
         except BaseException as error:
             for made, mark in marks:
                 del made[mark:]
-            self._marks = None
+            self._marks, self._durable = None, durable
             self._put_back_state()
             if isinstance(error, NotTaken) or (isinstance(error, ValueError) and message.unreadable):
                 return printable(str(error))[:_REASON_LIMIT], None
@@ -444,7 +447,7 @@ class Turns:
             effects.outgoing = [message for message in outgoing if message.seq]
         if self._state_bytes != self._settled:
             self._check_state(self._state_bytes)
-        stored = hurry or bool(effects.received or effects.seen or effects.refused or self._count_durable(effects))
+        stored = hurry or bool(effects.received or effects.seen or effects.refused or self._durable)
         if stored:
             if self._state_bytes != self.journal.state:
                 effects.state = self._state_bytes
