@@ -27,7 +27,7 @@ from pyros.unique import new_name
 
 _FIRST_PORT = 20_000
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
-_TELEMETRY = {"telemetry": "30"}
+_TELEMETRY = {"telemetry": "60"}
 """What `_SELDOM` measure that nobody looks at in a rehearsal: an hour of it costs as much as an hour of observing."""
 _SELDOM = KINDS.keys() - {"telescope", "dome", "weather", "safety"}
 _NEIGHBOURS = ("telescope", "filter_wheel", "focuser", "dome", "weather", "cover")

@@ -158,6 +158,11 @@ class Invariants:
         self._unsafe: str | None = None
         """What `unsafe` has answered in the present look."""
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is open, as of the last look: what may not last then may last for many minutes."""
+        return self._shutter == "closed" and not self._open_air
+
     # What is heard -----------------------------------------------------------------------------------------------
 
     def delivered(self, sender: str, receiver: str, data: bytes) -> None:

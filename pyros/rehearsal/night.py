@@ -74,7 +74,9 @@ _UNJUDGED = (None, "")  # an agent of no telescope's unit
 _ASK_SECONDS = 15.0  # after which what was asked for and not taken is asked for again
 _PERSON_LOOKS_SECONDS = 3600.0
 """How long before another night's evening a person releases what stays shut until then."""
-_TICK_SECONDS = 5.0
+_TICK_SECONDS, _RESTING_TICK_SECONDS = 5.0, 10.0
+"""Between two looks at what must not last, and the same where nothing is open. What changes is looked at when it does:
+each state of a device, each fault."""
 _SETTLE_SECONDS = 180.0  # before the end, after which what was sent until then must have been taken
 
 
@@ -294,8 +296,9 @@ class RehearsedNight:
         call.function(*call.args, **call.keywords)
 
     def _tick(self) -> None:
-        self.at(self.now + _TICK_SECONDS, self._tick)
         self._look()
+        rests = all(rules.at_rest for rules in self.invariants)
+        self.at(self.now + (_RESTING_TICK_SECONDS if rests else _TICK_SECONDS), self._tick)
 
     def _look(self) -> None:
         for rules in self.invariants:

@@ -258,21 +258,20 @@ class SimulatorConnection(Protocol):
         simulator = self._simulator
         while not (self._paused or self.leaving or self._line.held) and (request := self._parser.next()) is not None:
             simulator.requests.append((simulator.clock.monotonic(), request.line))
-            events: list[DeviceAnswer] = []
-            fault = None if isinstance(request, BadRequest) else simulator.device.faults.on_the_line(request)
+            if isinstance(request, BadRequest):
+                self._line.reply(error("SYNTAX", request.reason).encode(request.number), None)
+                if request.fatal:
+                    self.finish(FAREWELL_SECONDS)
+                continue
+            fault = simulator.device.faults.on_the_line(request)
             if fault is not None and fault.kind == "no_answer":
                 continue
-            if isinstance(request, BadRequest):
-                answer = error("SYNTAX", request.reason)
-            else:
-                answer, events = simulator.answer(request)
-                self._began |= answer.line.startswith("BUSY")
+            answer, events = simulator.answer(request)
+            self._began |= answer.line.startswith("BUSY")
             data = answer.encode(request.number)
             self._line.reply(data, fault, len(data) - len(answer.block))
             if events:
                 simulator.broadcast(events)
-            if isinstance(request, BadRequest) and request.fatal:
-                self.finish(FAREWELL_SECONDS)
 
     def _write(self, data: bytes) -> None:
         if not self.leaving:

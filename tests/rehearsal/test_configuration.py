@@ -18,7 +18,7 @@ def test_what_nobody_looks_at_is_measured_seldom_unless_the_section_says_how_oft
     config = msgspec.structs.replace(config, agents={**config.agents, "filter_wheel": wheel})
     agents = rehearsed(config, tmp_path / "night", rules=None, images="none").config.agents
     assert agents["filter_wheel"].options["telemetry"] == "7"
-    assert agents["camera"].options["telemetry"] == "30"
+    assert agents["camera"].options["telemetry"] == "60"
     assert "telemetry" not in agents["dome"].options
     assert "telemetry" not in agents["telescope"].options
 

@@ -133,6 +133,15 @@ def judge() -> Judge:
     return judge
 
 
+def test_nothing_open_is_at_rest_but_a_telescope_in_the_open() -> None:
+    judge = Judge()
+    assert judge.rules.at_rest
+    judge.night.states["dome"] = "opening"
+    judge.rules.look()
+    assert not judge.rules.at_rest
+    assert not Judge(open_air=True).rules.at_rest
+
+
 def test_an_ordinary_night_breaks_nothing(judge: Judge) -> None:
     judge.open()
     judge.night.states["telescope"] = "tracking"

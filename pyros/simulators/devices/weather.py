@@ -166,10 +166,11 @@ class SimulatedWeather(SimulatedDevice):
         self.settable |= {"climate": self._auto}
 
     def _readings(self) -> DeviceAnswer:
-        return ok(**{name: self._text(name) for name in _LIMITS}, dew_point=self._dew_point())
+        words = [f"{name}={self._text(name)}" for name in _LIMITS]
+        return DeviceAnswer(f"OK {' '.join(words)} dew_point={self._dew_point()}")
 
     def _reading(self, name: str) -> DeviceAnswer:
-        return ok(self._text(name))
+        return DeviceAnswer(f"OK {self._text(name)}")  # a number is written as it is
 
     def _text(self, name: str) -> str:
         return f"{self._value(name):.{_DIGITS[name]}f}"
