@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -109,28 +110,28 @@ class StoredTimer(NamedTuple):
     """The same in the agent's monotonic seconds, by which a running process goes; not stored."""
 
 
+@dataclass(slots=True, eq=False)
 class Effects:
     """Everything one turn wants to store, gathered while its handlers run."""
 
-    def __init__(self) -> None:
-        self.received: list[Received] = []
-        self.seen: dict[Peer, int] = {}
-        self.seen_at = 0.0
-        """When (Unix seconds) the turn took what is in ``seen``."""
-        self.outgoing: list[Outgoing] = []
-        self.acknowledged: dict[str, int] = {}
-        self.confirmed: dict[str, int] = {}
-        """The last number that an agent has, for those that were unconfirmed: messages that were given such numbers
-        since the journal was opened get higher ones."""
-        self.refused: list[tuple[str, str, int]] = []
-        """(reason, agent, seq): what another agent would not take."""
-        self.timers_set: list[StoredTimer] = []
-        self.timers_gone: list[int] = []
-        self.retried: list[tuple[str | None, int]] = []
-        """(new error or None, number) of failed messages that were handled again."""
-        self.state: bytes | None = None
-        self.also: list[Callable[[sqlite3.Connection], None]] = []
-        """Further writes in the same transaction."""
+    received: list[Received] = field(default_factory=list)
+    seen: dict[Peer, int] = field(default_factory=dict)
+    seen_at: float = 0.0
+    """When (Unix seconds) the turn took what is in ``seen``."""
+    outgoing: list[Outgoing] = field(default_factory=list)
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    confirmed: dict[str, int] = field(default_factory=dict)
+    """The last number that an agent has, for those that were unconfirmed: messages that were given such numbers since
+    the journal was opened get higher ones."""
+    refused: list[tuple[str, str, int]] = field(default_factory=list)
+    """(reason, agent, seq): what another agent would not take."""
+    timers_set: list[StoredTimer] = field(default_factory=list)
+    timers_gone: list[int] = field(default_factory=list)
+    retried: list[tuple[str | None, int]] = field(default_factory=list)
+    """(new error or None, number) of failed messages that were handled again."""
+    state: bytes | None = None
+    also: list[Callable[[sqlite3.Connection], None]] = field(default_factory=list)
+    """Further writes in the same transaction."""
 
     def __bool__(self) -> bool:
         return bool(
