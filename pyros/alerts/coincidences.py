@@ -161,11 +161,8 @@ def mission_of(event: Event) -> str:
 
 
 def _mission(packets: Iterable[PacketRecord]) -> str:
-    for each in packets:
-        name = each.key.partition(":")[0]
-        if name in MISSIONS:
-            return name
-    return ""
+    missions = (each.key.partition(":")[0] for each in packets)
+    return next((each for each in missions if each in MISSIONS), "")
 
 
 def _said(event: Event) -> list[PacketRecord]:

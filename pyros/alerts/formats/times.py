@@ -93,13 +93,7 @@ def _extended(text: str) -> str:
 def _from_plain(text: str) -> datetime | None:
     """Read ``2026-01-02T03:04:05``, perhaps with a fraction of up to six digits and a Z; None for all else."""
     rest = text[19:].removesuffix("Z")
-    if (
-        text[4:5] != "-"
-        or text[7:8] != "-"
-        or text[13:14] != ":"
-        or text[16:17] != ":"
-        or text[10:11] not in {"T", " "}
-    ):
+    if text[4:5] + text[7:8] + text[10:11] + text[13:14] + text[16:17] not in {"--T::", "-- ::"}:
         return None
     try:
         moment = datetime.fromisoformat(text[:19])
