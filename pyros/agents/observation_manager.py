@@ -16,6 +16,7 @@ import msgspec
 
 from pyros import messages
 from pyros.agents._calibrating import CALIBRATION_STEP_AGAIN, CALIBRATION_STEP_OVERDUE, Calibrating, FramesRecipe
+from pyros.agents._centring import CENTRE, CENTRE_SECONDS, ObservationCentring
 from pyros.agents._covering import COVER_AGAIN, Covering
 from pyros.agents._flats import OPTIONS as FLATS
 from pyros.agents._flats import FlatRecipe
@@ -23,7 +24,7 @@ from pyros.agents._focusing import STEP, FocusRecipe
 from pyros.agents._guiding import GUIDE_FROM, ObservationGuiding
 from pyros.agents.agent import Agent
 from pyros.agents.observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
-from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, OptionTable
+from pyros.agents.options import MERIDIAN_MINUTES, OptionTable
 from pyros.angles import separation
 from pyros.config import NOWHERE
 from pyros.errors import AgentError
@@ -36,19 +37,16 @@ from pyros.messages import (
     Failure,
     Follow,
     FollowUp,
-    ImageAnalysed,
     Message,
     MoveFocus,
     Observation,
     ObservationReport,
-    PointingMeasured,
     SelectFilter,
     Slew,
     TakenImage,
     cover,
 )
 from pyros.planning import meridian
-from pyros.quantities import positive
 from pyros.site import Site
 
 _SLEW_LIMIT = 600.0
@@ -60,10 +58,6 @@ _PAUSE = 5.0  # seconds before a failed exposure is tried again
 _LOST_PAUSES = (1.0, 5.0, 10.0, 20.0)  # the same where the device was lost meanwhile; after them it is a failure
 _RETURN_LIMIT = 600.0  # seconds for which a device that is away, or a dome that does not open, is waited for
 _MAX_FLIPS = 2
-_MAX_CENTRINGS = 3
-_CENTRE: AgentOption[float | None] = AgentOption("centre", positive, None)  # arcseconds
-_CENTRE_SECONDS = AgentOption("centre_seconds", positive, 5.0)
-_ANALYSIS_SECONDS = 180.0
 _READOUT_SECONDS = 10.0  # and what else an exposure takes beside its own time
 _DITHER_PLACES = 16
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
@@ -81,7 +75,7 @@ class ObservationManagerAgent(Agent):
     ``option_guide_from`` seconds (60) and longer are guided.
     """
 
-    OPTIONS: ClassVar[OptionTable] = (_CENTRE, _CENTRE_SECONDS, GUIDE_FROM, STEP, *FLATS)
+    OPTIONS: ClassVar[OptionTable] = (CENTRE, CENTRE_SECONDS, GUIDE_FROM, STEP, *FLATS)
     state: ObservationManagerState
 
     def __init__(self) -> None:
@@ -89,7 +83,6 @@ class ObservationManagerAgent(Agent):
         recipes = {"bias": FramesRecipe, "dark": FramesRecipe, "flat": FlatRecipe, "focus": FocusRecipe}
         self._cover = Covering(self, self._next, lambda: self.state.current is not None)
         self._calibrating = Calibrating(self, recipes, self._cover)
-        self.guarded.add(messages.IMAGE_ANALYSED)  # what it says of the field may be another slew
         self.actions_by_message |= {
             messages.OBSERVE: self.observe,
             messages.ABORT_OBSERVATION: self.abort_observation,
@@ -102,7 +95,6 @@ class ObservationManagerAgent(Agent):
             messages.EXPOSURE_STARTED: self.exposure_started,
             messages.EXPOSURE_FINISHED: self.exposure_finished,
             messages.EXPOSURE_FAILED: self.exposure_failed,
-            messages.IMAGE_ANALYSED: self.image_analysed,
             messages.FILTER_SELECTED: self.filter_selected,
             messages.FILTER_FAILED: self.filter_failed,
             messages.FOCUS_MOVED: self.focus_moved,
@@ -123,11 +115,11 @@ class ObservationManagerAgent(Agent):
             CALIBRATION_STEP_AGAIN: self._calibrating.step_again,
         }
         self._guiding = ObservationGuiding(self, self._expect_within, self._go_on_exposing)
+        self._centring = ObservationCentring(self, self._slew, self._expose, self._expect_within, self._go_on_exposing)
 
     def work(self) -> None:
         self._guiding.work()
-        self._centre = self.option(*_CENTRE)
-        self._centre_seconds = self.option(*_CENTRE_SECONDS)
+        self._centring.work()
         telescope = self.config.agents.get(self.TELESCOPE)
         text = telescope.options.get(MERIDIAN_MINUTES.name) if telescope is not None else None
         try:
@@ -227,10 +219,8 @@ class ObservationManagerAgent(Agent):
         if separation(*_dithered(current, self.state.dithered), end.ra, end.dec) > _ON_TARGET:
             return
         self.state.pointing, self.state.side = (end.ra, end.dec), end.side
-        self.state.phase = "ready"
-        self._expect_within(_RETURN_LIMIT)
         self._announce()
-        self._next()
+        self._go_on_exposing()
 
     def slew_failed(self, message: Message) -> None:
         """Send a mount that was lost to the target again, some times: it may be back soon, and the burst is fading."""
@@ -267,9 +257,7 @@ class ObservationManagerAgent(Agent):
 
     def exposure_finished(self, message: Message) -> None:
         end: ExposureFinished = message.payload
-        if self._is_current(message, "centring") and end.number == 0:
-            self.state.centring_path = end.path
-            self._expect_within(_ANALYSIS_SECONDS)
+        if self._centring.takes(end):
             return
         if self.state.current is None or end.observation != self.state.current.id:
             self._count_late(end)
@@ -302,54 +290,13 @@ class ObservationManagerAgent(Agent):
         if self._is_current(message, "exposing"):
             self._try_again(self.CAMERA, message.payload, "exposure failed")
         elif self._is_current(message, "centring"):
-            self._not_centred(f"exposure failed: {message.payload.reason}")
-
-    def image_analysed(self, message: Message) -> None:
-        """Send the telescope to the target once more where the image taken to centre it shows that it is beside it."""
-        report: ImageAnalysed = message.payload
-        current = self.state.current
-        if current is None or self.state.phase != "centring" or report.path != self.state.centring_path:
-            return
-        if report.east is None or report.north is None:
-            self._not_centred(report.problem or "the image was not solved")
-            return
-        beside = math.hypot(report.east, report.north)
-        self.log.info("the field is {beside:.0f} arcseconds off its centre", beside=beside)
-        if self._centre is None or beside <= self._centre:
-            self._centred()
-        elif self.state.centring <= 0:
-            self._not_centred(f"it is {beside:.0f} arcseconds off still")
-        else:
-            # On the same link as the slew, so that it comes before it; the analyzer's own word counts once only.
-            pointing = PointingMeasured(observation=current.id, east=report.east, north=report.north)
-            self.send_to(self.TELESCOPE, messages.POINTING_MEASURED, pointing)
-            images = self.state.centring
-            self._slew(current)
-            self.state.centring = images
-
-    def _not_centred(self, reason: str) -> None:
-        """Go on with the field as it is."""
-        self.log.warn("the field is not centred: {reason}", reason=reason)
-        self._centred()
-
-    def _centred(self) -> None:
-        self.state.centring, self.state.centring_path = 0, ""
-        self._go_on_exposing()
+            self._centring.fails(f"exposure failed: {message.payload.reason}")
 
     def _go_on_exposing(self) -> None:
         """Begin the next exposure: what had to be done before it has ended."""
         self.state.phase = "ready"
         self._expect_within(_RETURN_LIMIT)
         self._next()
-
-    def _takes_centring_image(self, current: Observation) -> bool:
-        """Have an image taken that shows where the telescope points, where that is due."""
-        if self.state.centring <= 0 or self.state.pointing is None:
-            return False
-        self.state.centring -= 1
-        self.state.phase = "centring"
-        self._expose(current, Exposures(self.state.filter, self._centre_seconds), 0)
-        return True
 
     def filter_selected(self, message: Message) -> None:
         if self._is_of_current(message) and message.payload.filter == self.state.filter:
@@ -423,9 +370,7 @@ class ObservationManagerAgent(Agent):
         if self.state.pointing is None:
             self._slew(self.state.current)
         else:
-            self.state.phase = "ready"
-            self._expect_within(_RETURN_LIMIT)
-            self._next()
+            self._go_on_exposing()
 
     @property
     def _is_open(self) -> bool:
@@ -454,7 +399,7 @@ class ObservationManagerAgent(Agent):
         if self.state.awaited:
             self._stop(f"the {self.state.awaited} does not come back", again=True, halt=True)
         elif self.state.phase == "centring":
-            self._not_centred("no analysis was heard in time")
+            self._centring.fails("no analysis was heard in time")
         elif self.state.phase == "guiding":
             self._guiding.overdue()
         elif self.state.phase == "ready" and not self._is_open:
@@ -505,7 +450,7 @@ class ObservationManagerAgent(Agent):
         self._slews(centre=bool(side))
 
     def _slews(self, *, centre: bool) -> None:
-        self.state.centring = _MAX_CENTRINGS if centre and self._centre is not None else 0
+        self._centring.ask(centre)
         self.state.phase, self.state.pointing, self.state.astray = "slewing", None, False
         self._expect_within(_SLEW_LIMIT)
 
@@ -580,9 +525,9 @@ class ObservationManagerAgent(Agent):
 
     def _holds_the_field(self, current: Observation, exposure: Exposures) -> bool:
         """Have the field centred, and then guided, where either is due; whether that is to be waited for."""
-        if self._guiding.gives_up_a_lost_star() and self._centre is not None:
-            self.state.centring = _MAX_CENTRINGS
-        return self._takes_centring_image(current) or self._guiding.begins(current, exposure)
+        if self._guiding.gives_up_a_lost_star():
+            self._centring.ask()
+        return self._centring.begins(current) or self._guiding.begins(current, exposure)
 
     def _turns_at_the_meridian(self, current: Observation, seconds: float) -> bool:
         """Have the tube change sides before an exposure that would go beyond the mount's limit, or wait for that."""
