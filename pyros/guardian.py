@@ -238,6 +238,9 @@ class Guardian:
                     self._alarms.raise_alarm(NOT_CLOSED, f"the guardian cannot close the dome, and goes on: {error}")
                     await deferLater(self.reactor, _AGAIN_SECONDS)
                 await self.look()
+            if self.silent:
+                closed = messages.Reason(reason="the guardian has closed it")
+                self._tell(StandardAgents.COVER, messages.DOME_CLOSED, messages.DOME_CLOSED, closed)
             self.log.info(
                 "the dome is {state} after {seconds:.1f} s", state=self.state, seconds=self.clock.monotonic() - began
             )
@@ -272,8 +275,8 @@ class Guardian:
 
     def _tell(self, agent: str, key: str, name: str, payload: Any) -> None:
         """Tell an agent, until it has taken it, or there is something newer with the same ``key``."""
-        instead = name in (messages.KEPT_OPEN, CLOSE_COVER)  # of the dome's agent, while it is silent
-        if agent in self.config.agents and not self._ended and (self.silent or not instead):
+        counts = self.silent or name in (messages.ALARM, messages.ALARM_OVER)  # else its own agent tells it again
+        if agent in self.config.agents and not self._ended and counts:
             self._later(key, _ALARM_SECONDS, self._tell, agent, key, name, payload)
             pool = self.reactor.getThreadPool()
             told = maybeDeferred(deferToThreadPool, self.reactor, pool, self._send, agent, name, payload)

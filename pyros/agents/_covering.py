@@ -81,6 +81,17 @@ class Covering:
         """Have it closed, where there is one."""
         self._order(CLOSE_COVER, reason)
 
+    def dome_closed(self) -> None:
+        """Believe no longer that it is open, or about to be: its agent closes it with the dome."""
+        if self._state.wanted == "open":
+            self._state.there, self._state.order = False, ""
+            self._expect(None)
+
+    def dome_opened(self) -> None:
+        """Have it opened for an observation that has waited for the dome to open again."""
+        if self._needed() and not self.is_open and not self._state.order:
+            self.open("the dome has opened")
+
     def told(self, name: str, order: str, *, of_calibration: bool = True) -> None:
         """Note that it was told to open or to close; not what concerns its lamp."""
         if name not in _MOVES:

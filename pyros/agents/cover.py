@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from pyros.agents._motor import MotorAgent
 from pyros.agents.instrument import Command
 from pyros.errors import DeviceRefused
 from pyros.instruments.cover import Cover
-from pyros.messages import Failure, Message
+from pyros.messages import DOME_CLOSED, Failure, Message
 from pyros.messages.cover import (
     CALIBRATOR_OFF,
     CALIBRATOR_ON,
@@ -20,6 +21,7 @@ from pyros.messages.cover import (
     FINISHED,
     OPEN_COVER,
     CalibratorOn,
+    CoverOrder,
     CoverReport,
 )
 
@@ -31,7 +33,7 @@ class CoverAgent(MotorAgent):
 
     A flat panel without a cover is open, and closed, as soon as it is told to be.
     A hold stops an opening, and lets none begin; closing it never forbids. The lamp, which moves nothing, has its
-    commands beside those of the cover.
+    commands beside those of the cover. With *Dome closed* it closes though the observation manager may be dead.
     """
 
     device: Cover
@@ -44,7 +46,10 @@ class CoverAgent(MotorAgent):
             CLOSE_COVER: self.close_cover,
             CALIBRATOR_ON: self.calibrator_on,
             CALIBRATOR_OFF: self.calibrator_off,
+            DOME_CLOSED: self.dome_closed,
         }
+        self._open_said = -math.inf
+        """When it was last told to open, monotonic seconds."""
         self._opens_for_nobody = False
         """An opening was under way when the agent stopped, and is refused now: it is stopped if it goes on."""
 
@@ -53,6 +58,7 @@ class CoverAgent(MotorAgent):
         if reason := self.reason_held(message) or self.too_old(message):
             self._refuse(message, f"not opened: {reason}")
             return
+        self._open_said = message.said
 
         def run(started: Started) -> Deferred[dict[str, Any]]:
             self.refuse_after_safe()
@@ -62,11 +68,18 @@ class CoverAgent(MotorAgent):
 
     def close_cover(self, message: Message) -> None:
         """Close, in place of a movement under way."""
+        self._close(message.payload, message)
+
+    def dome_closed(self, message: Message) -> None:
+        """Close with the dome, but for a word that has waited while it was told to open; a person moves it by hand."""
+        command = self.state.command
+        closes = command is not None and command.name == CLOSE_COVER
+        if not closes and message.said > self._open_said and self.holds.service is None:
+            self._close(CoverOrder(f"the dome has closed: {message.payload.reason}"), None)
+
+    def _close(self, order: CoverOrder, message: Message | None) -> None:
         self.command(
-            message.name,
-            message.payload,
-            lambda started: self._with_state(self._moved(self.device.close(started))),
-            order=message,
+            CLOSE_COVER, order, lambda started: self._with_state(self._moved(self.device.close(started))), order=message
         )
 
     def calibrator_on(self, message: Message) -> None:

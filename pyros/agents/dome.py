@@ -399,6 +399,7 @@ class DomeAgent(InstrumentAgent):
                 self.send_to(self.TELESCOPE, messages.TELL_STATE)
             case "closed":
                 self._tell(messages.DOME_CLOSED, Reason(reason=reason))
+                self.send_if_there(self.COVER, messages.DOME_CLOSED, Reason(reason=reason))
             case "not closed":
                 self.send_if_there(
                     self.MAJORDOME, messages.DOME_FAILED, DomeFailure(reason=f"Close: {reason}", what="close")

@@ -379,12 +379,14 @@ class ObservationManagerAgent(Agent):
 
     def dome_opened(self) -> None:
         self.state.dome_open = True
+        self._cover.dome_opened()
         self._calibrating.dome_opened()
         self._next()
 
     def dome_closed(self, message: Message) -> None:
         """No light comes in any more."""
         self.state.dome_open = False
+        self._cover.dome_closed()
         self._calibrating.stop_for_sky(f"the dome has closed: {message.payload.reason}")
         if self.state.phase in ("centring", "guiding", "exposing", "waiting") and self.state.pointing is not None:
             self._stop(f"the dome has closed: {message.payload.reason}", again=True, halt=True)

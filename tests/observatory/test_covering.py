@@ -11,6 +11,7 @@ from pyros import messages
 from pyros.hold import Holds
 from pyros.messages.cover import CLOSE_COVER
 from tests.observatory.conftest import EXPOSURE, Automation, Night
+from tests.rig import batch_of
 
 DARK = 1000.0
 """ADU of an image without light."""
@@ -126,6 +127,49 @@ def test_a_cover_that_closes_ends_what_needs_the_sky(exposing: Night) -> None:
     automation.tell("observation_manager", CLOSE_COVER, messages.cover.CoverOrder("a test"))
     exposing.until(lambda: exposing.said("the cover closes: a test"), 5)
     exposing.until(lambda: exposing.state("camera") != "exposing", 10)
+
+
+def test_the_cover_closes_with_the_dome_without_its_manager(exposing: Night) -> None:
+    exposing.kill("observation_manager")
+    exposing.weather(rain=1)
+    exposing.until(lambda: exposing.state("dome") == "closed", 120)
+    exposing.until(lambda: exposing.state("cover") == "closed", 30)
+    exposing.start("observation_manager")
+    exposing.run(60)
+    assert exposing.state("cover") == "closed"
+
+
+def test_the_guardian_has_the_cover_closed_in_the_domes_place(rehearsal: Callable[..., Night]) -> None:
+    night = rehearsal(guardian=True, optional=("cover",), devices=COVERED)
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    for agent in ("observation_manager", "majordome", "dome"):
+        night.kill(agent)
+    night.until(lambda: night.state("dome") == "closed", 60)
+    night.until(lambda: night.state("cover") == "closed", 30)
+
+
+def test_an_older_word_of_the_dome_does_not_close_the_cover(exposing: Night) -> None:
+    said = (messages.DOME_CLOSED, messages.encode_payload(messages.DOME_CLOSED, messages.Reason(reason="rain")))
+    began, late = exposing.now, batch_of(exposing.clock, "dome of old", 1, said, age=120.0)
+    exposing.observatory.hosts["cover"].loop.receive(late)
+    exposing.until(lambda: exposing.received("cover", messages.DOME_CLOSED), 5)
+    exposing.until(lambda: len(exposing.images()) == 3, 300)
+    assert exposing.requests("cover", "DO close", since=began) == []
+
+
+def test_a_dome_that_opens_again_has_the_cover_opened_again(night: Night) -> None:
+    """The observation waits for the dome, and for no plan: nobody else would tell the cover."""
+    night.publish(night.packet())
+    night.until(lambda: night.state("cover") == "open", 120)
+    for agent in ("cover", "observation_manager"):
+        night.person(agent, messages.DOME_CLOSED, reason="a gust")
+    night.until(lambda: night.state("cover") == "closed", 60)
+    night.person("observation_manager", messages.DOME_OPENED)
+    night.until(lambda: night.state("cover") == "open", 60)
+    night.until(lambda: len(night.images()) == 3, 900)
+    assert all(fits.getdata(path).mean() > DARK + 20 for path in night.images())
 
 
 def test_without_a_cover_nobody_is_asked_for_one(rehearsal: Callable[..., Night]) -> None:
