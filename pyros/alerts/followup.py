@@ -121,6 +121,8 @@ def detection(author: Author, ivorn: str, role: Role, now: datetime, found: Sour
         _param(group, "Magnitude_Error", found.magnitude_error, unit="mag", ucd="stat.error;phot.mag")
     _param(group, "Filter", found.filter, ucd="instr.filter")
     _param(group, "Time", _iso(found.time), ucd="time.epoch")
+    if found.telescope:
+        _param(what, "Telescope", found.telescope, ucd="instr.tel")
     if found.path:
         _param(what, "Image", found.path.rpartition("/")[2], ucd="meta.file")
     etree.SubElement(what, "Description").text = "A source was found that may be the one of the alert."
@@ -142,10 +144,14 @@ def light_curve(author: Author, ivorn: str, role: Role, now: datetime, found: Se
     _field(table, "Filter", "instr.filter")
     _field(table, "Magnitude", "phot.mag;em.opt", unit="mag", type_="float")
     _field(table, "Magnitude_Error", "stat.error;phot.mag", unit="mag", type_="float")
+    named = any(each.telescope for each in found)
+    if named:
+        _field(table, "Telescope", "instr.tel")
     data = etree.SubElement(table, "Data")
     for each in found:
         error = "" if each.magnitude_error is None else _number(each.magnitude_error)
-        _row(data, (_iso(each.time), each.filter, _number(each.magnitude), error))
+        row = (_iso(each.time), each.filter, _number(each.magnitude), error)
+        _row(data, (*row, each.telescope) if named else row)
     etree.SubElement(what, "Description").text = "The light curve of a source that may be the one of the alert."
     _where(root, author, last.time, last.ra, last.dec, last.error_radius or 0.0)
     _end(root, author, last.event, last.alert)

@@ -176,5 +176,6 @@ def _source(image: ImageTaken, measured: Measured) -> SourceFound | None:
         filter=str(measured.detected.header.get("FILTER", "")),
         time=unix_of_mjd(measured.detected.middle),
         path=image.path,
+        telescope=str(measured.detected.header.get("TELESCOP", "")),
         error_radius=max(measured.matched.rms, 0.5) / 3600,
     )

@@ -513,6 +513,10 @@ class Config(msgspec.Struct, frozen=True):
         default = f"{self.name} telescope {self.unit}".strip()
         return section.options.get("name", default) if section is not None else ""
 
+    def unit_of(self, telescope: str) -> str:
+        """Of several telescopes the unit of the one that images call so; '' where there is none."""
+        return next((unit for unit in self.telescopes if self.seen_from(unit).telescope_name == telescope), "")
+
     def peer(self, name: str) -> AgentConfig:
         """Where messages for an agent go, or for the broker; raises UnknownAgent as `agent` does."""
         if name == BROKER and self.broker is not None and self.broker.port is not None:

@@ -85,6 +85,8 @@ class SourceFound(Payload, frozen=True, kw_only=True):
     """The image; '' where there is none here."""
     error_radius: Positive | None = None
     """Of the position, degrees."""
+    telescope: str = ""
+    """What the image calls the telescope (TELESCOP); '' where it doesn't."""
 
 
 IMAGE_TAKEN = register("Image taken", ImageTaken)

@@ -233,7 +233,7 @@ def _steps_of_all(
     observed: Observed, packets: tuple[PacketLine, ...], records: list[DecisionRecord], requests: tuple[str, ...],
     curve: list[tuple[float, SourceFound]],
 ) -> list[Step]:  # fmt: skip
-    """Return what happened about an event that is of no telescope in particular."""
+    """Return what happened about an event beside what its telescopes were told and did."""
     steps = [
         Step(packet.received, "received", f"{packet.step.packet.notice_type or packet.step.packet.id}, {packet.source}")
         for packet in packets
@@ -243,7 +243,13 @@ def _steps_of_all(
         Step(record.decided, "decided", f"{record.outcome}: {record.reason}" if record.accepted else record.reason)
         for record in records
     ]
-    steps += [Step(taken, "source found", f"{each.filter} {each.magnitude:.2f} mag") for taken, each in curve]
+    steps += [
+        Step(
+            taken, "source found", f"{each.filter} {each.magnitude:.2f} mag",
+            unit=observed.config.unit_of(each.telescope),
+        )
+        for taken, each in curve
+    ]  # fmt: skip
     return steps + _published(observed, requests)
 
 

@@ -178,12 +178,16 @@ class Follower:
             case messages.Plan():
                 steps = self._plan_updated(received.sent, payload, unit)
             case messages.SourceFound():
-                steps = [_found(received.sent, payload)] if self._is_mine(payload) else []
+                steps = [self._found(received.sent, payload)] if self._is_mine(payload) else []
             case _ if received.name in _EVERYBODY:
                 steps = self._of_everybody(received, payload, unit)
             case _ if self._is_mine(payload):
                 steps = self._of_the_observation(received, payload, unit)
         return steps
+
+    def _found(self, at: float, it: messages.SourceFound) -> SourceDetected:
+        unit = self.observed.config.unit_of(it.telescope)
+        return SourceDetected(at, it.ra, it.dec, it.filter, it.magnitude, it.magnitude_error, it.path, unit=unit)
 
     def _is_mine(self, payload: Any) -> bool:
         """Whether a payload is about this alert's observation."""
@@ -276,10 +280,6 @@ class Follower:
         if received.name == messages.OBSERVATION_FAILED:  # the next plan tells whether it will be tried again
             self._reasons[unit], self._planned[unit] = it.reason, False
         return [Trouble(at, f"{received.name.lower()}: {it.reason}", unit=unit)]
-
-
-def _found(at: float, it: messages.SourceFound) -> SourceDetected:
-    return SourceDetected(at, it.ra, it.dec, it.filter, it.magnitude, it.magnitude_error, it.path)
 
 
 _BEFORE_OBSERVATION = (messages.ALERT_RECEIVED, messages.ALERT_DECIDED)

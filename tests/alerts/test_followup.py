@@ -144,8 +144,17 @@ def _fields(request: Observation) -> dict[str, Any]:
     return {name: getattr(request, name) for name in request.__struct_fields__}
 
 
+def test_measurements_name_the_telescopes_that_made_them() -> None:
+    found = [replace(FOUND, telescope=name) for name in ("east", "west")]
+    ivorn = new_ivorn(IVO, FOUND.observation, "detection", NOW, 8)
+    assert params(valid(detection(AUTHOR, ivorn, "observation", NOW, found[0])))["Telescope"] == "east"
+    curve = valid(light_curve(AUTHOR, ivorn, "observation", NOW, found))
+    assert [field.get("name") for field in curve.iter("Field")][-1] == "Telescope"
+    assert [[cell.text for cell in row][-1] for row in curve.iter("TR")] == ["east", "west"]
+
+
 def test_a_light_curve_is_a_table_that_fits_the_transport() -> None:
-    found = [replace(FOUND, time=1.7e9 + number) for number in range(MAX_MEASURED)]
+    found = [replace(FOUND, time=1.7e9 + number, telescope="demo telescope west") for number in range(MAX_MEASURED)]
     packet = light_curve(AUTHOR, new_ivorn(IVO, FOUND.observation, "photometry", NOW, 9), "observation", NOW, found)
     root = valid(packet)
     assert parse(packet).target == (83.63, -22.01)

@@ -54,6 +54,7 @@ def test_a_burst_is_found_and_its_light_curve_kept(rehearsal: Rehearsals) -> Non
     night.until(lambda: len(payloads(night, "monitoring", "Image analysed")) == 5)
     night.run(1)
     found = payloads(night, "alert_manager", "Source found")
+    assert all(each["telescope"] for each in found)
     assert len(found) == 5
     assert all(separation(Sky(each["ra"], each["dec"]), burst) * 3600 < 1.5 for each in found)
     assert all(each["alert"] == "ivo://pyros.test/first#1" and each["filter"] == "r" for each in found)

@@ -8,6 +8,7 @@ from datetime import date
 
 import pytest
 
+from pyros import messages
 from pyros.cli.timeline import in_words
 from pyros.rehearsal.replay import nights, replay_night
 from pyros.views import observed
@@ -17,7 +18,7 @@ from pyros.views.fates import fates
 from pyros.views.observations import observations
 from pyros.views.requests import request, requests
 from pyros.views.timeline import Follower
-from pyros.views.timeline_steps import Ended, ImageOnDisk, SlewCommanded, TelescopeAsked
+from pyros.views.timeline_steps import Ended, ImageOnDisk, SlewCommanded, SourceDetected, TelescopeAsked
 from tests.observatory.conftest import Night
 from tests.observatory.test_telescopes import made
 
@@ -46,6 +47,11 @@ def test_each_telescope_tells_what_it_did_about_a_burst(two: Night) -> None:
         two.until(lambda: two.state(f"dome {busy}") == "closed")
         station = two.connect(two.simulators["weather"].port, b"SET rain 0\n")
         two.until(lambda: two.said("Observation finished"), 7200)
+        name = two.config.seen_from(busy).telescope_name
+        two.person(
+            "alert_manager", messages.SOURCE_FOUND, observation=line.observation, alert=IVORN, event=line.name, ra=1.0,
+            dec=2.0, magnitude=17.0, filter="r", time=two.clock.time(), telescope=name,
+        )  # fmt: skip
         two.run(1.0)
         steps = follower.look()
         (line,) = events(seen).events
@@ -61,13 +67,14 @@ def test_each_telescope_tells_what_it_did_about_a_burst(two: Night) -> None:
         assert sum(each.images for each in did.values()) == len(shown.images)
         assert {step.unit for step in shown.steps if step.what == "image on disk"} <= {busy, done}
         assert {step.unit for step in shown.steps if step.what == "decided"} == {""}
+        assert [step.unit for step in shown.steps if step.what == "source found"] == [busy]
+        assert [step.unit for step in steps if isinstance(step, SourceDetected)] == [busy]
         if done == busy:
             assert did[other].word in ("not asked", "withdrawn")  # offered it before its own rain was told
         assert next(step.unit for step in steps if isinstance(step, TelescopeAsked)) == busy
         assert {step.unit for step in steps if isinstance(step, SlewCommanded)} >= {busy}
         assert len([step for step in steps if isinstance(step, ImageOnDisk)]) >= 3
-        end = steps[-1]
-        assert isinstance(end, Ended)
+        (end,) = (step for step in steps if isinstance(step, Ended))
         assert (in_words(end)[0], end.unit) == ("finished", done)
         (told,) = (each for each in fates(seen, [line.observation]) if each.words.startswith("was observed"))
         assert told.unit == done
