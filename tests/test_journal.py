@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal import Effects, Journal, JournalReader, Outgoing, Received, StoredTimer, limits
@@ -366,7 +367,7 @@ def test_the_oldest_failed_messages_go_when_they_are_too_large(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_FAILED_BYTES", 3000)
-    large = [received(n, error="E")._replace(payload=b"x" * 1000) for n in range(1, 6)]
+    large = [replace(received(n, error="E"), payload=b"x" * 1000) for n in range(1, 6)]
     journal.commit(effects(received=large))
     while journal.prune(0.0):
         pass
@@ -376,7 +377,7 @@ def test_the_oldest_failed_messages_go_when_they_are_too_large(
 
 def test_the_oldest_refusals_go_when_there_are_too_many(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_REFUSED", 2)
-    journal.commit(effects(outgoing=[outgoing(n)._replace(sent=float(n)) for n in range(1, 7)]))
+    journal.commit(effects(outgoing=[replace(outgoing(n), sent=float(n)) for n in range(1, 7)]))
     agent = outgoing(1).agent
     journal.commit(effects(refused=[("no", agent, n) for n in range(1, 6)]))
     while journal.prune(0.0):

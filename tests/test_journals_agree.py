@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pyros.agents import Agent, Message
 from pyros.errors import JournalError, JournalInUse, WriteFailed
@@ -113,7 +114,7 @@ class JournalScript:
             case "full":
                 self.journal.limit_growth(0)
                 effects = Effects()
-                effects.received = [received(number)._replace(payload=b'"' + b"x" * 100_000 + b'"')]
+                effects.received = [replace(received(number), payload=b'"' + b"x" * 100_000 + b'"')]
                 effects.seen, effects.state = {("one", "full"): 1}, b"full"
                 try:
                     with pytest.raises(JournalError, match="cannot store: database or disk is full"):

@@ -12,6 +12,8 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import astuple, replace
+
 from pyros.errors import JournalError, JournalInUse, WriteFailed
 from pyros.journal import limits
 from pyros.journal._rows import PROGRAM, Effects, Outgoing, Peer, Received, StoredTimer
@@ -194,7 +196,7 @@ class MemoryJournal:
             content.timers.pop(number, None)
         for error, number in effects.retried:
             if number in content.failed:
-                content.failed[number] = content.failed[number]._replace(error=error)
+                content.failed[number] = replace(content.failed[number], error=error)
             self.failed -= error is None
         if effects.state is not None:
             content.state = self.state = effects.state
@@ -204,7 +206,7 @@ class MemoryJournal:
         for out in effects.outgoing:
             if out.agent not in self.destinations:
                 content.unconfirmed[out.agent] = self.unconfirmed[out.agent] = 0
-            content.outbox.setdefault(out.agent, {})[out.seq] = _Refused(out._replace(said=None))
+            content.outbox.setdefault(out.agent, {})[out.seq] = _Refused(replace(out, said=None))
             content.destinations[out.agent] = self.destinations[out.agent] = out.seq
             self.waiting[out.agent] = self.waiting.get(out.agent, 0) + 1
         for reason, agent, seq in effects.refused:
@@ -232,7 +234,7 @@ class MemoryJournal:
             if seq > known or each.reason is not None
         }
         for seq, each in content.outbox[agent].items():
-            each.message = each.message._replace(seq=seq)
+            each.message = replace(each.message, seq=seq)
         content.destinations[agent] = self.destinations[agent] = self.destinations[agent] + last - known
         self.waiting[agent] = self.destinations[agent] - last
 
@@ -397,7 +399,7 @@ class MemoryReader:
         """Return (agent, seq, id, name, sent, payload, reason) of the messages that their receivers have refused."""
         return sorted(
             (
-                (*each.message[:6], each.reason)
+                (*astuple(each.message)[:6], each.reason)
                 for messages in self._content.outbox.values()
                 for each in messages.values()
                 if each.reason is not None

@@ -70,7 +70,7 @@ NEWEST = "SELECT max(ifnull((SELECT max(last) FROM turns), 0), ifnull((SELECT ma
 """The number of the message that was taken last."""
 
 
-class Received(NamedTuple):
+class Received(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A message that was taken, as it is kept; ``error`` is the traceback of a handler that failed."""
 
     id: str
@@ -82,7 +82,7 @@ class Received(NamedTuple):
     error: str | None = None
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A message for another agent, numbered for it; ``seq`` is 0 for a fleeting one, which no journal keeps."""
 
     agent: str

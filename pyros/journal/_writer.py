@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from pyros.errors import JournalError, WriteFailed
 from pyros.journal import limits
@@ -272,13 +273,15 @@ class Journal:
         if effects.received:
             last = self.received_number + len(effects.received)
             kept = [
-                (id_, name, sender, sent, taken, str(payload, "utf-8", "replace")) if error is None else None
-                for id_, name, sender, sent, taken, payload, error in effects.received
+                (each.id, each.name, each.sender, each.sent, each.taken, str(each.payload, "utf-8", "replace"))
+                if each.error is None
+                else None
+                for each in effects.received
             ]
             db.execute("INSERT INTO turns VALUES (?, ?, ?)", (last, self.received_number + 1, _encode(kept).decode()))
             if None in kept:
                 numbered = enumerate(effects.received, self.received_number + 1)
-                failed = [(number, *message) for number, message in numbered if message.error is not None]
+                failed = [(number, *astuple(each)) for number, each in numbered if each.error is not None]
                 db.executemany("INSERT INTO failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", failed)
         if effects.seen:
             db.executemany(
@@ -290,7 +293,10 @@ class Journal:
             insert(
                 db,
                 "INSERT INTO outbox (agent, seq, id, name, sent, payload)",
-                [(*message[:5], bytearray(message.payload)) for message in effects.outgoing],
+                [
+                    (each.agent, each.seq, each.id, each.name, each.sent, bytearray(each.payload))
+                    for each in effects.outgoing
+                ],
             )
             numbers = {outgoing.agent: outgoing.seq for outgoing in effects.outgoing}
             db.executemany("INSERT OR REPLACE INTO destinations VALUES (?, ?)", numbers.items())

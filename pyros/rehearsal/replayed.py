@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from pyros.agents import Agent
 from pyros.agents.runtime.batches import Batch
@@ -199,7 +200,7 @@ def _renumbered(message: Received, before: int) -> Received:
     if message.name != Agent.RETRY_FAILED:
         return message
     number = msgspec.json.decode(message.payload)["number"] - before
-    return message._replace(payload=encode_payload(message.name, {"number": number}))
+    return replace(message, payload=encode_payload(message.name, {"number": number}))
 
 
 def _last_line(error: str | None) -> str:

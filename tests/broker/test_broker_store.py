@@ -10,6 +10,7 @@ from unittest.mock import Mock
 
 import msgspec
 import pytest
+from msgspec.structs import astuple
 
 from pyros import messages
 from pyros.broker import store as store_module
@@ -38,7 +39,7 @@ def test_event_and_message_are_stored_together(store: EventStore, reactor: Inlin
     reactor.advance(0)
     assert outcome(waiting) == Stored(True, 1)
     (message,) = posted
-    assert message[:4] == ("alert_manager", 1, "epoch-of-1"[:8] + "-1", messages.ALERT_RECEIVED)
+    assert astuple(message)[:4] == ("alert_manager", 1, "epoch-of-1"[:8] + "-1", messages.ALERT_RECEIVED)
     kept = messages.AlertReceived(b"", "author 10.0.0.1", 1767323045.0, kept=1)
     assert messages.decode_payload(message.name, message.payload) == kept
     sent = messages.decode_payload(message.name, bytes(store.complete(message.entry()).payload))

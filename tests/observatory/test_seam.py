@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from msgspec.structs import astuple
 
 from pyros.rehearsal.rehearsal import Rehearsal
 from tests.conftest import DEMO_AGENTS
@@ -28,7 +29,7 @@ def follow_up(folder: Path) -> tuple[Rehearsal, dict[str, Any]]:
     seen = {
         "log": night.log,
         "messages": {
-            name: [tuple(_plain(value, folder) for value in row) for row in night.received(name)]
+            name: [tuple(_plain(value, folder) for value in astuple(row)) for row in night.received(name)]
             for name in DEMO_AGENTS
         },
         "requests": {name: list(simulator.requests) for name, simulator in night.simulators.items()},

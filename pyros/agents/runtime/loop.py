@@ -42,7 +42,9 @@ STEPS = ("taken", "handled", "committed", "acknowledged", "sent", "command", "co
 
 def _may_wait(batch: Batch) -> float:
     """Return how long (seconds) a batch may wait for others before its turn begins."""
-    return min((PATIENT.get(entry.name, 0.0) for entry in batch.entries), default=0.0)
+    if any(entry.name not in PATIENT for entry in batch.entries):  # the first of most batches
+        return 0.0
+    return min((PATIENT[entry.name] for entry in batch.entries), default=0.0)
 
 
 class TurnLoop:
