@@ -83,7 +83,7 @@ class RealClock(_Clock):
         return time.time() + self._offset
 
     def monotonic(self) -> float:
-        return steady_seconds()
+        return time.clock_gettime(_STEADY)
 
     def call_later(self, seconds: float, function: Any, *args: Any) -> Timer:
         timer: Timer = self._scheduler.callLater(max(0.0, seconds), function, *args)

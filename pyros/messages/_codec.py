@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -113,7 +114,7 @@ def decode_payload(name: str, json: bytes) -> Any:
         raise ValueError(f"payload of {name!r}: {error}") from None
 
 
-class Message:
+class Message(msgspec.Struct, eq=False):
     """A named message as a handler sees it.
 
     ``id`` is unique, ``sender`` the agent or program it came from, ``sent`` when (Unix seconds of its sender's clock,
@@ -122,27 +123,15 @@ class Message:
     read.
     """
 
-    __slots__ = ("_payload", "id", "json", "name", "proved", "said", "sender", "sent", "unreadable")
-
-    def __init__(
-        self,
-        id: str,
-        name: str,
-        sender: str,
-        sent: float,
-        json: bytes = b"{}",
-        said: float = float("-inf"),
-        proved: bool = False,
-    ) -> None:
-        self.said = said
-        self.proved = proved
-        self.id = id
-        self.name = name
-        self.sender = sender
-        self.sent = sent
-        self.json = json
-        self.unreadable = False
-        self._payload: Any = None
+    id: str
+    name: str
+    sender: str
+    sent: float
+    json: bytes = b"{}"
+    said: float = -math.inf
+    proved: bool = False
+    unreadable: bool = False
+    _payload: Any = None
 
     @property
     def payload(self) -> Any:
