@@ -140,31 +140,31 @@ class HttpLine(Protocol):
         self.transport.write(answer.head.encode() + answer.body)
 
 
-@pytest.fixture
-def server(world: DeviceWorld) -> AlpacaServer:
-    return AlpacaServer(world)
+class AlpacaRig(AlpacaServer):
+    """The server, drivers that are connected to it, and the time that passes for both."""
+
+    def __init__(self, world: DeviceWorld, clock: VirtualClock) -> None:
+        super().__init__(world)
+        self.clock, self.run, self.result, self.fails = clock, world.run, world.result, world.fails
+        self.told: list[tuple[bool, str]] = []
+        """What on_connection was called with."""
+        self.devices: list[Any] = []
+
+    def device(self, kind: Any, options: str = "", **named: Any) -> Any:
+        """Connect to the device: ``device("telescope")``."""
+        address, named["on_connection"] = f"http://127.0.0.1:{PORT}/{TYPES[kind]}/0{options}", self._on_connection
+        self.devices.append(connect(kind, "alpaca", address, self.world, self.clock, **named))
+        return self.devices[-1]
+
+    def _on_connection(self, *told: Any) -> None:
+        self.told.append(told)
 
 
 @pytest.fixture
-def told() -> list[tuple[bool, str]]:
-    """Collect what on_connection was called with."""
-    return []
-
-
-@pytest.fixture
-def device(world: DeviceWorld, clock: VirtualClock, told: list[tuple[bool, str]]) -> Iterator[Callable[..., Any]]:
-    """Connect to a device in memory: ``device("telescope")``."""
-    made: list[Any] = []
-
-    def make(kind: Any, options: str = "", **named: Any) -> Any:
-        address = f"http://127.0.0.1:{PORT}/{TYPES[kind]}/0{options}"
-        made.append(
-            connect(kind, "alpaca", address, world, clock, on_connection=lambda *each: told.append(each), **named)
-        )
-        return made[-1]
-
-    yield make
-    for each in made:
+def server(world: DeviceWorld, clock: VirtualClock) -> Iterator[AlpacaRig]:
+    rig = AlpacaRig(world, clock)
+    yield rig
+    for each in rig.devices:
         world.result(each.disconnect(), 10)
     world.run(5)
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pyros.errors import CommandAborted, DeviceFailed, DeviceRefused, NoAnswer
-from tests.instruments.alpaca.conftest import AlpacaError, AlpacaServer, Http
-from tests.instruments.conftest import DeviceWorld
-
-Device = Callable[..., Any]
+from tests.instruments.alpaca.conftest import AlpacaError, AlpacaRig, Http
 
 
 class SlowWheel:
     """A wheel that turns for two seconds, and stops at ``off`` filters from where it was sent."""
 
-    def __init__(self, server: AlpacaServer, world: DeviceWorld, off: int = 0, late: float = 0.0) -> None:
+    def __init__(self, server: AlpacaRig, off: int = 0, late: float = 0.0) -> None:
         def turn(parameters: dict[str, str]) -> None:
-            world.callLater(late, setattr, self, "position", -1)
-            world.callLater(late + 2, setattr, self, "position", int(parameters["Position"]) + off)
+            server.world.callLater(late, setattr, self, "position", -1)
+            server.world.callLater(late + 2, setattr, self, "position", int(parameters["Position"]) + off)
 
         self.position = 0
         server.answers |= {"GET position": lambda _: self.position, "PUT position": turn}
@@ -28,38 +24,38 @@ class SlowWheel:
 
 
 @pytest.mark.parametrize("late", [0.0, 1.0])
-def test_a_wheel(late: float, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_a_wheel(late: float, server: AlpacaRig) -> None:
     """Also one that shows the filter from before for a while."""
-    SlowWheel(server, world, late=late)
-    wheel = device("filter_wheel")
+    SlowWheel(server, late=late)
+    wheel = server.device("filter_wheel")
     started: list[float] = []
     turn = wheel.select("r", started.append)
-    world.run(1.5)
-    assert world.result(wheel.state()) == "moving"
-    assert world.result(wheel.filter()) == ""
-    assert world.result(turn, 5) == "r"
+    server.run(1.5)
+    assert server.result(wheel.state()) == "moving"
+    assert server.result(wheel.filter()) == ""
+    assert server.result(turn, 5) == "r"
     assert started == [1.0]
-    assert world.result(wheel.filter()) == "r"
+    assert server.result(wheel.filter()) == "r"
 
 
-def test_a_wheel_that_stops_elsewhere_or_never(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowWheel(server, world, off=1)
-    wheel = device("filter_wheel")
-    world.fails(DeviceFailed, "filter 2 instead of 1, 'r', is in the beam", wheel.select("r"), 10)
+def test_a_wheel_that_stops_elsewhere_or_never(server: AlpacaRig) -> None:
+    SlowWheel(server, off=1)
+    wheel = server.device("filter_wheel")
+    server.fails(DeviceFailed, "filter 2 instead of 1, 'r', is in the beam", wheel.select("r"), 10)
     server.set(position=-1)
-    world.fails(DeviceFailed, "turn: no end after 60 s", wheel.select("r"), 70)
+    server.fails(DeviceFailed, "turn: no end after 60 s", wheel.select("r"), 70)
     server.set(position=7)
-    world.fails(DeviceFailed, "filter 7 of 3", wheel.filter())
+    server.fails(DeviceFailed, "filter 7 of 3", wheel.filter())
 
 
 class SlowMotor:
     """A focuser of 100 steps a second."""
 
-    def __init__(self, server: AlpacaServer, world: DeviceWorld, **values: Any) -> None:
-        self.world, self.there, self.until = world, 0, 0.0
+    def __init__(self, server: AlpacaRig, **values: Any) -> None:
+        self.world, self.there, self.until = server.world, 0, 0.0
         server.answers |= {
             "GET position": lambda _: self.there,
-            "GET ismoving": lambda _: world.seconds() < self.until,
+            "GET ismoving": lambda _: server.world.seconds() < self.until,
             "PUT move": self.move,
             "PUT halt": lambda _: setattr(self, "until", 0.0),
         }
@@ -71,89 +67,85 @@ class SlowMotor:
         self.there = target
 
 
-def test_a_long_move_goes_by_increments(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMotor(server, world)
-    focuser = device("focuser")
+def test_a_long_move_goes_by_increments(server: AlpacaRig) -> None:
+    SlowMotor(server)
+    focuser = server.device("focuser")
     started: list[float] = []
-    assert world.result(focuser.move(2500, started.append), 60) == 2500
+    assert server.result(focuser.move(2500, started.append), 60) == 2500
     assert [p["Position"] for asked, p in server.asked if asked == "PUT move"] == ["1000", "2000", "2500"]
     assert len(started) == 1
-    assert world.result(focuser.temperature()) is None
+    assert server.result(focuser.temperature()) is None
 
 
-def test_a_move_is_stopped(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMotor(server, world)
-    focuser = device("focuser")
+def test_a_move_is_stopped(server: AlpacaRig) -> None:
+    SlowMotor(server)
+    focuser = server.device("focuser")
     move = focuser.move(2500)
-    world.run(12)
-    assert world.result(focuser.state()) == "moving"
-    world.result(focuser.stop())
-    world.fails(CommandAborted, "", move)
-    world.run(60)
+    server.run(12)
+    assert server.result(focuser.state()) == "moving"
+    server.result(focuser.stop())
+    server.fails(CommandAborted, "", move)
+    server.run(60)
     assert server.count("PUT move") == 2
 
 
 @pytest.mark.parametrize("late", [0.5, 3.0])
-def test_a_focuser_whose_position_follows_late(
-    late: float, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    motor, shown = SlowMotor(server, world), [0]
+def test_a_focuser_whose_position_follows_late(late: float, server: AlpacaRig) -> None:
+    motor, shown = SlowMotor(server), [0]
     server.answers["GET position"] = lambda _: shown[0]
     server.answers["GET ismoving"] = False
 
     def move(parameters: dict[str, str]) -> None:
-        world.callLater(late, shown.__setitem__, 0, int(parameters["Position"]))
+        server.world.callLater(late, shown.__setitem__, 0, int(parameters["Position"]))
 
     server.answers["PUT move"] = move
-    assert world.result(device("focuser").move(500), 20) == 500
+    assert server.result(server.device("focuser").move(500), 20) == 500
     assert motor.there == 0
 
 
-def test_a_focuser_given_up_is_stopped(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMotor(server, world)
+def test_a_focuser_given_up_is_stopped(server: AlpacaRig) -> None:
+    SlowMotor(server)
     server.set(ismoving=True)
-    world.fails(DeviceFailed, "no end after 7 s", device("focuser", "?move_seconds=7").move(500), 20)
+    server.fails(DeviceFailed, "no end after 7 s", server.device("focuser", "?move_seconds=7").move(500), 20)
     assert server.count("PUT halt") == 1
 
 
-def test_a_stop_that_overtakes_a_move_is_told_again(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    motor, focuser = SlowMotor(server, world), device("focuser")
-    world.result(focuser.move(100), 5)
+def test_a_stop_that_overtakes_a_move_is_told_again(server: AlpacaRig) -> None:
+    motor, focuser = SlowMotor(server), server.device("focuser")
+    server.result(focuser.move(100), 5)
 
     def slow(seconds: float) -> None:
-        for end in world.ends:
+        for end in server.world.ends:
             end.delay = seconds
 
     def here(_: Any) -> int:
-        world.callLater(0, slow, 0.3)  # the move comes next
+        server.world.callLater(0, slow, 0.3)  # the move comes next
         return motor.there
 
     server.answers["GET position"] = here
     move = focuser.move(500)
-    world.run(0.1)
+    server.run(0.1)
     server.answers["GET position"] = lambda _: motor.there
     slow(0.0)
     stop = focuser.stop()
-    world.fails(CommandAborted, "", move, 20)
-    world.result(stop, 20)
+    server.fails(CommandAborted, "", move, 20)
+    server.result(stop, 20)
     assert [asked for asked, _ in server.asked if asked.startswith("PUT ")][-3:] == ["PUT halt", "PUT move", "PUT halt"]
 
 
-def test_a_stop_that_is_refused_leaves_the_move(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMotor(server, world)
-    focuser = device("focuser")
+def test_a_stop_that_is_refused_leaves_the_move(server: AlpacaRig) -> None:
+    SlowMotor(server)
+    focuser = server.device("focuser")
     move = focuser.move(500)
-    world.run(2)
+    server.run(2)
     server.answers["PUT halt"] = AlpacaError(0x4FF, "not now")
-    world.fails(DeviceFailed, "not now", focuser.stop(), 5)
-    assert world.result(move, 20) == 500
+    server.fails(DeviceFailed, "not now", focuser.stop(), 5)
+    assert server.result(move, 20) == 500
 
 
-def test_an_older_move_that_fails_late_does_not_stop_the_newer(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    SlowMotor(server, world)
-    focuser, newer, looks = device("focuser"), [], iter(range(3))
+def test_an_older_move_that_fails_late_does_not_stop_the_newer(server: AlpacaRig) -> None:
+    SlowMotor(server)
+    focuser, newer, looks = server.device("focuser"), [], iter(range(3))
 
     def moving(_: Any) -> Any:
         if next(looks) == 2:
@@ -162,26 +154,26 @@ def test_an_older_move_that_fails_late_does_not_stop_the_newer(
         return AlpacaError(0x4FF, "it does not know")
 
     server.answers["GET ismoving"] = moving
-    world.fails(DeviceFailed, "it does not know", focuser.move(500), 20)
-    assert world.result(newer[0], 20) == 200
+    server.fails(DeviceFailed, "it does not know", focuser.move(500), 20)
+    assert server.result(newer[0], 20) == 200
     assert server.count("PUT halt") == 0
 
 
-def test_focusers_that_fail(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    motor, focuser = SlowMotor(server, world), device("focuser")
+def test_focusers_that_fail(server: AlpacaRig) -> None:
+    motor, focuser = SlowMotor(server), server.device("focuser")
     server.set(position=500)
-    world.fails(DeviceFailed, "at 500 instead of 700", focuser.move(700), 30)
+    server.fails(DeviceFailed, "at 500 instead of 700", focuser.move(700), 30)
     server.set(absolute=False)
     motor.until = 0.0
-    other = device("focuser")
-    world.fails(DeviceRefused, "UNSUPPORTED: Old device knows no positions", other.move(10), 5)
+    other = server.device("focuser")
+    server.fails(DeviceRefused, "UNSUPPORTED: Old device knows no positions", other.move(10), 5)
 
 
 class SlowShutter:
     """A dome whose shutter takes 20 seconds."""
 
-    def __init__(self, server: AlpacaServer, world: DeviceWorld, **values: Any) -> None:
-        self.world, self.now = world, 1
+    def __init__(self, server: AlpacaRig, **values: Any) -> None:
+        self.world, self.now = server.world, 1
         self.call: Any = None
         server.answers |= {
             "GET shutterstatus": lambda _: self.now,
@@ -199,126 +191,120 @@ class SlowShutter:
             self.call = self.world.callLater(20, setattr, self, "now", end)
 
 
-def test_a_shutter(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowShutter(server, world)
-    dome = device("dome")
+def test_a_shutter(server: AlpacaRig) -> None:
+    SlowShutter(server)
+    dome = server.device("dome")
     started: list[float] = []
-    world.result(dome.open(started.append), 30)
-    assert world.result(dome.state()) == "open"
+    server.result(dome.open(started.append), 30)
+    assert server.result(dome.state()) == "open"
     assert started == [30.0]
-    world.result(dome.open(started.append), 1)
+    server.result(dome.open(started.append), 1)
     assert len(started) == 1
-    world.result(dome.close(started.append), 30)
+    server.result(dome.close(started.append), 30)
     assert started[1] == pytest.approx(20, abs=1)  # what it took before
 
 
-def test_a_stop_aborts_an_opening_however_late_the_dome_answers_it(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_a_stop_aborts_an_opening_however_late_the_dome_answers_it(server: AlpacaRig) -> None:
     """The opening sees that the shutter stands still long before it is known that the dome has taken the stop."""
-    shutter, dome = SlowShutter(server, world), device("dome")
+    shutter, dome = SlowShutter(server), server.device("dome")
     opening = dome.open()
-    world.run(10)
+    server.run(10)
 
     def stop(_: Any) -> None:
         shutter.call.cancel()
         shutter.now = 4
-        world.run(3)
+        server.run(3)
 
     server.answers["PUT abortslew"] = stop
     stopping = dome.stop()
-    world.fails(CommandAborted, "open: stopped", opening, 5)
-    world.result(stopping, 5)
+    server.fails(CommandAborted, "open: stopped", opening, 5)
+    server.result(stopping, 5)
 
 
-def test_an_opening_is_not_told_as_done_once_the_closing_was_taken(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_an_opening_is_not_told_as_done_once_the_closing_was_taken(server: AlpacaRig) -> None:
     """The dome's answer that it is open comes after it has begun to close."""
-    shutter, dome = SlowShutter(server, world), device("dome")
+    shutter, dome = SlowShutter(server), server.device("dome")
     closing: list[Any] = []
 
     def status(_: Any) -> int:
         seen = shutter.now
         if seen == 0 and not closing:
             closing.append(dome.close())
-            world.run(1)
+            server.run(1)
             assert shutter.now == 3
         return seen
 
     server.answers["GET shutterstatus"] = status
-    world.fails(CommandAborted, "open: close took its place", dome.open(), 30)
-    world.result(closing[0], 30)
-    assert world.result(dome.state()) == "closed"
+    server.fails(CommandAborted, "open: close took its place", dome.open(), 30)
+    server.result(closing[0], 30)
+    assert server.result(dome.state()) == "closed"
 
 
-def test_a_closing_does_not_wait_for_the_answer_to_an_opening(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_a_closing_does_not_wait_for_the_answer_to_an_opening(server: AlpacaRig) -> None:
     """Some domes answer only when they are open: the closing is sent at once, and again then."""
-    shutter, dome = SlowShutter(server, world), device("dome")
+    shutter, dome = SlowShutter(server), server.device("dome")
     closing: list[Any] = []
     meanwhile: list[int] = []
 
     def open_(_: Any) -> None:
         shutter.go(2, 0)
         closing.append(dome.close())
-        world.run(1)
+        server.run(1)
         meanwhile.append(shutter.now)
 
     server.answers["PUT openshutter"] = open_
-    world.fails(CommandAborted, "open: close took its place", dome.open(), 30)
-    world.result(closing[0], 30)
+    server.fails(CommandAborted, "open: close took its place", dome.open(), 30)
+    server.result(closing[0], 30)
     assert meanwhile == [3]
     assert server.count("PUT closeshutter") == 2
 
 
-def test_shutters_that_fail(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    shutter, dome = SlowShutter(server, world), device("dome")
+def test_shutters_that_fail(server: AlpacaRig) -> None:
+    shutter, dome = SlowShutter(server), server.device("dome")
     opening = dome.open()
-    world.run(5)
+    server.run(5)
     shutter.go(4, 4)
     shutter.call.cancel()
-    world.fails(DeviceFailed, "open: its shutter is stopped", opening, 5)
+    server.fails(DeviceFailed, "open: its shutter is stopped", opening, 5)
     server.set(shutterstatus=3)
-    world.fails(DeviceFailed, "close: no end after 300 s", dome.close(), 310)
+    server.fails(DeviceFailed, "close: no end after 300 s", dome.close(), 310)
     server.set(shutterstatus=9)
-    world.fails(DeviceFailed, "answered 9 to GET shutterstatus", dome.state())
+    server.fails(DeviceFailed, "answered 9 to GET shutterstatus", dome.state())
 
 
-def test_a_roof(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowShutter(server, world, cansetazimuth=False, azimuth=AlpacaError(0x400))
-    dome = device("dome")
-    assert world.result(dome.azimuth()) is None
-    world.fails(DeviceRefused, "UNSUPPORTED", dome.rotate(10.0))
+def test_a_roof(server: AlpacaRig) -> None:
+    SlowShutter(server, cansetazimuth=False, azimuth=AlpacaError(0x400))
+    dome = server.device("dome")
+    assert server.result(dome.azimuth()) is None
+    server.fails(DeviceRefused, "UNSUPPORTED", dome.rotate(10.0))
 
 
-def test_a_dome_without_a_shutter_and_a_slaved_one(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowShutter(server, world, cansetshutter=False)
+def test_a_dome_without_a_shutter_and_a_slaved_one(server: AlpacaRig) -> None:
+    SlowShutter(server, cansetshutter=False)
     server.answers["PUT slewtoazimuth"] = AlpacaError(0x409, "slaved to the telescope")
-    dome = device("dome")
-    world.fails(DeviceRefused, "UNSUPPORTED", dome.open())
+    dome = server.device("dome")
+    server.fails(DeviceRefused, "UNSUPPORTED", dome.open())
     closing = dome.close()  # whatever it says of itself, it is told to close
     closing.addErrback(lambda _: None)
-    world.run(1)
+    server.run(1)
     assert server.count("PUT closeshutter") == 1
-    world.fails(DeviceRefused, r"STATE: .*slaved", dome.rotate(10.0))
+    server.fails(DeviceRefused, r"STATE: .*slaved", dome.rotate(10.0))
 
 
-def test_a_dome_that_turns_elsewhere(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowShutter(server, world, azimuth=30.0)
-    dome = device("dome")
-    world.fails(DeviceFailed, r"azimuth 30.0 instead of 40", dome.rotate(400.0 - 360.0), 10)
-    assert world.result(dome.rotate(-328.0), 5) == 30.0
+def test_a_dome_that_turns_elsewhere(server: AlpacaRig) -> None:
+    SlowShutter(server, azimuth=30.0)
+    dome = server.device("dome")
+    server.fails(DeviceFailed, r"azimuth 30.0 instead of 40", dome.rotate(400.0 - 360.0), 10)
+    assert server.result(dome.rotate(-328.0), 5) == 30.0
     assert server.last("PUT slewtoazimuth") == {"Azimuth": "32.0"}
 
 
 WEATHER = {"temperature": 5.5, "humidity": 60.0, "windspeed": 3.0, "rainrate": 0.2, "cloudcover": 40.0}
 
 
-def test_weather(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_weather(server: AlpacaRig) -> None:
     server.set(**WEATHER, windgust=7.0, pressure=930.0, timesincelastupdate=20.0)
-    reading = world.result(device("weather").read())
+    reading = server.result(server.device("weather").read())
     assert (reading.temperature, reading.humidity, reading.wind, reading.rain, reading.cloud) == (5.5, 60, 3, True, 0.4)
     assert (reading.gust, reading.pressure, reading.dew_point) == (7.0, 930.0, None)
     assert 20.0 <= reading.age < 21.0
@@ -328,14 +314,12 @@ def test_weather(server: AlpacaServer, device: Device, world: DeviceWorld) -> No
     ("absent", "name"),
     [("rainrate", "rain"), ("cloudcover", "cloud"), ("windspeed", "wind"), ("humidity", "humidity")],
 )
-def test_an_absent_sensor_is_named_in_the_address(
-    absent: str, name: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_an_absent_sensor_is_named_in_the_address(absent: str, name: str, server: AlpacaRig) -> None:
     """What it has not is not made up: it is unknown."""
     server.set(**WEATHER | {absent: AlpacaError(0x400)})
     with pytest.raises(DeviceRefused, match=rf"no sensor for {name}, say so in its address: \?without={name}"):
-        world.result(device("weather").read())
-    assert getattr(world.result(device("weather", f"?without={name}").read()), name) is None
+        server.result(server.device("weather").read())
+    assert getattr(server.result(server.device("weather", f"?without={name}").read()), name) is None
 
 
 @pytest.mark.parametrize("member", ["cloudcover", "rainrate", "windgust"])
@@ -349,14 +333,12 @@ def test_an_absent_sensor_is_named_in_the_address(
         None,
     ],
 )
-def test_a_sensor_out_of_order_is_no_good_weather(
-    member: str, answer: Any, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_a_sensor_out_of_order_is_no_good_weather(member: str, answer: Any, server: AlpacaRig) -> None:
     server.set(**WEATHER, **{} if member in WEATHER else {member: 1.0})
-    station = device("weather")
-    world.result(station.read())
+    station = server.device("weather")
+    server.result(station.read())
     server.set(**{member: answer})
-    world.fails((DeviceFailed, NoAnswer), "", station.read(), 20)
+    server.fails((DeviceFailed, NoAnswer), "", station.read(), 20)
 
 
 @pytest.mark.parametrize(
@@ -369,95 +351,81 @@ def test_a_sensor_out_of_order_is_no_good_weather(
         ("windgust", -1.0, "gust of -1 m/s"), ("pressure", 0.0, "pressure of 0 hPa"),
     ],
 )  # fmt: skip
-def test_a_reading_that_cannot_be_fails(
-    member: str, value: float, words: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_a_reading_that_cannot_be_fails(member: str, value: float, words: str, server: AlpacaRig) -> None:
     server.set(**WEATHER | {member: value})
-    world.fails(DeviceFailed, words, device("weather").read())
+    server.fails(DeviceFailed, words, server.device("weather").read())
 
 
 @pytest.mark.parametrize("member", ["RainRate", "CloudCover", "WindSpeed", "Humidity", "Temperature"])
-def test_each_sensor_has_an_age_of_its_own(
-    member: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_each_sensor_has_an_age_of_its_own(member: str, server: AlpacaRig) -> None:
     ages = {member: 200.0}
     server.set(**WEATHER, timesincelastupdate=lambda p: ages.get(p["SensorName"], 1.0))
-    station = device("weather")
-    assert world.result(station.read()).age == pytest.approx(200.0, abs=1.0)
+    station = server.device("weather")
+    assert server.result(station.read()).age == pytest.approx(200.0, abs=1.0)
     ages[member] = 7200.0
-    world.fails(DeviceFailed, "was read 7200 s ago, more than 300 s", station.read())
+    server.fails(DeviceFailed, "was read 7200 s ago, more than 300 s", station.read())
     ages[member] = -1.0
-    world.fails(DeviceFailed, "has not been read yet", station.read())
+    server.fails(DeviceFailed, "has not been read yet", station.read())
     ages[member] = 10.0
-    world.fails(DeviceFailed, "was read 10 s ago, more than 5 s", device("weather", "?oldest_seconds=5").read())
+    server.fails(DeviceFailed, "was read 10 s ago, more than 5 s", server.device("weather", "?oldest_seconds=5").read())
 
 
 @pytest.mark.parametrize(("age", "words"), [(7200.0, "it was read 7200 s ago"), (-1.0, "it has not been read yet")])
-def test_a_station_that_tells_only_its_newest_age(
-    age: float, words: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_a_station_that_tells_only_its_newest_age(age: float, words: str, server: AlpacaRig) -> None:
     server.set(**WEATHER, timesincelastupdate=lambda p: AlpacaError(0x400) if p.get("SensorName") else age)
-    station = device("weather")
-    world.fails(DeviceFailed, words, station.read())
+    station = server.device("weather")
+    server.fails(DeviceFailed, words, station.read())
     age = 30.0
-    assert world.result(station.read()).age == pytest.approx(30.0, abs=1.0)
+    assert server.result(station.read()).age == pytest.approx(30.0, abs=1.0)
 
 
-def test_the_age_of_a_sensor_that_is_not_there_is_not_asked(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_the_age_of_a_sensor_that_is_not_there_is_not_asked(server: AlpacaRig) -> None:
     server.set(**WEATHER, timesincelastupdate=lambda p: -1.0 if p["SensorName"] == "WindGust" else 1.0)
-    reading = world.result(device("weather").read())
+    reading = server.result(server.device("weather").read())
     assert (reading.gust, reading.wind) == (None, 3.0)
 
 
-def test_a_value_measured_anew_while_it_is_asked_for_is_read_again(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_a_value_measured_anew_while_it_is_asked_for_is_read_again(server: AlpacaRig) -> None:
     rain = iter([0.0, 2.0])
     server.set(**WEATHER | {"rainrate": lambda _: next(rain)}, timesincelastupdate=0.0)
-    station = device("weather")
+    station = server.device("weather")
     asked = server.answers["GET rainrate"]
 
     def slow(parameters: dict[str, str]) -> Any:
-        world.advance(0.5)
+        server.world.advance(0.5)
         return asked(parameters)
 
     server.answers["GET rainrate"] = slow
-    assert world.result(station.read(), 5).rain
+    assert server.result(station.read(), 5).rain
 
 
 @pytest.mark.parametrize("member", ["pressure", "dewpoint", "skyquality"])
-def test_what_nothing_depends_on_may_be_unknown(
-    member: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_what_nothing_depends_on_may_be_unknown(member: str, server: AlpacaRig) -> None:
     server.set(**WEATHER, **{member: AlpacaError(0x40B, "too bright")})
-    reading = world.result(device("weather").read())
+    reading = server.result(server.device("weather").read())
     assert (reading.pressure, reading.dew_point, reading.sky_brightness) == (None, None, None)
 
 
-def test_safety(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_safety(server: AlpacaRig) -> None:
     server.set(issafe=False)
-    safety = world.result(device("safety").read())
+    safety = server.result(server.device("safety").read())
     assert (safety.safe, safety.reason) == (False, "Old device says so")
 
 
-def test_switches(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_switches(server: AlpacaRig) -> None:
     server.set(maxswitch=2, getswitchname=lambda p: ["lamp", "door"][int(p["Id"])], getswitchvalue=0.0,
                canwrite=lambda p: p["Id"] == "0", maxswitchvalue=10.0)  # fmt: skip
-    switch = device("switch")
-    channels = world.result(switch.channels())
+    switch = server.device("switch")
+    channels = server.result(switch.channels())
     assert [(each.name, each.writable, each.least, each.most, each.step) for each in channels] == [
         ("lamp", True, 0.0, 10.0, 1.0),
         ("door", False, 0.0, 10.0, 1.0),
     ]
-    world.fails(DeviceFailed, "'lamp' is at 0 instead of 5", switch.set(0, 5.0))
-    world.fails(DeviceRefused, "UNSUPPORTED: Old device: 'door' can only be read", switch.set(1, 5.0))
+    server.fails(DeviceFailed, "'lamp' is at 0 instead of 5", switch.set(0, 5.0))
+    server.fails(DeviceRefused, "UNSUPPORTED: Old device: 'door' can only be read", switch.set(1, 5.0))
 
 
 @pytest.mark.parametrize("count", [-1, 257, 2**31 - 1])
-def test_a_number_of_channels_that_cannot_be(
-    count: int, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_a_number_of_channels_that_cannot_be(count: int, server: AlpacaRig) -> None:
     server.set(maxswitch=count)
-    world.fails(DeviceFailed, "at most 256", device("switch").channels())
+    server.fails(DeviceFailed, "at most 256", server.device("switch").channels())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,108 +17,97 @@ from twisted.internet.defer import CancelledError
 
 from pyros.errors import ConnectionLost, DeviceFailed, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments.alpaca.client import ANSWER_BYTES
-from tests.instruments.alpaca.conftest import PORT, AlpacaError, AlpacaServer, Http, Raw
-from tests.instruments.conftest import DeviceWorld
+from tests.instruments.alpaca.conftest import PORT, AlpacaError, AlpacaRig, Http, Raw
 
-Device = Callable[..., Any]
 WHERE = f"http://127.0.0.1:{PORT}/safetymonitor/0"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def test_it_is_connected_and_named(
-    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
-) -> None:
-    safety = device("safety")
+def test_it_is_connected_and_named(server: AlpacaRig) -> None:
+    safety = server.device("safety")
     assert not safety.connected
     server.set(issafe=True)
-    assert world.result(safety.read()).safe
+    assert server.result(safety.read()).safe
     assert safety.connected
     assert safety.name == "Old device"
-    assert told == [(True, f"Old device at {WHERE}")]
+    assert server.told == [(True, f"Old device at {WHERE}")]
     assert server.count("PUT connected") == 1
     assert server.last("PUT connected") == {"Connected": "True"}
 
 
-def test_platform_7_connects_without_blocking(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_platform_7_connects_without_blocking(server: AlpacaRig) -> None:
     left = iter([True, True, False])
 
     def connect(_: object) -> None:
         server.is_connected = True
 
     server.answers |= {"PUT connect": connect, "GET connecting": lambda _: next(left), "GET issafe": True}
-    safety = device("safety")
-    assert world.result(safety.read(), 5).safe
+    safety = server.device("safety")
+    assert server.result(safety.read(), 5).safe
     assert server.count("GET connecting") == 3
     assert server.count("PUT connected") == 0
 
 
-def test_it_is_asked_over_kept_connections_with_numbers(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_it_is_asked_over_kept_connections_with_numbers(server: AlpacaRig) -> None:
     server.set(issafe=True)
-    safety = device("safety")
+    safety = server.device("safety")
     for _ in range(20):
-        world.result(safety.read())
-        world.run(2)
+        server.result(safety.read())
+        server.run(2)
     assert len(server.lines) == 1
     numbers = [int(parameters["ClientTransactionID"]) for _, parameters in server.asked]
     assert numbers == sorted(set(numbers))
     assert len({parameters["ClientID"] for _, parameters in server.asked}) == 1
 
 
-def test_nobody_there(device: Device, world: DeviceWorld, told: list[tuple[bool, str]]) -> None:
-    safety = device("safety")
-    world.fails(ConnectionLost, "refused", safety.read(), 10)
-    assert [up for up, _ in told] == [False]
-
-
-def test_a_server_that_comes_and_goes(
-    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
-) -> None:
-    server.set(issafe=True)
-    safety = device("safety")
-    world.result(safety.read())
+def test_nobody_there(server: AlpacaRig) -> None:
     server.away()
-    world.run(4)
+    safety = server.device("safety")
+    server.fails(ConnectionLost, "refused", safety.read(), 10)
+    assert [up for up, _ in server.told] == [False]
+
+
+def test_a_server_that_comes_and_goes(server: AlpacaRig) -> None:
+    server.set(issafe=True)
+    safety = server.device("safety")
+    server.result(safety.read())
+    server.away()
+    server.run(4)
     assert not safety.connected
     server.back()
-    assert world.result(safety.read(), 5).safe
+    assert server.result(safety.read(), 5).safe
     assert server.count("PUT connected") == 2
-    assert [up for up, _ in told] == [True, False, True]
+    assert [up for up, _ in server.told] == [True, False, True]
 
 
-def test_a_server_started_again_between_two_looks(
-    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
-) -> None:
+def test_a_server_started_again_between_two_looks(server: AlpacaRig) -> None:
     """A command that was under way is not under way any more, though nobody saw the server away."""
     server.set(cansetazimuth=True, azimuth=0.0, slewing=True)
-    dome = device("dome")
+    dome = server.device("dome")
     turn = dome.rotate(90.0)
-    world.run(1)
+    server.run(1)
     server.is_connected = False
-    world.fails(ConnectionLost, "its server was started again, or disconnected it", turn, 3)
-    world.run(1)
+    server.fails(ConnectionLost, "its server was started again, or disconnected it", turn, 3)
+    server.run(1)
     assert dome.connected
-    assert [up for up, _ in told] == [True, False, True]
+    assert [up for up, _ in server.told] == [True, False, True]
 
 
-def test_what_a_device_can_is_asked_again_once_its_server_was_started_again(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_what_a_device_can_is_asked_again_once_its_server_was_started_again(server: AlpacaRig) -> None:
     server.set(maxstep=5000)
-    focuser = device("focuser")
-    assert world.result(focuser.limits()).most == 5000
+    focuser = server.device("focuser")
+    assert server.result(focuser.limits()).most == 5000
     server.set(maxstep=3000)
     server.is_connected = False
-    world.run(5)
-    assert world.result(focuser.limits()).most == 3000
+    server.run(5)
+    assert server.result(focuser.limits()).most == 3000
 
 
-def test_silence(server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]) -> None:
+def test_silence(server: AlpacaRig) -> None:
     server.set(issafe=None)
-    safety = device("safety")
-    world.fails(NoAnswer, r"GET issafe: no answer within 5 s", safety.read(), 6)
-    assert told[-1][0] is False
+    safety = server.device("safety")
+    server.fails(NoAnswer, r"GET issafe: no answer within 5 s", safety.read(), 6)
+    assert server.told[-1][0] is False
 
 
 @pytest.mark.parametrize(
@@ -145,85 +133,81 @@ def test_silence(server: AlpacaServer, device: Device, world: DeviceWorld, told:
         (Raw(b"HTTP/1.1 2"), NoAnswer, "no answer within 5 s"),
     ],
 )  # fmt: skip
-def test_every_wrong_answer(
-    answer: Any, error: type[Exception], words: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
+def test_every_wrong_answer(answer: Any, error: type[Exception], words: str, server: AlpacaRig) -> None:
     server.set(issafe=answer)
-    safety = device("safety")
+    safety = server.device("safety")
     with pytest.raises(error, match=words) as caught:
-        world.result(safety.read(), 8)
+        server.result(safety.read(), 8)
     assert len(str(caught.value)) < 1000
     server.set(issafe=False)
-    world.run(3)
-    assert not world.result(safety.read(), 8).safe
+    server.run(3)
+    assert not server.result(safety.read(), 8).safe
 
 
-def test_a_body_without_end(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_a_body_without_end(server: AlpacaRig) -> None:
     server.set(issafe=Raw(OK + b"\r\n" + b"x" * (1 << 19)))
-    safety = device("safety")
+    safety = server.device("safety")
     reading = safety.read()
     for _ in range(4):
-        world.run(0.1)
+        server.run(0.1)
         server.lines[-1].transport.write(b"x" * (1 << 19))  # type: ignore[union-attr]
-    world.fails(DeviceFailed, "an answer of more than 1048576 bytes", reading, 1)
+    server.fails(DeviceFailed, "an answer of more than 1048576 bytes", reading, 1)
 
 
-def test_an_answer_that_ends_with_the_connection(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_an_answer_that_ends_with_the_connection(server: AlpacaRig) -> None:
     """As small devices' servers do, which have no kept connections and tell no length."""
 
     def closing(_: object) -> Any:
-        world.callLater(0.5, world.drop)
+        server.world.callLater(0.5, server.world.drop)
         return Raw(b'HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{"Value": true, "ErrorNumber": 0}')
 
     server.set(issafe=closing)
-    assert world.result(device("safety").read(), 3).safe
+    assert server.result(server.device("safety").read(), 3).safe
 
 
-def test_a_connection_that_breaks_in_an_answer(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_a_connection_that_breaks_in_an_answer(server: AlpacaRig) -> None:
     def breaking(_: object) -> Any:
-        world.callLater(0.5, world.drop)
+        server.world.callLater(0.5, server.world.drop)
         return Raw(OK + b"Content-Length: 100\r\n\r\n{")
 
     server.set(issafe=breaking)
-    safety = device("safety")
-    world.fails(ConnectionLost, "", safety.read(), 3)
+    safety = server.device("safety")
+    server.fails(ConnectionLost, "", safety.read(), 3)
 
 
-def test_disconnecting_ends_what_is_asked(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_disconnecting_ends_what_is_asked(server: AlpacaRig) -> None:
     server.set(issafe=None)
-    safety = device("safety")
+    safety = server.device("safety")
     reading = safety.read()
-    world.run(1)
-    world.result(safety.disconnect())
+    server.run(1)
+    server.result(safety.disconnect())
     for asked in (reading, safety.read()):
-        world.fails(ConnectionLost, "disconnected", asked)
+        server.fails(ConnectionLost, "disconnected", asked)
 
 
-def test_cancelling_stops_the_waiting(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
+def test_cancelling_stops_the_waiting(server: AlpacaRig) -> None:
     server.set(issafe=None)
-    safety = device("safety")
+    safety = server.device("safety")
     reading = safety.read()
-    world.run(1)
+    server.run(1)
     reading.cancel()
-    world.fails(CancelledError, "", reading)
+    server.fails(CancelledError, "", reading)
     server.set(issafe=True)
-    assert world.result(safety.read(), 3).safe
+    assert server.result(safety.read(), 3).safe
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(st.binary(max_size=60), st.booleans(), st.integers(1, 50))
-def test_any_bytes_at_all(
-    server: AlpacaServer, device: Device, world: DeviceWorld, body: bytes, head: bool, cut: int
-) -> None:
-    world.cut = cut
+def test_any_bytes_at_all(server: AlpacaRig, body: bytes, head: bool, cut: int) -> None:
+    server.world.cut = cut
     server.set(issafe=True)
-    safety = device("safety")
-    world.result(safety.read(), 20)
+    safety = server.device("safety")
+    server.result(safety.read(), 20)
     server.set(issafe=Http(200, body) if head else Raw(body))
     with suppress(InstrumentError):
-        world.result(safety.read(), 20)
-    world.cut = 1 << 20
-    world.result(safety.disconnect(), 10)
+        server.result(safety.read(), 20)
+    server.world.cut = 1 << 20
+    server.result(safety.disconnect(), 10)
 
 
 def test_https(tmp_path: Path) -> None:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from pyros.clock import VirtualClock
 from pyros.errors import CommandAborted, ConnectionLost, DeviceFailed, DeviceRefused
 from pyros.instruments.drivers.coordinates import apparent_of_icrs
 from pyros.planning import Site
 from pyros.planning.visibility import place_overhead
-from tests.instruments.alpaca.conftest import AlpacaError, AlpacaServer, Http
-from tests.instruments.conftest import DeviceWorld
-
-Device = Callable[..., Any]
+from tests.instruments.alpaca.conftest import AlpacaError, AlpacaRig, Http
 
 
 class SlowMount:
     """A mount that slews for some seconds, and ends ``off`` degrees from where it was sent."""
 
-    def __init__(self, server: AlpacaServer, world: DeviceWorld, seconds: float = 20.0, **values: Any) -> None:
-        self.world, self.seconds, self.off = world, seconds, [0.0]
+    def __init__(self, server: AlpacaRig, seconds: float = 20.0, **values: Any) -> None:
+        self.world, self.seconds, self.off = server.world, seconds, [0.0]
         self.hours, self.degrees, self.until = 0.0, 0.0, 0.0
         self.parked, self.tracking = False, False
         server.answers |= {
@@ -65,72 +60,66 @@ class SlowMount:
         return None
 
 
-def test_a_slew_is_measured(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    mount, telescope = SlowMount(server, world), device("telescope")
+def test_a_slew_is_measured(server: AlpacaRig) -> None:
+    mount, telescope = SlowMount(server), server.device("telescope")
     mount.parked, mount.off = True, [0.001]
     started: list[float] = []
-    end = world.result(telescope.slew(359.9999999999999, -30.0, "x", started.append), 40)
+    end = server.result(telescope.slew(359.9999999999999, -30.0, "x", started.append), 40)
     assert end.error_arcsec == pytest.approx(3.6)
     assert started == [pytest.approx(1 + 30 / 3)]
-    assert world.result(telescope.state()) == "tracking"
+    assert server.result(telescope.state()) == "tracking"
     assert server.count("PUT slewtocoordinatesasync") == 1
     assert 0 <= float(server.last("PUT slewtocoordinatesasync")["RightAscension"]) < 24
 
 
 @pytest.mark.parametrize(("number", "side"), [(0, "east"), (1, "west"), (-1, "")])
-def test_a_mount_tells_the_side_of_its_pier(
-    server: AlpacaServer, device: Device, world: DeviceWorld, number: int, side: str
-) -> None:
-    SlowMount(server, world, sideofpier=number)
-    assert world.result(device("telescope").side()) == side
+def test_a_mount_tells_the_side_of_its_pier(server: AlpacaRig, number: int, side: str) -> None:
+    SlowMount(server, sideofpier=number)
+    assert server.result(server.device("telescope").side()) == side
 
 
 @pytest.mark.parametrize(("can", "times"), [(True, 1), (False, 0)])
-def test_a_mount_that_can_is_told_the_side_of_its_pier(
-    server: AlpacaServer, device: Device, world: DeviceWorld, can: bool, times: int
-) -> None:
-    mount = SlowMount(server, world, sideofpier=1, cansetpierside=can)
+def test_a_mount_that_can_is_told_the_side_of_its_pier(server: AlpacaRig, can: bool, times: int) -> None:
+    mount = SlowMount(server, sideofpier=1, cansetpierside=can)
     server.answers["PUT sideofpier"] = lambda p: server.set(sideofpier=int(p["SideOfPier"]))
     mount.tracking = True
-    world.result(device("telescope").slew(10.0, -30.0, side="east"), 60)
+    server.result(server.device("telescope").slew(10.0, -30.0, side="east"), 60)
     assert server.count("PUT sideofpier") == times
     assert server.count("PUT slewtocoordinatesasync") == 1
 
 
-def test_a_slew_that_says_ok_elsewhere_is_sent_again_once(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    mount, telescope = SlowMount(server, world), device("telescope")
+def test_a_slew_that_says_ok_elsewhere_is_sent_again_once(server: AlpacaRig) -> None:
+    mount, telescope = SlowMount(server), server.device("telescope")
     mount.off = [170 / 3600, 0.0]
-    assert world.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
+    assert server.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
     mount.off = [170 / 3600]
-    world.fails(DeviceFailed, "170 arcsec from the target after two slews", telescope.slew(10.0, 25.0), 60)
+    server.fails(DeviceFailed, "170 arcsec from the target after two slews", telescope.slew(10.0, 25.0), 60)
     assert server.count("PUT slewtocoordinatesasync") == 4
 
 
-def test_a_stuck_mount_fails(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMount(server, world, seconds=1e6)
-    telescope = device("telescope")
-    world.fails(DeviceFailed, r"slew: no end after 30. s", telescope.slew(10.0, 20.0), 310)
+def test_a_stuck_mount_fails(server: AlpacaRig) -> None:
+    SlowMount(server, seconds=1e6)
+    telescope = server.device("telescope")
+    server.fails(DeviceFailed, r"slew: no end after 30. s", telescope.slew(10.0, 20.0), 310)
 
 
-def test_it_is_looked_at_often_only_near_the_end(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMount(server, world, seconds=60.0)
-    telescope = device("telescope")
-    world.result(telescope.slew(179.0, 0.0), 100)
+def test_it_is_looked_at_often_only_near_the_end(server: AlpacaRig) -> None:
+    SlowMount(server, seconds=60.0)
+    telescope = server.device("telescope")
+    server.result(telescope.slew(179.0, 0.0), 100)
     assert 100 < server.count("GET slewing") < 200
     estimates: list[float] = []
-    world.result(telescope.slew(0.0, 0.0, started=estimates.append), 100)
+    server.result(telescope.slew(0.0, 0.0, started=estimates.append), 100)
     assert estimates == [pytest.approx(60.0, rel=0.02)]  # the next one is as fast
 
 
-def test_a_parked_mount_is_not_told_to_stop_or_park(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMount(server, world)
-    telescope = device("telescope")
-    world.result(telescope.park(), 60)
-    assert world.result(telescope.state()) == "parked"
-    world.result(telescope.stop())  # nothing to stop, though the mount refuses it
-    world.result(telescope.park())
+def test_a_parked_mount_is_not_told_to_stop_or_park(server: AlpacaRig) -> None:
+    SlowMount(server)
+    telescope = server.device("telescope")
+    server.result(telescope.park(), 60)
+    assert server.result(telescope.state()) == "parked"
+    server.result(telescope.stop())  # nothing to stop, though the mount refuses it
+    server.result(telescope.park())
     assert server.count("PUT park") == 1
 
 
@@ -141,22 +130,20 @@ def test_a_parked_mount_is_not_told_to_stop_or_park(server: AlpacaServer, device
         (0x409, "STATE"), (0x40B, "STATE"), (0x40C, "UNSUPPORTED"), (0x40D, "STATE"),
     ],
 )  # fmt: skip
-def test_refused_slews(number: int, code: str, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMount(server, world)
+def test_refused_slews(number: int, code: str, server: AlpacaRig) -> None:
+    SlowMount(server)
     server.answers["PUT slewtocoordinatesasync"] = AlpacaError(number, "below the horizon")
     with pytest.raises(DeviceRefused, match="below the horizon") as caught:
-        world.result(device("telescope").slew(10.0, 20.0), 5)
+        server.result(server.device("telescope").slew(10.0, 20.0), 5)
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize("number", [0x500, 0x5A1, 0xFFF])
-def test_a_driver_error_fails_with_the_devices_words(
-    number: int, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    SlowMount(server, world)
+def test_a_driver_error_fails_with_the_devices_words(number: int, server: AlpacaRig) -> None:
+    SlowMount(server)
     server.answers["PUT slewtocoordinatesasync"] = AlpacaError(number, "motor controller overheated")
     with pytest.raises(DeviceFailed, match=rf"motor controller overheated \(error 0x{number:X}\)"):
-        world.result(device("telescope").slew(10.0, 20.0), 5)
+        server.result(server.device("telescope").slew(10.0, 20.0), 5)
 
 
 @pytest.mark.parametrize(
@@ -167,38 +154,32 @@ def test_a_driver_error_fails_with_the_devices_words(
         (AlpacaError(0x40E, "cancelled by the hand box"), CommandAborted, "cancelled by the hand box"),
     ],
 )
-def test_other_ends_of_a_slew(
-    answer: Any, error: type[Exception], words: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    SlowMount(server, world)
+def test_other_ends_of_a_slew(answer: Any, error: type[Exception], words: str, server: AlpacaRig) -> None:
+    SlowMount(server)
     server.answers["PUT slewtocoordinatesasync"] = answer
-    world.fails(error, words, device("telescope").slew(10.0, 20.0), 5)
+    server.fails(error, words, server.device("telescope").slew(10.0, 20.0), 5)
 
 
-def test_a_mount_that_was_disconnected_by_somebody_else_is_connected_again(
-    server: AlpacaServer, device: Device, world: DeviceWorld, told: list[tuple[bool, str]]
-) -> None:
-    SlowMount(server, world)
-    telescope = device("telescope")
-    world.result(telescope.slew(10.0, 20.0), 60)
+def test_a_mount_that_was_disconnected_by_somebody_else_is_connected_again(server: AlpacaRig) -> None:
+    SlowMount(server)
+    telescope = server.device("telescope")
+    server.result(telescope.slew(10.0, 20.0), 60)
     server.is_connected = False
     slewing, server.answers["GET slewing"] = server.answers["GET slewing"], AlpacaError(0x407, "not connected")
-    world.fails(DeviceRefused, r"STATE: .*not connected \(error 0x407\)", telescope.slew(11.0, 20.0), 1)
+    server.fails(DeviceRefused, r"STATE: .*not connected \(error 0x407\)", telescope.slew(11.0, 20.0), 1)
     server.answers["GET slewing"] = slewing
-    world.run(3)
+    server.run(3)
     assert server.is_connected
-    assert [up for up, _ in told] == [True, False, True]
-    assert world.result(telescope.slew(12.0, 20.0), 60).error_arcsec < 1
+    assert [up for up, _ in server.told] == [True, False, True]
+    assert server.result(telescope.slew(12.0, 20.0), 60).error_arcsec < 1
 
 
-def test_below_the_horizon_is_refused_before_the_mount_is_asked(
-    server: AlpacaServer, device: Device, world: DeviceWorld, clock: VirtualClock
-) -> None:
-    SlowMount(server, world)
+def test_below_the_horizon_is_refused_before_the_mount_is_asked(server: AlpacaRig) -> None:
+    SlowMount(server)
     site = Site("x", 43.9, 5.7, 650.0)
-    telescope = device("telescope", site=site)
+    telescope = server.device("telescope", site=site)
     with pytest.raises(DeviceRefused, match=r"^LIMIT: Old device: the target is at altitude -20\.0 degrees"):
-        world.result(telescope.slew(*place_overhead(site, clock.now(), -20.0, 90.0)), 5)
+        server.result(telescope.slew(*place_overhead(site, server.clock.now(), -20.0, 90.0)), 5)
     assert not server.count("PUT slewtocoordinatesasync")
 
 
@@ -206,63 +187,59 @@ def test_below_the_horizon_is_refused_before_the_mount_is_asked(
     ("missing", "command"),
     [("canslewasync", "slew"), ("cansync", "sync"), ("canpark", "park")],
 )
-def test_what_a_mount_cannot(
-    missing: str, command: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    SlowMount(server, world, **{missing: False})
-    telescope = device("telescope")
+def test_what_a_mount_cannot(missing: str, command: str, server: AlpacaRig) -> None:
+    SlowMount(server, **{missing: False})
+    telescope = server.device("telescope")
     with pytest.raises(DeviceRefused, match="UNSUPPORTED"):
-        world.result(telescope.park() if command == "park" else getattr(telescope, command)(1.0, 1.0), 5)
+        server.result(telescope.park() if command == "park" else getattr(telescope, command)(1.0, 1.0), 5)
 
 
-def test_a_mount_of_date(server: AlpacaServer, device: Device, world: DeviceWorld, clock: VirtualClock) -> None:
+def test_a_mount_of_date(server: AlpacaRig) -> None:
     """Its coordinates are apparent places; ours are ICRS."""
-    mount, telescope = SlowMount(server, world, equatorialsystem=1), device("telescope")
-    end = world.result(telescope.slew(83.6, 22.0), 40)
-    ra, dec = apparent_of_icrs(83.6, 22.0, clock.time() - 20)
+    mount, telescope = SlowMount(server, equatorialsystem=1), server.device("telescope")
+    end = server.result(telescope.slew(83.6, 22.0), 40)
+    ra, dec = apparent_of_icrs(83.6, 22.0, server.clock.time() - 20)
     assert mount.hours * 15 == pytest.approx(ra, abs=1e-5)
     assert mount.degrees == pytest.approx(dec, abs=1e-5)
     assert abs(ra - 83.6) > 0.3
     assert end.error_arcsec < 0.01
     assert (end.ra, end.dec) == (pytest.approx(83.6), pytest.approx(22.0))
-    world.result(telescope.sync(83.7, 22.1))
-    here = world.result(telescope.position())
+    server.result(telescope.sync(83.7, 22.1))
+    here = server.result(telescope.position())
     assert (here.ra, here.dec) == (pytest.approx(83.7), pytest.approx(22.1))
 
 
 @pytest.mark.parametrize("system", [3, 4, 9])
-def test_other_equinoxes_are_refused(system: int, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMount(server, world, equatorialsystem=system)
+def test_other_equinoxes_are_refused(system: int, server: AlpacaRig) -> None:
+    SlowMount(server, equatorialsystem=system)
     with pytest.raises(DeviceRefused, match="UNSUPPORTED: Old device has coordinates of J2050 or B1950"):
-        world.result(device("telescope").slew(1.0, 1.0), 5)
+        server.result(server.device("telescope").slew(1.0, 1.0), 5)
 
 
 @pytest.mark.parametrize(("hours", "degrees"), [(25.0, 0.0), (-1.0, 0.0), (1.0, 91.0)])
-def test_a_position_that_cannot_be(
-    hours: float, degrees: float, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    SlowMount(server, world)
+def test_a_position_that_cannot_be(hours: float, degrees: float, server: AlpacaRig) -> None:
+    SlowMount(server)
     server.set(rightascension=hours, declination=degrees)
-    world.fails(DeviceFailed, "it says it is at", device("telescope").position(), 5)
+    server.fails(DeviceFailed, "it says it is at", server.device("telescope").position(), 5)
 
 
-def test_a_mount_that_ignores_track_and_sync(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    mount, telescope = SlowMount(server, world), device("telescope")
+def test_a_mount_that_ignores_track_and_sync(server: AlpacaRig) -> None:
+    mount, telescope = SlowMount(server), server.device("telescope")
     server.answers["PUT tracking"] = server.answers["PUT synctocoordinates"] = ""
-    world.fails(DeviceFailed, "told to track, and doesn't", telescope.track(True), 5)
-    world.fails(DeviceFailed, "arcsec from where it was told that it is", telescope.sync(1.0, 1.0), 5)
+    server.fails(DeviceFailed, "told to track, and doesn't", telescope.track(True), 5)
+    server.fails(DeviceFailed, "arcsec from where it was told that it is", telescope.sync(1.0, 1.0), 5)
     assert not mount.tracking
 
 
-def test_a_server_gone_in_mid_slew(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    SlowMount(server, world)
-    telescope = device("telescope")
+def test_a_server_gone_in_mid_slew(server: AlpacaRig) -> None:
+    SlowMount(server)
+    telescope = server.device("telescope")
     slew = telescope.slew(10.0, 20.0)
-    world.run(5)
+    server.run(5)
     server.away()
-    world.fails(ConnectionLost, "", slew, 3)
+    server.fails(ConnectionLost, "", slew, 3)
     server.back()
-    assert world.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
+    assert server.result(telescope.slew(10.0, 20.0), 60).error_arcsec < 1
 
 
 class Traveller:
@@ -273,10 +250,10 @@ class Traveller:
     """
 
     def __init__(
-        self, server: AlpacaServer, world: DeviceWorld, late: float = 0.0, stuck: bool = False, forgets: int = 0,
+        self, server: AlpacaRig, late: float = 0.0, stuck: bool = False, forgets: int = 0,
         refuses: bool = False, tracks: bool = True,
     ) -> None:  # fmt: skip
-        self.world, self.late, self.stuck, self.forgets, self.refuses = world, late, stuck, forgets, refuses
+        self.world, self.late, self.stuck, self.forgets, self.refuses = server.world, late, stuck, forgets, refuses
         self.from_, self.to = (0.0, 10.0), (0.0, 10.0)  # degrees
         self.begin = self.end = -1e9
         self.sent = False
@@ -284,7 +261,7 @@ class Traveller:
         self.jammed = False
         server.answers |= {
             "GET slewing": lambda _: (self.stuck and self.sent) or (
-                self.begin + self.late <= world.seconds() and (self.jammed or world.seconds() < self.end)),
+                self.begin + self.late <= self.world.seconds() and (self.jammed or self.world.seconds() < self.end)),
             "GET tracking": lambda _: self.track(),
             "GET rightascension": lambda _: self.where[0] / 15,
             "GET declination": lambda _: self.where[1],
@@ -331,107 +308,95 @@ class Traveller:
 
 
 @pytest.mark.parametrize("late", [0.0, 0.5, 2.0, 1e6])
-def test_a_slew_has_not_ended_because_it_has_not_begun(
-    late: float, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    mount = Traveller(server, world, late=late)
-    assert world.result(device("telescope").slew(50.0, 20.0), 30).error_arcsec < 1
+def test_a_slew_has_not_ended_because_it_has_not_begun(late: float, server: AlpacaRig) -> None:
+    mount = Traveller(server, late=late)
+    assert server.result(server.device("telescope").slew(50.0, 20.0), 30).error_arcsec < 1
     assert not mount.moving
     assert server.count("PUT slewtocoordinatesasync") == 1
 
 
-def test_a_mount_that_only_echoes_its_target_is_not_there(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    mount, telescope = SlowMount(server, world, seconds=4.0), device("telescope")
-    server.answers["GET slewing"] = lambda _: 0.0 < mount.until - world.seconds() < 3.0
+def test_a_mount_that_only_echoes_its_target_is_not_there(server: AlpacaRig) -> None:
+    mount, telescope = SlowMount(server, seconds=4.0), server.device("telescope")
+    server.answers["GET slewing"] = lambda _: 0.0 < mount.until - server.world.seconds() < 3.0
     slew = telescope.slew(50.0, 20.0)
-    world.run(2.5)
+    server.run(2.5)
     assert not slew.called
-    assert world.result(slew, 10).error_arcsec < 1
+    assert server.result(slew, 10).error_arcsec < 1
 
 
-def test_a_mount_on_its_target_that_says_for_ever_that_it_slews(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    mount, telescope = Traveller(server, world, stuck=True), device("telescope")
-    began = world.seconds()
+def test_a_mount_on_its_target_that_says_for_ever_that_it_slews(server: AlpacaRig) -> None:
+    mount, telescope = Traveller(server, stuck=True), server.device("telescope")
+    began = server.world.seconds()
     for ra in (50.0, 60.0):
-        assert world.result(telescope.slew(ra, 20.0), 60).error_arcsec < 1
-        assert world.result(telescope.state()) == "tracking"
-    assert world.seconds() - began < 100
+        assert server.result(telescope.slew(ra, 20.0), 60).error_arcsec < 1
+        assert server.result(telescope.state()) == "tracking"
+    assert server.world.seconds() - began < 100
     assert server.count("PUT slewtocoordinatesasync") == 2
     assert server.count("PUT abortslew") == 2
     mount.stuck = False
-    assert world.result(telescope.state()) == "tracking"
+    assert server.result(telescope.state()) == "tracking"
     mount.go((0.0, 0.0))
-    world.run(3)
-    assert world.result(telescope.state()) == "slewing"
+    server.run(3)
+    assert server.result(telescope.state()) == "slewing"
 
 
-def test_a_mount_that_settles_is_left_alone(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    mount = Traveller(server, world)
+def test_a_mount_that_settles_is_left_alone(server: AlpacaRig) -> None:
+    mount = Traveller(server)
     server.set(slewsettletime=20.0)
-    server.answers["GET slewing"] = lambda _: world.seconds() < mount.end + 20.0
-    assert world.result(device("telescope").slew(50.0, 20.0), 60).error_arcsec < 1
+    server.answers["GET slewing"] = lambda _: server.world.seconds() < mount.end + 20.0
+    assert server.result(server.device("telescope").slew(50.0, 20.0), 60).error_arcsec < 1
     assert server.count("PUT abortslew") == 0
 
 
-def test_a_mount_on_its_target_tracks_again(server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    Traveller(server, world, forgets=2)
-    telescope = device("telescope")
-    world.result(telescope.slew(50.0, 20.0), 30)
-    assert world.result(telescope.state()) == "tracking"
+def test_a_mount_on_its_target_tracks_again(server: AlpacaRig) -> None:
+    Traveller(server, forgets=2)
+    telescope = server.device("telescope")
+    server.result(telescope.slew(50.0, 20.0), 30)
+    assert server.result(telescope.state()) == "tracking"
     assert server.count("PUT tracking") == 2
 
 
 @pytest.mark.parametrize("settable", [True, False])
-def test_a_target_that_is_not_tracked_is_not_reached(
-    settable: bool, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    Traveller(server, world, forgets=1, tracks=False)
+def test_a_target_that_is_not_tracked_is_not_reached(settable: bool, server: AlpacaRig) -> None:
+    Traveller(server, forgets=1, tracks=False)
     server.set(cansettracking=settable)
-    world.fails(DeviceFailed, "on its target and doesn't track", device("telescope").slew(50.0, 20.0), 30)
+    server.fails(DeviceFailed, "on its target and doesn't track", server.device("telescope").slew(50.0, 20.0), 30)
     assert server.count("PUT abortslew") == 1
 
 
-def test_a_slew_refused_by_a_mount_that_moves_is_sent_after_an_abort(
-    server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    mount, telescope = Traveller(server, world, late=1e6, refuses=True), device("telescope")
+def test_a_slew_refused_by_a_mount_that_moves_is_sent_after_an_abort(server: AlpacaRig) -> None:
+    mount, telescope = Traveller(server, late=1e6, refuses=True), server.device("telescope")
     mount.go((0.0, 80.0))  # by somebody else
-    assert world.result(telescope.slew(50.0, 20.0), 30).error_arcsec < 1
+    assert server.result(telescope.slew(50.0, 20.0), 30).error_arcsec < 1
     assert server.count("PUT abortslew") == 1
 
 
 @pytest.mark.parametrize("request_", ["slewing", "rightascension"])
-def test_a_slew_goes_on_though_a_question_fails_now_and_then(
-    request_: str, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    Traveller(server, world)
-    telescope, asked = device("telescope"), [0]
-    world.result(telescope.position())
+def test_a_slew_goes_on_though_a_question_fails_now_and_then(request_: str, server: AlpacaRig) -> None:
+    Traveller(server)
+    telescope, asked = server.device("telescope"), [0]
+    server.result(telescope.position())
     slew = telescope.slew(50.0, 20.0)
-    world.run(1)
+    server.run(1)
     usual = server.answers[f"GET {request_}"]
 
     def sometimes(parameters: dict[str, str]) -> Any:
         asked[0] += 1
-        return usual(parameters) if asked[0] % 2 or world.seconds() > 8 else AlpacaError(0x500, "serial timeout")
+        return usual(parameters) if asked[0] % 2 or server.world.seconds() > 8 else AlpacaError(0x500, "serial timeout")
 
     server.answers[f"GET {request_}"] = sometimes
-    assert world.result(slew, 30).error_arcsec < 1
+    assert server.result(slew, 30).error_arcsec < 1
     assert (server.count("PUT slewtocoordinatesasync"), server.count("PUT abortslew")) == (1, 0)
 
 
 @pytest.mark.parametrize("command", ["slew", "park"])
-def test_a_mount_given_up_is_stopped(command: str, server: AlpacaServer, device: Device, world: DeviceWorld) -> None:
-    mount, telescope = Traveller(server, world), device("telescope", "?slew_seconds=20")
+def test_a_mount_given_up_is_stopped(command: str, server: AlpacaRig) -> None:
+    mount, telescope = Traveller(server), server.device("telescope", "?slew_seconds=20")
     mount.jammed = True
     moving = telescope.slew(50.0, 20.0) if command == "slew" else telescope.park()
-    world.run(1)
+    server.run(1)
     mount.jammed = True
-    world.fails(DeviceFailed, "no end after 20 s", moving, 25)
+    server.fails(DeviceFailed, "no end after 20 s", moving, 25)
     assert not mount.moving
 
 
@@ -442,10 +407,8 @@ def test_a_mount_given_up_is_stopped(command: str, server: AlpacaServer, device:
         ("slew of a mount that moves", "GET tracking", 2), ("park", "GET atpark", 1),
     ],
 )  # fmt: skip
-def test_what_is_stopped_while_it_asks_moves_nothing(
-    command: str, question: str, nth: int, server: AlpacaServer, device: Device, world: DeviceWorld
-) -> None:
-    mount, telescope = SlowMount(server, world, sideofpier=1, cansetpierside=True), device("telescope")
+def test_what_is_stopped_while_it_asks_moves_nothing(command: str, question: str, nth: int, server: AlpacaRig) -> None:
+    mount, telescope = SlowMount(server, sideofpier=1, cansetpierside=True), server.device("telescope")
     mount.parked = command == "slew"
     usual = server.answers[question]
 
@@ -459,7 +422,7 @@ def test_what_is_stopped_while_it_asks_moves_nothing(
     if command == "slew of a mount that moves":
         server.answers["PUT slewtocoordinatesasync"] = AlpacaError(0x40B, "slewing")
     moving = telescope.park() if command == "park" else telescope.slew(10.0, -30.0, side="east")
-    world.fails(CommandAborted, "stopped", moving, 60)
-    world.run(1)
+    server.fails(CommandAborted, "stopped", moving, 60)
+    server.run(1)
     orders = {request for request, _ in server.asked if request.startswith("PUT ")}
     assert orders - {"PUT tracking"} == {"PUT abortslew"}
