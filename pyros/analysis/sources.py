@@ -26,7 +26,9 @@ _FWHM = 2 * math.sqrt(2 * math.log(2))  # of a Gaussian, in standard deviations
 _MIN_SIDE_PIXELS = 32
 """A smaller image has no background to speak of."""
 
-sep.set_extract_pixstack(3_000_000)
+_MIN_PIXEL_STACK, _MAX_PIXEL_STACK = 300_000, 3_000_000
+"""Bounds of the room for pixels of sources. SEP walks through all of it for each image: 3,000,000 take 80 ms."""
+
 sep.set_sub_object_limit(4096)
 
 
@@ -97,6 +99,7 @@ def find(pixels: Pixels, gain: float = 1.0, saturation: float = 60_000.0) -> Det
         background = sep.Background(data, mask=unknown, bw=64, bh=64)
         data -= background.back(dtype=np.float32)
         noise = max(float(background.globalrms), 1e-6)
+        sep.set_extract_pixstack(min(max(data.size, _MIN_PIXEL_STACK), _MAX_PIXEL_STACK))
         objects, segments = sep.extract(data, THRESHOLD, err=noise, mask=unknown, minarea=4, segmentation_map=True)
         objects = objects[np.argsort(-objects["flux"])[:MAX_SOURCES]]
         x, y = objects["x"], objects["y"]

@@ -25,6 +25,8 @@ _ENOUGH = 20
 _APERTURE = 3.5  # its radius in half-flux radii: more than 1.5 FWHM of a Gaussian, 99.9 percent of its light
 _LEAST_SIDE = 64
 _ROUNDS = 3
+_PIXEL_STACK = 300_000
+"""Room for pixels of stars, as SEP has it by default. In a rehearsal the analysis, in the same process, wants more."""
 
 
 class SizeJob(msgspec.Struct, frozen=True):
@@ -67,6 +69,7 @@ def _sizes(data: Pixels, saturation: float, binning: int) -> StarSizes:
         level = float(background.globalback)
         sky = np.ascontiguousarray(data - background.back(dtype=np.float32))
         noise = max(float(background.globalrms), 1e-6)
+        sep.set_extract_pixstack(_PIXEL_STACK)
         stars = sep.extract(sky, _THRESHOLD, err=noise, minarea=_LEAST_AREA)
     except Exception:  # sep raises bare Exceptions for its limits: a crowd or a gradient, in which no star stands out
         return StarSizes(0)
