@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pyros.analysis.images import Analysis, AnalysisJob
+from pyros.journal import AnyJournals, MemoryJournals
 from pyros.messages import ImageAnalysed, Payload
 from pyros.rehearsal.rehearsal import Rehearsal
 from tests.builders import voevent
@@ -35,10 +36,15 @@ RULES = "rules:\n" + "".join(
 
 
 class Night(Rehearsal):
-    """A rehearsal with `RULES`, unless told otherwise (None: the demo's), whose packets those rules accept."""
+    """A rehearsal with `RULES`, unless told otherwise (None: the demo's), whose packets those rules accept.
 
-    def __init__(self, folder: Path, *, rules: str | None = RULES, **keys: Any) -> None:
-        super().__init__(folder, rules=rules, **keys)
+    Its journals are objects, which cost less; a test that has other readers than the rehearsal's asks for files.
+    """
+
+    def __init__(
+        self, folder: Path, *, rules: str | None = RULES, journals: AnyJournals | None = None, **keys: Any
+    ) -> None:
+        super().__init__(folder, rules=rules, journals=journals or MemoryJournals(), **keys)
 
     def packet(
         self,

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pyros.angles import separation_arcsec
-from pyros.journal import JournalReader
 from pyros.planning import night_log
 from tests.observatory.conftest import Night
 
@@ -23,7 +22,8 @@ def ask(night: Night, name: str, exposures: list[dict[str, Any]], **fields: Any)
 
 def fates(night: Night) -> dict[str, tuple[str, int]]:
     """Return what became of each observation of the night, and its images."""
-    with closing(JournalReader(night.config.journal("scheduler"))) as reader:
+    journals: Any = night.journals
+    with closing(journals.reader(night.config.journal("scheduler"))) as reader:
         lines = [line for name in night_log.nights(reader) for line in night_log.read(reader, name)]
     return {line.observation: (line.fate, line.images) for line in lines}
 

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from pyros.alerts.events import with_packet
-from pyros.journal import JournalReader
+from pyros.journal import SQLITE, JournalReader
 from tests.builders import voevent
 from tests.maps import drawn_map
 from tests.observatory.conftest import Night
@@ -34,7 +34,7 @@ def served() -> Iterator[tuple[str, dict[str, bytes]]]:
 @pytest.fixture
 def night(rehearsal: Callable[..., Night]) -> Night:
     options = {"broker": BROKER, "alert_manager": {"option_field": "5", "option_most": "4"}}
-    made = rehearsal(options=options, rules=RULES)
+    made = rehearsal(options=options, rules=RULES, journals=SQLITE)
     made.until(lambda: made.said("the weather is safe"))
     return made
 

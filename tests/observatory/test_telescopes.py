@@ -10,6 +10,7 @@ import pytest
 
 from pyros import messages
 from pyros.agents import Agent
+from pyros.journal import SQLITE
 from pyros.messages import Exposures, Observation
 from pyros.views import observed
 from pyros.views.devices import devices
@@ -22,7 +23,7 @@ HESS = "name: Gamsberg\nlatitude: -23.2717\nlongitude: 16.5\nelevation: 1800\n"
 
 
 def made(rehearsal: Callable[..., Night], units: tuple[str, ...], **keys: Any) -> Night:
-    night = rehearsal(telescopes=units, **keys)
+    night = rehearsal(telescopes=units, journals=SQLITE, **keys)
     night.until(lambda: all(night.said("the weather is safe", f"majordome {unit}") for unit in units))
     return night
 
