@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import re
 from typing import Literal
 
 import msgspec
 
 from pyros.alerts.alert import Alert
-from pyros.alerts.formats import avro, text
+from pyros.alerts.formats import avro, marks, text
 from pyros.alerts.formats.gcn import parse_notice, read_json, targets_of
 from pyros.alerts.formats.voevent import parse_voevent
 from pyros.errors import AlertError
@@ -17,14 +16,6 @@ from pyros.errors import AlertError
 Form = Literal["voevent", "json", "avro", "text"]
 _ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _SPACE = b" \t\r\n\0"
-_TEST_WORDS = frozenset(
-    {
-        *("test", "tests", "testing", "mock", "mdc", "injection", "injections", "playground"),
-        *("firedrill", "firedrills"),  # SNEWS's (https://snews-publishing-tools.readthedocs.io)
-        *("simulated", "simulation", "simulations", "elasticc", "elasticc2"),  # Rubin's for brokers, and DESC's
-    }
-)
-"""A part of a topic's name that makes all that comes by it a test, whatever the packets say themselves."""
 
 
 def parse(packet: bytes, *, topic: str = "") -> Alert:
@@ -55,7 +46,7 @@ def parse_all(packet: bytes, *, topic: str = "") -> list[Alert]:
 
 def _of_topic(alert: Alert, topic: str) -> Alert:
     """Return the alert of a packet that came on a topic: a test, where that is for tests."""
-    if topic and alert.actionable and not _TEST_WORDS.isdisjoint(re.split(r"[^a-z0-9]+", topic.lower())):
+    if topic and alert.actionable and marks.says_test(topic):
         # Authors send to a test topic what they would send to the real one, with its schema, and without a mark.
         return msgspec.structs.replace(alert, role="test", id=alert.ivorn or f"{alert.id}:test")
     return alert

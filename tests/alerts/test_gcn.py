@@ -79,6 +79,8 @@ def test_error_as_the_corners_of_a_box() -> None:
         ("injection", "test"),
         ("injections", "test"),
         ("test", "test"),
+        ("Simulated", "test"),
+        ("mdc", "test"),
         (..., "observation"),
     ],
 )
@@ -135,7 +137,7 @@ def test_a_gravitational_wave_retracted_with_event_null() -> None:
     assert (alert.kind, alert.event, alert.time, alert.skymap) == ("retraction", "lvc:S300506b", None, None)
 
 
-@pytest.mark.parametrize("word", ["EARLYWARNING", "EARLY_WARNING", "EarlyWarning"])
+@pytest.mark.parametrize("word", ["EARLYWARNING", "EARLY_WARNING", "EarlyWarning", "Early Warning"])
 def test_an_early_warning_in_the_words_of_all_versions(word: str) -> None:
     alert = parse(changed("gravitational_wave.json", alert_type=word))
     assert (alert.kind, alert.notice_type) == ("initial", "LVC_EARLYWARNING")
@@ -145,6 +147,19 @@ def test_mock_gravitational_waves_are_tests() -> None:
     assert parse(changed("gravitational_wave.json", superevent_id="MS300506b")).role == "test"
     mdc = {"time": "2030-05-06T07:05:00Z", "search": "MDC", "significant": True}
     assert parse(changed("gravitational_wave.json", event=mdc)).role == "test"
+
+
+@pytest.mark.parametrize(
+    "fields", [{"superevent_id": "M123456"}, {"test": True}, {"alert_tense": "test"}, {"event": {"group": "Test"}}]
+)
+def test_gravitational_waves_marked_as_tests_are_tests(fields: dict[str, Any]) -> None:
+    assert parse(changed("gravitational_wave.json", **fields)).role == "test"
+
+
+@pytest.mark.parametrize("word", ["RETRACTED", "retract", "LVC_RETRACTION"])
+def test_a_gravitational_wave_is_retracted_in_any_word(word: str) -> None:
+    made = parse(changed("gravitational_wave.json", alert_type=word, event=None))
+    assert (made.kind, made.notice_type) == ("retraction", "LVC_RETRACTION")
 
 
 def test_a_followup_search_belongs_to_the_gravitational_wave() -> None:
@@ -197,10 +212,48 @@ def test_the_event_is_where_its_schema_keeps_it(schema: str, fields: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "fields", [{"alert_type": "Retraction"}, {"alert_type": "retracted"}, {"retraction": True}, {"retracted": True}]
+    "fields",
+    [
+        {"alert_type": "Retraction"},
+        {"alert_type": "retracted"},
+        {"alert_type": "withdrawn"},
+        {"alert_type": ..., "alert": {"alert_type": "retraction"}},
+        {"alert_type": ..., "notice_type": "Gold Retraction"},
+        {"alert_type": ..., "subtype": "RETRACTION_NOTICE"},
+        {"alert_type": "initial", "status": "retracted"},
+        {"$schema": "https://gcn.nasa.gov/schema/v6.2.0/gcn/notices/km3net/retraction.schema.json"},
+        {"retraction": True},
+        {"retracted": True},
+        {"IsRetracted": "yes"},
+    ],
 )
 def test_retractions_in_other_words(fields: dict[str, Any]) -> None:
     assert parse(changed("neutrino.json", **fields)).kind == "retraction"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"alert_type": "mock"},
+        {"alert_tense": ..., "alert": {"alert_tense": "test"}},
+        {"event": {"is_test": True}},
+        {"notice_type": "Gold TestAlert"},
+        {"subtype": "injection"},
+        {"event_name": "TEST-300506A"},
+        {"$schema": "https://gcn.nasa.gov/schema/v6.2.0/gcn/notices/swift/bat/simulation.schema.json"},
+        {"mock": True},
+        {"is_simulation": 1},
+        {"isTestEvent": "True"},
+        {"TEST": "T"},
+    ],
+)
+def test_tests_in_other_words(fields: dict[str, Any]) -> None:
+    assert parse(changed("neutrino.json", **fields)).role == "test"
+
+
+def test_words_that_only_look_like_a_test_or_a_retraction_are_none() -> None:
+    made = parse(changed("neutrino.json", notice_type="Latest Contest", subtype="Detractions", injection=False))
+    assert (made.role, made.kind) == ("observation", "update")
 
 
 def test_a_lost_star_tracker_takes_back_in_json_too() -> None:

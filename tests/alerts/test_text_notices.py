@@ -99,6 +99,7 @@ def test_a_coincidence_in_text_has_the_number_of_its_voevent() -> None:
         (("Final Position", "Test Position"), "test", "initial"),
         (("This notice is from the ground", "This is definitely not a GRB"), "observation", "retraction"),
         (("Fermi-GBM Final Position", "Fermi-GBM Retraction"), "observation", "retraction"),
+        (("This notice is from the ground", "It has not been retracted"), "observation", "initial"),
     ],
 )
 def test_what_marks_tests_and_retractions_in_text(change: tuple[str, str], role: str, kind: str) -> None:

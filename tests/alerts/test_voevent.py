@@ -205,6 +205,8 @@ def test_the_event_is_where_its_stream_keeps_it(ivorn: str, what: str, event: st
         (GCN + "AMON#NU_EM_Event1", params(Rev=1), "", "update"),
         (GCN + "Antares_Alert#1", "", '<Citations><EventIVORN cite="followup"/></Citations>', "initial"),
         ("ivo://km3net_neutrino#KM3-1", params(Alert_Type="retraction", Event_Name="KM3-1"), "", "retraction"),
+        ("ivo://new.example/survey#1", params(event_type="Retraction"), "", "retraction"),
+        ("ivo://new.example/survey#1", params(AlertType="withdrawn"), "", "retraction"),
     ],
 )
 def test_kinds_by_each_streams_own_mark(ivorn: str, what: str, rest: str, kind: str) -> None:
@@ -212,7 +214,8 @@ def test_kinds_by_each_streams_own_mark(ivorn: str, what: str, rest: str, kind: 
 
 
 @pytest.mark.parametrize(
-    ("cite", "kind"), [("followup", "update"), ("supersedes", "update"), ("retraction", "retraction")]
+    ("cite", "kind"),
+    [("followup", "update"), ("supersedes", "update"), ("retraction", "retraction"), ("Retracts", "retraction")],
 )
 @pytest.mark.parametrize("role", ["observation", "utility"])
 def test_kinds_by_citation(cite: str, kind: str, role: str) -> None:
@@ -220,7 +223,7 @@ def test_kinds_by_citation(cite: str, kind: str, role: str) -> None:
     alert = parse(voevent("ivo://a.example/b#second", rest=citing, role=role))
     assert alert.kind == kind
     assert alert.event == "ivo://a.example/b#first"
-    assert alert.citations == (("ivo://a.example/b#first", cite),)
+    assert alert.citations == (("ivo://a.example/b#first", "retraction" if kind == "retraction" else cite),)
 
 
 @pytest.mark.parametrize(("word", "kind"), [("Retraction", "retraction"), ("update", "update"), ("initial", "initial")])
@@ -283,6 +286,9 @@ def test_what_cites_a_known_stream_belongs_to_its_event() -> None:
         (GCN + "Antares_Alert#1", params(isRealAlert="false")),
         ("ivo://new.example/survey#1", f'<Group name="a">{group("b", is_test="true")}</Group>'),
         ("ivo://new.example/survey#1", params(Alert_Tense="test")),
+        ("ivo://new.example/survey#1", params(Notice_Type="Simulated burst")),
+        ("ivo://new.example/survey#1", params(is_mock="T")),
+        ("ivo://new.example/survey#1", group("flags", Test_Event="1")),
         ("ivo://gwnet/LVC#S300506b-1-Initial", params(GraceID="S300506b", HardwareInj=1)),
     ],
 )

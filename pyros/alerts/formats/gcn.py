@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from pyros.alerts.alert import Alert, Kind, Role
-from pyros.alerts.formats import event_keys, localization, measurements, snews, streams, surveys, text, values
+from pyros.alerts.formats import event_keys, localization, marks, measurements, snews, streams, surveys, text, values
 from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import parse_iso
 from pyros.alerts.formats.voevent import parse_voevent_json
@@ -30,6 +30,7 @@ _NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
 _ENVELOPES = ("content", "data", "payload", "message", "notice", "reply")
 """Fields in which services put a packet as its author made it (SCiMMA's hop client, Kafka Connect, TNS's API), one in
 another."""
+_NOT_LETTERS = re.compile(r"[^A-Z]+")
 _MAX_TARGETS = 100
 _MAX_ENVELOPES = 3
 _HERMES = frozenset({"title", "submitter", "message_text"})
@@ -49,14 +50,10 @@ _KINDS: dict[str, Kind] = {
     "update": "update",
     "retraction": "retraction",
 }
-_ROLES: dict[str, Role] = {
-    "current": "observation",
-    "archival": "observation",
-    "planned": "utility",
-    "commanded": "utility",
-    **dict.fromkeys(("test", "mock", "injection", "injections", "injected"), "test"),
-}
-"""By ``alert_tense``; early schemas have some of the words under ``alert_type``."""
+_UTILITY = frozenset({"planned", "commanded"})
+"""Words under ``alert_tense``, in early schemas under ``alert_type``, for what nothing was seen of yet."""
+_SAYING = ("alert_tense", "alert_type", "role", "notice_type", "subtype", "status", "mode")
+"""Fields in which a notice says what it is."""
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
 CONTAINMENT = 0.9
 """Of an error whose notice doesn't tell it (GCN's schema, core/Localization), or says null."""
@@ -199,10 +196,10 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     containment = share or None if error is not None else None
     named = _named(notice, target, row)
     event = _event(notice, row, named, name)
-    word, own_type = _text(notice.get("alert_type")).lower(), _text(notice.get("notice_type"))
+    word, own_type = _text(_field(notice, "alert_type")).lower(), _text(notice.get("notice_type"))
     role = _role(notice, row, name, event)
-    record, written = _text(notice.get("record_number")), _text(notice.get("alert_datetime"))
-    kind = _kind(notice, row, word, own_type.lower())
+    record, written = _text(_field(notice, "record_number")), _text(_field(notice, "alert_datetime"))
+    kind = _kind(notice, row, name, record)
     time = parse_iso(_text(_field(notice, "trigger_time")))
     if row.event_by_day and time is not None:
         event = event_keys.by_day(row, time)
@@ -272,21 +269,31 @@ def _row(notice: dict[str, Any], row: Stream) -> Stream:
 
 def _role(notice: dict[str, Any], row: Stream, name: str, event: str) -> Role:
     """Return the role: ``test`` where anything says so, ``utility`` where nothing was seen yet."""
-    words = [_text(notice.get(field)).lower() for field in ("alert_tense", "alert_type", "role")]
-    said = {_ROLES.get(word, "observation") for word in words}
-    marked = any(field.lower() in row.test and values.truth(value) for field, value in notice.items())
-    named = "test" in re.split(r"[^a-z0-9]+", f"{name} {_text(notice.get('notice_type'))[:200]}".lower())
-    if "test" in said or marked or named or _is_mock(event):
+    said = _said(notice)
+    if marks.says_test(name, *said, *_texts(notice.get("event_name"))) or _is_mock(event):
         return "test"
-    return "utility" if "utility" in said else "observation"
+    if marks.is_marked(row.test, *_levels(notice)):
+        return "test"
+    return "utility" if not _UTILITY.isdisjoint(word.lower() for word in said) else "observation"
 
 
-def _kind(notice: dict[str, Any], row: Stream, word: str, own_type: str) -> Kind:
-    """Return the kind by the schema's word; else by the stream's own type of notice, and by what counts the notices."""
-    marks = (values.truth(notice.get(name)) is value for name, value in row.json_retraction)
-    if "retract" in {word[:7], own_type[:7]} or any(marks):
+def _kind(notice: dict[str, Any], row: Stream, name: str, record: str) -> Kind:
+    """Return the kind by whatever says it: a retraction, the schema's word, what counts the notices."""
+    marked = any(values.truth(notice.get(field)) is value for field, value in row.json_retraction)
+    if marked or marks.says_retraction(name, *_said(notice)) or marks.is_marked(row.retraction, *_levels(notice)):
         return "retraction"
-    return _KINDS.get(word) or ("update" if (values.number(notice.get("record_number")) or 0) > 1 else "initial")
+    word = _text(_field(notice, "alert_type")).lower()
+    return _KINDS.get(word) or ("update" if (values.number(record) or 0) > 1 else "initial")
+
+
+def _said(notice: dict[str, Any]) -> list[str]:
+    """Return what a notice says that it is."""
+    return [_text(_field(notice, field)) for field in _SAYING]
+
+
+def _levels(notice: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a notice, and what early schemas nest in it."""
+    return [notice, *(place for name in _PLACES if isinstance(place := notice.get(name), dict))]
 
 
 def _is_known(notice: dict[str, Any], row: Stream, name: str) -> bool:
@@ -306,7 +313,8 @@ def _digest(notice: dict[str, Any]) -> str:
 
 def _gravitational_wave(notice: dict[str, Any]) -> Alert:
     """Make the alert of an igwn.gwalert packet."""
-    word, name = _text(notice.get("alert_type")).upper().replace("_", ""), _text(notice.get("superevent_id"))
+    said, name = _text(notice.get("alert_type")), _text(notice.get("superevent_id"))
+    word = "RETRACTION" if marks.says_retraction(said) else _NOT_LETTERS.sub("", said.upper()).removeprefix("LVC")
     kind = _GW_KINDS.get(word)
     if kind is None:
         raise AlertError(
@@ -316,11 +324,12 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
         raise AlertError(f"superevent_id {name[:100]!r} names no event")
     content = notice.get("event")
     event: dict[str, Any] = content if isinstance(content, dict) else {}
-    mock = _is_mock(f"lvc:{name}") or "MDC" in _text(event.get("search"))
+    search, group = _text(event.get("search")), _text(event.get("group"))
+    mock = _is_mock(f"lvc:{name}") or "MDC" in search.upper() or marks.says_test(search, group, *_said(notice))
     return Alert(
         stream="lvc",
         id=f"igwn.gwalert:{name}:{word}:{_text(notice.get('time_created'))[:40]}",
-        role="test" if mock else "observation",
+        role="test" if mock or marks.is_marked(marks.TEST, *_levels(notice)) else "observation",
         kind=kind,
         event=f"lvc:{name}",
         notice_type=f"LVC_{word}",
@@ -331,9 +340,9 @@ def _gravitational_wave(notice: dict[str, Any]) -> Alert:
         significant=values.truth(event.get("significant")),
         classification=_probabilities(event.get("classification"), event.get("properties")),
         instruments=measurements.words(event.get("instruments")),
-        group=_text(event.get("group"))[:100],
+        group=group[:100],
         pipeline=_text(event.get("pipeline"))[:100],
-        search=_text(event.get("search"))[:100],
+        search=search[:100],
         measured=measurements.of_notice(event),
         related=_coincidence(notice.get("external_coinc")),
     )
@@ -348,10 +357,7 @@ def _coincidence(found: object) -> tuple[str, ...]:
 
 def _field(notice: dict[str, Any], name: str) -> Any:
     """Return a field at the top, or one level below."""
-    for source in (notice, *(notice.get(place) for place in _PLACES)):
-        if isinstance(source, dict) and source.get(name) is not None:
-            return source[name]
-    return None
+    return next((level[name] for level in _levels(notice) if level.get(name) is not None), None)
 
 
 def _named(notice: dict[str, Any], target: dict[str, Any], row: Stream) -> list[tuple[str, list[str]]]:
@@ -434,8 +440,8 @@ def _joined(value: object) -> str:
 
 
 def _is_mock(event: str) -> bool:
-    """Tell LVK's mock (``MS``) and test (``TS``) superevents."""
-    return event.startswith(("lvc:MS", "lvc:TS"))
+    """Tell LVK's mock (``MS``) and test (``TS``) superevents, and what GraceDB's own tests number (``M123456``)."""
+    return event.upper().startswith(("LVC:M", "LVC:T"))
 
 
 def _text(value: object) -> str:

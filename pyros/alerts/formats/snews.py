@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyros.alerts.alert import Alert, Kind
+from pyros.alerts.formats import marks
 from pyros.alerts.formats.event_keys import by_day
 from pyros.alerts.formats.streams import BY_NAME
 from pyros.alerts.formats.times import parse_iso
@@ -24,7 +25,7 @@ def parse_coincidence(notice: dict[str, Any]) -> Alert:
     """
     name = _text(notice.get("_id")) or _text(notice.get("id"))
     words = f"{name} {_text(notice.get('alert_type'))}".upper()
-    kind: Kind = "retraction" if "RETRACT" in words else "update" if "UPDATE" in words else "initial"
+    kind: Kind = "retraction" if marks.says_retraction(words) else "update" if "UPDATE" in words else "initial"
     times = notice["neutrino_times"]
     moments = [parse_iso(_text(each)) for each in (times[:1000] if isinstance(times, list) else [times])]
     first = min((moment for moment in moments if moment), default=None)
@@ -33,7 +34,7 @@ def parse_coincidence(notice: dict[str, Any]) -> Alert:
     return Alert(
         stream="snews",
         id=f"snews.alert:{name or _text(notice.get('sent_time'))}",
-        role="test" if "TEST" in words or notice.get("is_test") is True else "observation",
+        role="test" if marks.says_test(words) or marks.is_marked(marks.TEST, notice) else "observation",
         kind=kind,
         event=by_day(BY_NAME["snews"], day) if day else f"snews:{name}",
         notice_type="snews.alert",

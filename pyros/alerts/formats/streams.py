@@ -15,10 +15,11 @@ from functools import lru_cache
 
 import msgspec
 
-_TEST = ("test", "is_test", "istest", "test_notice", "test_submission", "internaltest", "hardwareinj")
-_RETRACTION = ("def_not_a_grb", "definite_not_grb", "retraction", "retracted", "is_retraction", "retractflag")
-_JSON_RETRACTION = (("retraction", True), ("retracted", True), ("is_retraction", True))
-_TENSES, _TYPES = ("Alert_Tense", "alert_tense"), ("Alert_Type", "AlertType", "alert_type")
+from pyros.alerts.formats import marks
+
+_RETRACTION = marks.RETRACTION | {"def_not_a_grb", "definite_not_grb"}
+_SAYING = ("Alert_Tense", "AlertTense", "alert_tense", "Alert_Type", "AlertType", "alert_type", "Notice_Type", "status")
+"""Params in which a packet says what it is, beside its notice type."""
 _CLOCKS = ("Burst", "Event", "Trans", "Trigger", "Outburst", "Source", "Slew", "Start", "Detection", "Pkt")
 _EVENT_PARAMS = (
     *("TrigID", "Trigger_ID", "TriggerID", "Trigger_Number"),
@@ -75,23 +76,20 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
     revision: tuple[str, int] | None = None
     """A Param that counts the notices about an event, and its first value."""
 
-    test: tuple[str, ...] = _TEST
-    test_values: tuple[tuple[str, str], ...] = tuple((name, "(?i)test|injection") for name in _TENSES)
+    saying: tuple[str, ...] = _SAYING
+    test: frozenset[str] = marks.TEST
+    test_values: tuple[tuple[str, str], ...] = ()
     """(Param, regular expression): a value that marks a test."""
-    retraction: tuple[str, ...] = _RETRACTION
-    retraction_values: tuple[tuple[str, str], ...] = tuple((name, "(?i)retract.*") for name in _TYPES)
-    update_values: tuple[tuple[str, str], ...] = tuple((name, "(?i)update") for name in _TYPES)
-    """For streams that say it in so many words; LVC's updates always cite as well."""
-    json_retraction: tuple[tuple[str, bool], ...] = _JSON_RETRACTION
-    """(field, its value)."""
-    retraction_types: frozenset[str] = frozenset()
+    retraction: frozenset[str] = _RETRACTION
+    json_retraction: tuple[tuple[str, bool], ...] = ()
+    """(field, its value), beside the marks of all streams."""
     retraction_probability: bool = False
     """Whether Why/Inference/@probability 0.0 takes the event back."""
     revives: bool = False
     """Whether a notice that is written after a retraction makes the event stand again."""
     pointing_is_source: bool = False
     """Whether ``pointing_direction`` means the direction to the source here, not where an instrument looked."""
-    known: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
     """Marks of a source that was known before."""
     known_values: tuple[tuple[str, str], ...] = ()
     known_types: frozenset[str] = frozenset()
@@ -148,9 +146,9 @@ STREAMS = (
         event=_TRIG_ID,
         event_in_ivorn=r"#(?:BAT|XRT|UVOT)_[A-Za-z_]+_([1-9]\d{4,})-\d+$",
         test_values=(("TrigID", "0*99999"),),
-        retraction=(*_RETRACTION, "startrack_lost_lock"),
-        json_retraction=(*_JSON_RETRACTION, ("star_tracker_locked", False)),
-        known=("target_in_flt_catalog", "target_in_gnd_catalog", "target_in_blk_catalog"),
+        retraction=_RETRACTION | {"startrack_lost_lock"},
+        json_retraction=(("star_tracker_locked", False),),
+        known=frozenset({"target_in_flt_catalog", "target_in_gnd_catalog", "target_in_blk_catalog"}),
         known_types=frozenset({"SWIFT_BAT_KNOWN_SRC", "SWIFT_BAT_MONITOR"}),
         containment=0.9,
         clocks=(
@@ -193,7 +191,6 @@ STREAMS = (
         event=(("GraceID",),),
         event_in_ivorn=r"#([A-Z]{1,2}\d{6}[a-z]*\d*)-\d+-",
         test_values=(("GraceID", r"[MT]S.*|M\d.*"), ("Search", ".*MDC.*")),
-        retraction_types=frozenset({"LVC_RETRACTION"}),
         revives=True,
         wide=True,
         counterpart_types=frozenset({"LVC_COUNTERPART"}),
@@ -208,7 +205,6 @@ STREAMS = (
         others=(("*/Swift_Trig_Id", "swift"),),
         event=(("Svom_Identifiers/Burst_Id",), ("*/Burst_Id",)),
         event_in_ivorn=r"#(sb\d+)_",
-        retraction_types=frozenset({"SVOM_RETRACTION"}),
         known_types=frozenset({"SVOM_ECLAIRS_CATALOG"}),
         known_values=(("event_name", r"(?i)(?!sb\d|grb|svom).*\S.*"),),  # bursts have other names
         containment=0.9,
@@ -317,7 +313,6 @@ STREAMS = (
         schemas=("km3net",),
         event=(("Event_Name",),),
         json_event=("event_name", "id"),
-        test_values=(("Alert_Tense", "test|injection"),),
         revision=("record_number", 1),
         containment=0.9,
         far_unit="Hz",

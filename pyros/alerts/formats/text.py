@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
 from pyros.alerts.alert import Alert
-from pyros.alerts.formats import measurements, streams, values
+from pyros.alerts.formats import marks, measurements, streams, values
 from pyros.alerts.formats.notices import NOTICES
 from pyros.alerts.formats.params import Param
 from pyros.alerts.formats.streams import Stream
@@ -76,7 +75,7 @@ _CLASSES = {"NS": "HasNS", "REMNANT": "HasRemnant", "TERRES": "Terrestrial"}
 _TEST = re.compile(
     r"\bis (?:only )?a test\b|\btest (?:notice|alert|event|position|message)|(?<!not a )(?-i:\bTEST\b)", re.IGNORECASE
 )
-_RETRACTION = re.compile(r"\bretract|\bnot a GRB\b|StarTracker had lost lock", re.IGNORECASE)
+_RETRACTION = re.compile(r"(?<!\bnot )(?<!\bnot been )\bretract|\bnot a GRB\b|StarTracker had lost lock", re.IGNORECASE)
 _KNOWN = re.compile(r"\bmatches a source in the (?:on-board|ground|BAT) catalog", re.IGNORECASE)
 _NUMBERS = {name: number for number, name in NOTICES.items()}
 _PHRASES = {
@@ -158,15 +157,11 @@ def _notice(fields: dict[str, list[str]], mission: str, topic: str) -> Alert:
     identifier = ":".join(part for part in parts if part)
     place = next((prefix for prefix in _PLACES if f"{prefix}_RA" in fields), "")
     radius, containment = _error(fields, place)
-    role: Literal["test", "observation"] = (
-        "test"
-        if _TEST.search(comments) or "TEST" in re.split(r"[^A-Z0-9]+", f"{name} {said}".upper())
-        else "observation"
-    )
+    test = _TEST.search(comments) is not None or marks.says_test(name, said)
     alert = interpret(
         VOEvent(
             ivorn=identifier,
-            role=role,
+            role="test" if test else "observation",
             date=sent,
             params=tuple(params),
             system="UTC-FK5-GEO",
@@ -185,7 +180,7 @@ def _notice(fields: dict[str, list[str]], mission: str, topic: str) -> Alert:
     event = alert.event
     if event == identifier and alert.time is not None:
         event = f"{row.name}:{alert.time:%Y-%m-%dT%H:%M:%S.%fZ}"
-    retracts = "RETRACT" in said.upper() or _RETRACTION.search(comments) is not None
+    retracts = marks.says_retraction(said) or _RETRACTION.search(comments) is not None
     return msgspec.structs.replace(
         alert,
         ivorn=None,

@@ -26,7 +26,7 @@ _ANGLES = {
 }
 """Units of angles in degrees."""
 _HOURS = frozenset({"h", "hr", "hour", "hourangle"})
-_TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0", "none", "null"})
+TRUE, _FALSE = frozenset({"true", "t", "yes", "y", "1"}), frozenset({"false", "f", "no", "n", "0", "none", "null"})
 _NOTHING = re.compile(
     r"(?i)[-+]?0*(?:\.0*)?|-1(?:\.0*)?|-99+(?:\.0*)?|none|null|[-+]?(?:nan|inf(?:inity)?)|n/?a|unknown|tb[ad]"
     r"|[-?]+|-1_-1|0+_0+"
@@ -87,7 +87,7 @@ def truth(value: object) -> bool | None:
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else str(value) if isinstance(value, int) else ""
-    return True if word in _TRUE else False if word in _FALSE else None
+    return True if word in TRUE else False if word in _FALSE else None
 
 
 def fraction(value: object) -> float | None:

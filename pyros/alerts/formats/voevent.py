@@ -14,7 +14,7 @@ from typing import Any, get_args
 import msgspec
 
 from pyros.alerts.alert import Alert, Kind, Role
-from pyros.alerts.formats import event_keys, measurements, streams, values
+from pyros.alerts.formats import event_keys, marks, measurements, streams, values
 from pyros.alerts.formats.notices import NOTICES, TRANSPORT
 from pyros.alerts.formats.params import (
     ALERT_TYPES,
@@ -34,10 +34,13 @@ NAMESPACES = tuple(f"http://www.ivoa.net/xml/VOEvent/v{version}" for version in 
 _SECURE = tuple(namespace.replace("http:", "https:") for namespace in NAMESPACES)
 """A namespace is no address, but ANTARES takes it for one."""
 _ROLES = frozenset(get_args(Role))
-_CITES = {"followup": "followup", "supersedes": "supersedes", "supercedes": "supersedes", "retraction": "retraction"}
-"""What is cited, with the spelling of the VOEvents before 1.1."""
-_TRUE = frozenset({"true", "1", "yes"})
-_LONGEST_TRUE = max(map(len, _TRUE))
+_CITES = {
+    "supersedes": "supersedes",
+    "supercedes": "supersedes",
+    **dict.fromkeys(("retraction", "retract", "retracts", "retracted"), "retraction"),
+}
+"""How something is cited, with the spelling of the VOEvents before 1.1; ``followup`` by other words."""
+_LONGEST_TRUE = max(map(len, values.TRUE))
 MAX_IVORN_CHARACTERS = 1000
 MAX_OFFSET_SECONDS = 1e9
 """Seconds; 32 years."""
@@ -205,7 +208,7 @@ class _Params:
             name = each.name
             self._by_name.setdefault(f"{each.group}/{name}" if each.group else name, each)
             self._by_name.setdefault("*/" + name, each)
-            if len(each.value) <= _LONGEST_TRUE and each.value.lower() in _TRUE:
+            if len(each.value) <= _LONGEST_TRUE and each.value.lower() in values.TRUE:
                 self._true.add(name.lower())
 
     @property
@@ -228,8 +231,12 @@ class _Params:
         param = self.first(names)
         return param.value if param else ""
 
-    def marked(self, names: tuple[str, ...]) -> bool:
-        return not self._true.isdisjoint(names)
+    def all(self, names: tuple[str, ...]) -> list[str]:
+        """Return the values of all Params of these names."""
+        return [self._by_name[name].value for name in names if name in self._by_name]
+
+    def marked(self, names: Set[str]) -> bool:
+        return any(name in names for name in self._true)
 
     def matches(self, marks: tuple[tuple[str, str], ...]) -> bool:
         for name, expression in marks if self._by_name else ():
@@ -277,13 +284,15 @@ def _role(event: VOEvent, row: Stream, params: _Params, notice: str) -> Role:
     """Return the role, or ``test`` where anything says so: a test sent as an observation must move nothing."""
     if event.role == "utility":
         return "utility"
-    test = params.marked(row.test) or params.matches(row.test_values)
-    test = test or (notice != "" and "TEST" in notice.upper().split("_"))
+    test = (
+        params.marked(row.test) or params.matches(row.test_values) or marks.says_test(notice, *params.all(row.saying))
+    )
     return "test" if test else event.role
 
 
 def _kind(event: VOEvent, row: Stream, params: _Params, notice: str) -> Kind:
-    if notice in row.retraction_types or params.marked(row.retraction) or params.matches(row.retraction_values):
+    said = params.all(row.saying)
+    if params.marked(row.retraction) or marks.says_retraction(notice, *said):
         return "retraction"
     if any(cite == "retraction" for _, cite in event.citations):
         return "retraction"
@@ -294,7 +303,7 @@ def _kind(event: VOEvent, row: Stream, params: _Params, notice: str) -> Kind:
         count = values.number(counter.value) if counter else None
         if count is not None and count > row.revision[1]:
             return "update"
-    return "update" if event.citations or params.matches(row.update_values) else "initial"
+    return "update" if event.citations or any(word.lower() == "update" for word in said) else "initial"
 
 
 def _importance(event: VOEvent, row: Stream, params: _Params) -> float | None:
@@ -397,7 +406,7 @@ def _skymap(params: _Params, row: Stream) -> str | None:
 
 
 def _flag(param: Param | None) -> bool | None:
-    return param.value.lower() in _TRUE if param else None
+    return param.value.lower() in values.TRUE if param else None
 
 
 def _classification(params: tuple[Param, ...], row: Stream) -> dict[str, float]:
