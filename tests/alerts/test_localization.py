@@ -97,6 +97,9 @@ def test_sky_maps(fields: dict[str, Any], skymap: str | None) -> None:
         ({"ra": 10.5, "dec": -3, "equinox": "2026.9"}, None),
         ({"ra": 10.5, "dec": -3, "coordinate_system": "FK4"}, None),
         ({"ra": 10.5, "dec": -3, "frame": "galactic"}, None),
+        ({"ra": 10.5, "dec": -3, "RADESYS": "FK4"}, None),
+        ({"ra": 10.5, "dec": -3, "reference_frame": "B1950"}, None),
+        ({"ra": 10.5, "dec": -3, "epoch": "J2016.0"}, (10.5, -3)),
     ],
 )
 def test_coordinates_in_every_way_of_writing(fields: dict[str, Any], target: tuple[float, float] | None) -> None:
@@ -109,3 +112,7 @@ def test_an_error_in_its_own_unit() -> None:
     assert notice(ra=1, dec=2, ra_dec_error=30, ra_dec_error_units="arcmin").error_radius == 0.5
     assert notice(ra=1, dec=2, ra_dec_error=[36, 18], ra_dec_error_units="arcsec").error_radius == 0.01
     assert notice(ra=1, dec=2, ra_dec_error=36, ra_dec_error_units="parsec").error_radius is None
+    assert notice(ra=1, dec=2, ra_dec_error=360, ra_dec_error_unit="arcsec").error_radius == 0.1
+    assert notice(ra=1, dec=2, ra_dec_error="30 arcmin").error_radius == 0.5
+    assert notice(ra=1, dec=2, ra_dec_error=["0.5 deg", "0.1deg"]).error_radius == 0.5
+    assert notice(ra=1, dec=2, ra_dec_error="30 parsec").error_radius is None

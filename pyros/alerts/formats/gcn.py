@@ -6,7 +6,6 @@ Alerts User Guide, section "Alert Contents".
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import re
@@ -27,7 +26,7 @@ MAX_BYTES = 64 * 1024 * 1024
 _SCHEMA = re.compile(r"(?:[^?#]{0,200}/)?gcn/(notices/([\w/.-]+?)|circulars)\.schema\.json#?")
 """Wherever the schema is fetched from: https://gcn.nasa.gov/schema/v4.3.0/gcn/notices/..., or its repository."""
 _NO_NUMBER = re.compile(rb"[:,\[]\s*-?(?:NaN|Infinity)\b")
-_ENVELOPES = ("content", "data", "payload", "message", "notice", "reply")
+_ENVELOPES = ("content", "data", "payload", "message", "notice", "value", "reply")
 """Fields in which services put a packet as its author made it (SCiMMA's hop client, Kafka Connect, TNS's API), one in
 another."""
 _NOT_LETTERS = re.compile(r"[^A-Z]+")
@@ -66,7 +65,7 @@ def read_json(packet: bytes) -> Any:
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the JSON has {len(packet)} bytes; at most {MAX_BYTES} are taken")
     try:
-        return _decode(_utf8(packet))
+        return _decode(_utf8(packet).strip(b" \t\r\n\0"))
     except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
 
@@ -130,11 +129,11 @@ def map_within(notice: Any) -> object:
 
 
 def _decode(packet: bytes) -> Any:
-    """Decode JSON, also with ``NaN`` and ``Infinity``, which Python and others write, and which become null."""
+    """Decode JSON, also with ``NaN``, ``Infinity`` and ``1e400``, which become null."""
     try:
         return msgspec.json.decode(packet)
-    except msgspec.DecodeError:
-        if not _NO_NUMBER.search(packet):
+    except msgspec.DecodeError as error:
+        if not _NO_NUMBER.search(packet) and "out of range" not in str(error):
             raise
         return msgspec.json.decode(msgspec.json.encode(json.loads(packet, parse_constant=lambda _: None)))
 
@@ -143,7 +142,19 @@ def _enveloped(notice: dict[str, Any]) -> dict[str, Any] | None:
     """Return what an object holds that says nothing of an alert itself; None where it is no envelope."""
     if "$schema" in notice or len(_CORE & notice.keys()) >= MIN_CORE_FIELDS:
         return None
-    return next((inner for name in _ENVELOPES if isinstance(inner := notice.get(name), dict)), None)
+    return next((inner for name in _ENVELOPES if isinstance(inner := _unpacked(notice.get(name)), dict)), None)
+
+
+def _unpacked(content: object) -> object:
+    """Return what a field of an envelope holds: an object, the only one of a list, or one that is written as a text."""
+    if isinstance(content, list) and len(content) == 1:
+        return content[0]
+    if isinstance(content, str) and content.lstrip()[:1] == "{":
+        try:
+            return read_json(content.encode())
+        except (AlertError, UnicodeEncodeError):
+            return None
+    return content
 
 
 def _of_another_shape(notice: dict[str, Any]) -> Alert | None:
@@ -179,10 +190,15 @@ def _hermes(notice: dict[str, Any]) -> Alert:
 
 
 def _utf8(packet: bytes) -> bytes:
-    """Make a packet plain UTF-8; some have a byte order mark, are UTF-16, or end as a C string."""
-    if packet.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        packet = packet.decode("utf-16").encode()
-    return packet.removeprefix(codecs.BOM_UTF8).rstrip(b" \t\r\n\0")
+    """Make a packet plain UTF-8: some are UTF-16, with or without a byte order mark, and old ones Latin-1."""
+    encoding = json.detect_encoding(packet)
+    if encoding != "utf-8":
+        return packet.decode(encoding).encode()
+    try:
+        packet.decode()
+    except UnicodeDecodeError:
+        return packet.decode("latin-1").encode()
+    return packet
 
 
 def _notice(notice: dict[str, Any], topic: str) -> Alert:
@@ -200,7 +216,8 @@ def _notice(notice: dict[str, Any], topic: str) -> Alert:
     role = _role(notice, row, name, event)
     record, written = _text(_field(notice, "record_number")), _text(_field(notice, "alert_datetime"))
     kind = _kind(notice, row, name, record)
-    time = parse_iso(_text(_field(notice, "trigger_time")))
+    scale = _text(_field(notice, "time_system") or _field(notice, "time_scale")).upper()
+    time = parse_iso(_text(_field(notice, "trigger_time")), scale or "UTC")
     if row.event_by_day and time is not None:
         event = event_keys.by_day(row, time)
     sent = parse_iso(written)
@@ -422,7 +439,7 @@ def _first_fraction(notice: dict[str, Any], *fields: str) -> float | None:
 
 def _percent(value: object) -> float | None:
     """Read a probability, also where it is written in percent (68.0)."""
-    size = values.number(value)
+    size = values.number(value.strip(" %") if isinstance(value, str) else value)
     return size / 100 if size is not None and 1 < size <= 100 else size
 
 

@@ -22,8 +22,15 @@ _SIZES = (
     *("position_a_error", "semi_major"),
 )
 """Error radii in degrees as earlier schemas called them."""
-_FRAMES = ("frame", "coordinate_frame", "coordinate_system", "coord_system", "coord_system_id", "equinox")
-"""Fields that say what the coordinates are of, where a packet has such."""
+_FRAMES = frozenset(
+    {
+        *("frame", "coordinate_frame", "reference_frame", "coordinate_system", "coord_system", "coord_system_id"),
+        *("radesys", "radecsys", "equinox", "epoch"),
+    }
+)
+"""Fields, lower case, that say what the coordinates are of, where a packet has such."""
+_SIZE = re.compile(r"([\d.eE+-]{1,32}) *([a-z]{1,20})")
+"""A number with its unit behind it: ``6 arcmin``."""
 _NOT_ICRS = re.compile(r"(?i).*(?:1950|fk4|gal|ecl|alt.?az|horiz|itrs|cirs|jnow|apparent|date)")
 _FITS = re.compile(r".*\.fits?(?:\.gz|\.fz)?(?:,\d+)?", re.IGNORECASE)
 
@@ -52,7 +59,7 @@ def find_position(target: dict[str, Any], row: Stream) -> tuple[Position | None,
         if place is not None:
             return place, values.radius(target.get(size)), False
     place = _position(target, "ra", "dec")
-    if (values.number(target.get("ra_dec_error")) or 0) >= values.WHOLE_SKY:
+    if (_size(target.get("ra_dec_error"), _unit(target, "ra_dec_error")) or 0) >= values.WHOLE_SKY:
         place = None
     return place, _error(target, place) if place else None, row.json_pointing and place is not None
 
@@ -68,7 +75,7 @@ def find_skymap(target: dict[str, Any]) -> str | None:
 
 def _position(target: dict[str, Any], ra: str, dec: str) -> Position | None:
     """Read a position; None where the packet says that it is of another frame than ICRS, or of an unknown unit."""
-    if any(_NOT_ICRS.match(str(target[name])[:40]) for name in _FRAMES if name in target):
+    if any(_NOT_ICRS.match(str(said)[:40]) for name, said in target.items() if name.lower() in _FRAMES):
         return None
     if "2000" not in str(target.get("equinox") or "2000"):
         return None
@@ -89,6 +96,15 @@ def _unit(target: dict[str, Any], name: str, *, hours: bool = False) -> float | 
     return 1.0 if not said else values.angle(said, hours=hours) if isinstance(said, str) else None
 
 
+def _size(written: object, unit: float | None) -> float | None:
+    """Read an angle in degrees: a number in the unit that stands beside it, or a text with its own."""
+    match = _SIZE.fullmatch(written.strip()) if isinstance(written, str) else None
+    if match:
+        written, unit = match[1], values.angle(match[2])
+    size = values.number(written)
+    return None if size is None or unit is None else size * unit
+
+
 def _error(target: dict[str, Any], place: Position) -> float | None:
     """Read an error: a number, [a], [a, b] or [a, b, position angle]; or the farthest corner of a box (MAXI)."""
     given = [target.get("ra_dec_error")]
@@ -97,9 +113,8 @@ def _error(target: dict[str, Any], place: Position) -> float | None:
         given = [target.get(name) for name in _SIZES]
         given += [error.get("radius")] if isinstance(error, dict) else []
     unit = _unit(target, "ra_dec_error")
-    numbers = (values.number(size) for each in given for size in (_sides(each) if isinstance(each, list) else [each]))
-    sizes = [values.radius(size * unit) for size in numbers if size is not None and unit is not None]
-    known = [size for size in sizes if size is not None]
+    sides = (size for each in given for size in (_sides(each) if isinstance(each, list) else [each]))
+    known = [size for side in sides if (size := values.radius(_size(side, unit))) is not None]
     if known:
         return max(known)
     corners = target.get("rectangular_error_corners")

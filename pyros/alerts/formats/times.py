@@ -17,9 +17,11 @@ _ISO = re.compile(
 )
 _LONGEST = 64
 _FARTHEST_ZONE = timedelta(hours=14)
-_JULIAN = re.compile(r"\s*(\d{5}|\d{7})(?:\.\d{1,12})?\s*", re.ASCII)
-_UNIX = re.compile(r"\s*([1-9]\d{9})(?:(\d{3})|(\.\d{1,12}))?\s*", re.ASCII)
-"""Seconds of Unix time, 2001 to 2286, with their fraction; or milliseconds."""
+_JULIAN = re.compile(
+    r"\s*(?:M?JD\s*=?\s*)?((?:\d{5}|\d{7})(?:\.\d{1,12})?)\s*(UTC|UT|TAI|TT|TDB|TCB)?\s*", re.ASCII | re.IGNORECASE
+)
+_UNIX = re.compile(r"\s*([1-9]\d{9})(?:(\d{3}(?:\d{3}){0,2})|\.(\d{1,12}))?\s*", re.ASCII)
+"""Seconds of Unix time, 2001 to 2286, with their fraction; or milliseconds, microseconds or nanoseconds."""
 _COMPACT = re.compile(r"([12]\d{3})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)((?:[.,]\d{1,30})?(?:Z|[+-]\d\d:?\d\d)?)", re.ASCII)
 """ISO 8601's basic format."""
 _ORDINAL = re.compile(r"([12]\d{3})[-:](\d{3})[T: ](\d\d:\d\d:\d\d.{0,40})", re.ASCII)
@@ -61,10 +63,11 @@ def _from_iso(match: re.Match[str], scale: str) -> datetime | None:
         year = f"20{year}" if year < "70" else f"19{year}"
     micro = round(float(f"0.{fraction}") * 1_000_000) if fraction else 0
     try:
-        start = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=UTC)
         if int(second or 0) > 60:
             return None
-        moment = start + timedelta(seconds=int(second or 0), microseconds=micro)
+        whole_day = hour == "24" and (minute, int(second or 0), micro) == ("00", 0, 0)
+        start = datetime(int(year), int(month), int(day), 0 if whole_day else int(hour), int(minute), tzinfo=UTC)
+        moment = start + timedelta(days=whole_day, seconds=int(second or 0), microseconds=micro)
         scale = word.upper() if word else scale
         if offset:
             ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:].removeprefix(":") or 0))
@@ -118,14 +121,15 @@ def _from_unix(text: str) -> datetime | None:
     match = _UNIX.fullmatch(text)
     if match is None:
         return None
-    micro = round(float(match[3] or 0) * 1_000_000) if match[3] else int(match[2] or 0) * 1_000
+    micro = round(float(f"0.{match[2] or match[3] or 0}") * 1_000_000)
     return _UNIX_ZERO + timedelta(seconds=int(match[1]), microseconds=micro)
 
 
 def _from_julian(text: str, scale: str) -> datetime | None:
-    if not _JULIAN.fullmatch(text):
+    match = _JULIAN.fullmatch(text)
+    if match is None:
         return None
-    day = float(text)
+    day, scale = float(match[1]), (match[2] or scale).upper()
     day -= _JD_MINUS_MJD if day > _JD_MINUS_MJD else 0
     if not _MJD_BELIEVED[0] <= day <= _MJD_BELIEVED[1]:
         return None
