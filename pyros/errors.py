@@ -144,7 +144,10 @@ class JobError(PyrosError):
 
 
 class InstrumentError(PyrosError):
-    """A device did not do what it was told."""
+    """A device did not do what it was told; it may have given the reason, which is made one printable line."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))
 
 
 class DeviceRefused(InstrumentError):

@@ -188,6 +188,7 @@ def test_a_settle_that_was_under_way_before_is_not_taken_for_ours(phd2: Phd2Rig,
         ("guide", {"code": -32602, "message": "invalid settle params"}, DeviceRefused, "VALUE"),
         ("guide", {"code": -32601, "message": "method not found"}, DeviceRefused, "UNSUPPORTED"),
         ("guide", {"code": -32603, "message": "too big"}, DeviceFailed, "too big"),
+        ("guide", {"code": 2, "message": "\x1b[2Jall\nfine"}, DeviceFailed, r"\\x1b\[2Jall fine"),
         ("get_app_state", {}, DeviceFailed, "no reason given"),
     ],
 )
@@ -234,6 +235,22 @@ def test_another_version_of_the_messages_is_not_talked_to(world: DeviceWorld, cl
     world.run(3)
     assert "its messages have the version 2" in rig.told[-1][1]
     world.result(rig.device.disconnect())
+
+
+def test_a_version_is_one_printable_line(world: DeviceWorld, clock: VirtualClock) -> None:
+    rig = Phd2Rig(world, clock)
+    rig.script.greeting = [VERSION | {"PHDVersion": "2\x1b[2J\nall fine", "PHDSubver": ""}]
+    world.drop()
+    world.run(3)
+    assert rig.told[-1] == (True, rf"PHD2 2\x1b[2J all fine at {ADDRESS}")
+    world.result(rig.device.disconnect())
+
+
+def test_a_step_of_endless_size_is_not_told(phd2: Phd2Rig, world: DeviceWorld) -> None:
+    phd2.guiding()
+    phd2.script.say(STEP | {"dx": 1.7e308, "dy": 1.7e308})
+    world.run()
+    assert world.result(phd2.device.error()) is None
 
 
 def test_who_does_not_greet_is_no_phd2(world: DeviceWorld, clock: VirtualClock) -> None:

@@ -5,6 +5,7 @@ The numbers are those of the ASCOM Alpaca API reference, section "Alpaca error n
 
 from __future__ import annotations
 
+import codecs
 import math
 from typing import Any, TypeVar
 
@@ -39,15 +40,18 @@ class PropertyAbsent(DeviceRefused):
     """The device has no such property or method (0x400), which is not the same as a sensor that is out of order."""
 
 
-class Reply(msgspec.Struct):
-    """The JSON of an answer, as far as it matters; a device may add what it likes."""
+class Reply(msgspec.Struct, rename="lower"):
+    """The JSON of an answer, as far as it matters; a device may add what it likes.
+
+    Its names are Value, ErrorNumber and ErrorMessage, but some write ``errorNumber``: an error is one all the same.
+    """
 
     Value: Any = None
     ErrorNumber: int = 0
     ErrorMessage: str | None = None
 
 
-_decoder = msgspec.json.Decoder(prepared(Reply))
+_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def value_of(body: bytes, what: str) -> Any:
@@ -56,7 +60,8 @@ def value_of(body: bytes, what: str) -> Any:
     ``what`` names device and request in the errors. Raises DeviceRefused, DeviceFailed or CommandAborted.
     """
     try:
-        reply = _decoder.decode(body)
+        said = _decoder.decode(body.removeprefix(codecs.BOM_UTF8))
+        reply = msgspec.convert({name.lower(): value for name, value in said.items()}, prepared(Reply))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DeviceFailed(f"{what}: answered {in_words(body)!r}: {error}") from None
     if reply.ErrorNumber:

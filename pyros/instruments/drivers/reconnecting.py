@@ -23,6 +23,7 @@ from pyros.backoff import Backoff
 from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConfigError, ConnectionLost, InstrumentError
 from pyros.instruments.interfaces import Kind, OnConnection, OnEvent
+from pyros.printable import printable
 from pyros.reactor import Reactor
 
 CONNECT_SECONDS = 5.0
@@ -227,7 +228,7 @@ class Reconnecting(Generic[L]):
 
     async def _identify(self, link: L) -> None:
         try:
-            name = await self.identify(link)
+            name = printable(await self.identify(link))
         except InstrumentError:
             return  # the link is ending, and `lost` does what is to be done
         if link is not self._opening:  # it broke in the last moment
@@ -249,6 +250,7 @@ class Reconnecting(Generic[L]):
         self._retry = self.clock.call_later(self._backoff.next_pause(), self.start)
 
     def _tell(self, up: bool, text: str) -> None:
+        text = printable(text)  # of the device, perhaps
         if self.on_connection is not None and self._told != (up, text):
             self._told = up, text
             self.on_connection(up, text)

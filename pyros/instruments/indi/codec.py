@@ -36,6 +36,8 @@ ATTRIBUTE_LIMIT = 4096
 BLOB_LIMIT = 256 << 20
 """Bytes of one image, as it is sent and, later, unpacked."""
 _PIECE_BYTES = 1 << 16
+_NO_LETTERS = bytes({*range(32)} - set(b"\t\n\r"))
+"""What XML 1.0 cannot hold, and drivers send all the same, when they tell what came over a serial line."""
 _VECTOR = re.compile(r"(def|set)(Number|Switch|Text|Light|BLOB)Vector")
 _NUMPY = re.compile(r"(?:np|numpy)\.\w+\((.*)\)")
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d+(?:\.\d*)?)[:; ]+(\d+(?:\.\d*)?)(?:[:; ]+(\d+(?:\.\d*)?))?")
@@ -167,7 +169,7 @@ class IndiDecoder:
             raise self._error
         try:
             for begin in range(0, len(data), _PIECE_BYTES):
-                text = self._text.decode(data[begin : begin + _PIECE_BYTES])
+                text = self._text.decode(data[begin : begin + _PIECE_BYTES].translate(None, _NO_LETTERS))
                 self._silence += len(text)
                 self._parser.Parse(text, False)
                 if self._silence > MARKUP_LIMIT:

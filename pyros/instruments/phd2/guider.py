@@ -247,4 +247,5 @@ def _distance(event: Phd2Event) -> float | None:
     dx, dy = event.get("dx"), event.get("dy")
     if not isinstance(dx, int | float) or not isinstance(dy, int | float):
         return None
-    return math.hypot(dx, dy)
+    distance = math.hypot(dx, dy)
+    return distance if math.isfinite(distance) else None

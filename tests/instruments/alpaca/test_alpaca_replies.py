@@ -86,6 +86,13 @@ def test_garbage(body: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_names_count_however_they_are_written(mark: bytes) -> None:
+    assert value_of(mark + b'{"value": 5.5, "errorNumber": 0}', "x") == 5.5
+    with pytest.raises(DeviceFailed, match="no answer from the shutter"):
+        value_of(mark + b'{"Value": true, "errorNumber": 1280, "errorMessage": "no answer from the shutter"}', "x")
+
+
 @given(st.binary(max_size=60), st.sampled_from([bool, int, float, str, tuple[str, ...]]))
 def test_any_body_at_all(body: bytes, type_: Any) -> None:
     with suppress(InstrumentError):

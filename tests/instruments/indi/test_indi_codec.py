@@ -121,7 +121,6 @@ def test_one_wrong_byte_gives_events_or_an_error(place: int, byte: int) -> None:
         (b"<setTextVector><oneText>" + b"x " * 40_000, "a value of more than 65536 characters"),
         (b"<defNumberVector>" + b"<defNumber name='a'>1</defNumber>" * 1025, "more than 1024 members"),
         (b"<setBLOBVector><oneBLOB name='a'>A</oneBLOB>", "a BLOB that is not base64"),
-        (b"<message message='\x00'/>", "bad XML"),
     ],
 )  # fmt: skip
 def test_what_is_not_indi(data: bytes, problem: str) -> None:
@@ -170,6 +169,12 @@ def test_numbers(text: str, value: float) -> None:
 @pytest.mark.parametrize("text", ["", "north", "1:2:3:4", "nan", "np.float64()"])
 def test_what_is_no_number(text: str) -> None:
     assert math.isnan(codec.number(text))
+
+
+def test_control_characters_in_a_message_are_no_reason_to_give_up() -> None:
+    decoder = IndiDecoder()
+    decoder.feed(b'<message device="Mount" message="answered [\x06\x00\x1b#]"/>')
+    assert decoder.next() == IndiNote("Mount", "answered [#]")
 
 
 def test_letters_in_another_encoding_are_no_reason_to_give_up() -> None:
