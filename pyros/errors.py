@@ -151,11 +151,19 @@ class InstrumentError(PyrosError):
 
 
 class DeviceRefused(InstrumentError):
-    """The device said no; nothing happened. ``code`` is the device's own error code."""
+    """The device said no; nothing happened. ``code`` is the device's own error code, or a driver's word for it.
+
+    ``for_good`` tells that it will say no to the same request whenever it is told, as to a filter that it hasn't.
+    """
 
     def __init__(self, code: str, text: str) -> None:
         self.code = code
+        self.for_good = code in _FOR_GOOD
         super().__init__(f"{code}: {text}")
+
+
+_FOR_GOOD = {"VALUE", "LIMIT", "UNSUPPORTED", "UNKNOWN"}
+"""Codes of all families of drivers; others, such as STATE and BUSY, may pass."""
 
 
 class DeviceFailed(InstrumentError):

@@ -399,7 +399,7 @@ class Calibrating:
             running.lost += 1
         else:
             running.failures += 1
-            if running.failures >= _MAX_FAILURES:
+            if failure.for_good or running.failures >= _MAX_FAILURES:
                 self.stop(reason, again=False)
                 return
         self.manager.log.warn("{reason}; it is tried again", reason=reason)

@@ -24,7 +24,7 @@ from pyros import messages
 from pyros.agents.agent import Agent
 from pyros.agents.options import AgentOption, OptionTable
 from pyros.clock import Timer, cancel_call
-from pyros.errors import CommandAborted, ConnectionLost, InstrumentError, NoAnswer
+from pyros.errors import CommandAborted, ConnectionLost, DeviceRefused, InstrumentError, NoAnswer
 from pyros.instruments import Place, connect
 from pyros.messages import DeviceState, InstrumentConnection, Message, Payload, Telemetry
 from pyros.quantities import positive
@@ -60,12 +60,13 @@ class Started(Payload, frozen=True):
 
 
 class CommandEnded(Payload, frozen=True):
-    """The device is done: what it measured, or why it failed, and whether it was lost meanwhile."""
+    """The device is done: what it measured, or why it failed, and whether it was lost meanwhile, or can never do it."""
 
     number: int
     result: dict[str, Any] = {}  # noqa: RUF012  msgspec copies it
     reason: str = ""
     lost: bool = False
+    for_good: bool = False
 
 
 class LinkChange(Payload, frozen=True):
@@ -354,7 +355,9 @@ class InstrumentAgent(Agent):
 
         def failed(failure: Failure) -> None:
             lost = failure.check(ConnectionLost, NoAnswer) is not None
-            self.post_to_self(FAILED, CommandEnded(number=number, reason=in_words(failure), lost=lost))
+            for_good = isinstance(failure.value, DeviceRefused) and failure.value.for_good
+            end = CommandEnded(number=number, reason=in_words(failure), lost=lost, for_good=for_good)
+            self.post_to_self(FAILED, end)
             if not isinstance(failure.value, (InstrumentError, OSError)):
                 self.log.failure("a command failed in an unexpected way", failure)
 
@@ -436,7 +439,10 @@ class InstrumentAgent(Agent):
             self.keep_end(command.id, command.sender, end.reason or "no reason given")
             self.state.failed_commands += 1
             self.state.last_failure = f"{command.name}: {end.reason}"[:300]
-            self.failed(command, messages.Failure(observation=observation, reason=end.reason, lost=end.lost))
+            self.failed(
+                command,
+                messages.Failure(observation=observation, reason=end.reason, lost=end.lost, for_good=end.for_good),
+            )
 
     def keep_end(self, id_: str, sender: str, reason: str) -> None:
         """Keep how a person's command has ended: no message reaches a person, who asks the agent's status."""

@@ -223,7 +223,10 @@ class ObservationManagerAgent(Agent):
         self._go_on_exposing()
 
     def slew_failed(self, message: Message) -> None:
-        """Send a mount that was lost to the target again, some times: it may be back soon, and the burst is fading."""
+        """Send a mount that was lost to the target again, some times: it may be back soon, and the burst is fading.
+
+        What it refuses it may do later, whatever its reason: the sky turns.
+        """
         if not self._is_current(message, "slewing"):
             return
         failure: Failure = message.payload
@@ -420,14 +423,14 @@ class ObservationManagerAgent(Agent):
         return current is not None and message.payload.observation == current.id
 
     def _try_again(self, device: str, failure: Failure, what: str) -> None:
-        """Once more after a pause, if it has not failed too often."""
+        """Once more after a pause, if it has not failed too often, and the device may do it then."""
         reason = f"{what}: {failure.reason}"
         if failure.lost:
             self._lost(device, reason)
             return
         self.state.failures += 1
-        if self.state.failures >= _ATTEMPTS:
-            self._stop(reason, again=False, halt=True)
+        if failure.for_good or self.state.failures >= _ATTEMPTS:
+            self._stop(reason, again=False, halt=True, for_good=failure.for_good)
         else:
             self._pause(reason, _PAUSE)
 
@@ -471,7 +474,7 @@ class ObservationManagerAgent(Agent):
     def _not_prepared(self, device: str, failure: Failure, what: str) -> None:
         """Ask the wheel and the focuser again for what they could not do, by the next exposure, if one is left."""
         self.state.filter = ""
-        if self.state.phase == "ready":
+        if self.state.phase == "ready" or failure.for_good:
             self._try_again(device, failure, what)
         else:
             self.log.warn("{what}: {reason}", what=what, reason=failure.reason)
@@ -555,7 +558,9 @@ class ObservationManagerAgent(Agent):
             self.state.flips = 0
         return bool(step.wait or step.flip)
 
-    def _stop(self, reason: str, *, again: bool, halt: bool, superseded_by: str = "") -> None:
+    def _stop(
+        self, reason: str, *, again: bool, halt: bool, superseded_by: str = "", for_good: bool = False
+    ) -> None:  # fmt: skip
         """End the observation that runs as failed. ``halt`` stops the telescope too: no slew follows at once."""
         current = self.state.current
         assert current is not None
@@ -567,7 +572,7 @@ class ObservationManagerAgent(Agent):
             self.send_to(self.TELESCOPE, messages.ABORT, abort)
         report = ObservationReport(
             observation=current.id, images=tuple(self.state.images), reason=reason, again=again,
-            superseded_by=superseded_by,
+            superseded_by=superseded_by, for_good=for_good,
         )  # fmt: skip
         self._interrupted(current)
         self._end()

@@ -277,14 +277,17 @@ class SchedulerAgent(Agent):
         self._plan(changed=False)
 
     def observation_failed(self, message: Message) -> None:
-        """Keep it when it may be observed again, but not for ever when the instruments fail."""
+        """Keep it when it may be observed again, but not for ever when the instruments fail.
+
+        What one of them can never do is given up at once.
+        """
         observation, report = message.payload.observation, message.payload
         wanted = self._find(observation)
         self._ended(observation)
         failures = self.state.failures.get(observation, 0)
         if not report.again:
             pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
-            failures += 1
+            failures = len(_PAUSES) + 1 if report.for_good else failures + 1
             self.state.failures[observation] = failures
             self.state.paused[observation] = self.clock.time() + pause
         if report.images and wanted is not None:

@@ -13,6 +13,7 @@ class Failure(Payload, frozen=True, kw_only=True):
     """An instrument's agent -> who asked: it did not work, and why.
 
     ``lost`` means that the device wasn't there or stayed silent: what it did is unknown, and it may be back soon.
+    ``for_good`` means that it cannot do what it was asked: asking again is of no use.
     """
 
     observation: str = ""
@@ -21,6 +22,8 @@ class Failure(Payload, frozen=True, kw_only=True):
     """What went wrong, for people."""
     lost: bool = False
     """Whether the device wasn't there or stayed silent."""
+    for_good: bool = False
+    """Whether it refuses this whenever it is asked."""
 
 
 class Order(Payload, frozen=True):

@@ -252,6 +252,8 @@ class ObservationReport(Payload, frozen=True):
     """Whether it may be observed again later."""
     superseded_by: str = ""
     """The observation that begins in its place, the same one for a better position; '' for none."""
+    for_good: bool = False
+    """Whether an instrument can never do what is asked: it isn't tried again."""
 
 
 OBSERVATION_REQUESTED = register("Observation requested", Observation, guarded=True)
