@@ -14,7 +14,7 @@ import yaml
 
 from pyros import config as configuration
 from pyros import simulators
-from pyros.config import AgentConfig, Agents, Config, GuardianConfig
+from pyros.config import AgentConfig, Agents, Config, GuardianConfig, StandardAgents
 from pyros.errors import ConfigError, PyrosError
 from pyros.files import read_yaml
 from pyros.kinds import KINDS
@@ -87,6 +87,7 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
         for unit in config.telescopes
         if "dome" not in (seen := config.seen_from(unit)).agents and not seen.agents["telescope"].open_air
     ]
+    notes += _not_seen(config, images)
     if broker is None:
         notes.append("there is no [broker]: no alert can come")
     made = msgspec.structs.replace(
@@ -98,6 +99,17 @@ def rehearsed(config: Config, folder: Path, *, rules: Path | None, images: Image
     )  # fmt: skip
     _write_key(made)
     return Rehearsed(made, devices, tuple(notes))
+
+
+def _not_seen(config: Config, images: Images) -> list[str]:
+    """Say which calibrations that the majordomes have options for fail, for their images show too little."""
+    majordomes = [section for section in config.agents.values() if section.kind == StandardAgents.MAJORDOME]
+    options = {name for section in majordomes for name in section.options}
+    failing = ["no focus is found"] if any(name.startswith("focus") for name in options) else []
+    if "flats" in options and images == "none":
+        failing.append("no flats are taken")
+    why = "nothing is drawn" if images == "none" else "64 x 64 pixels show too few stars"
+    return [f"{' and '.join(failing)}, for {why}: --images full is for that"] if failing and images != "full" else []
 
 
 def _device(config: Config, name: str, listens: dict[str, int], images: Images, notes: list[str]) -> Description:

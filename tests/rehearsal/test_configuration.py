@@ -23,6 +23,20 @@ def test_what_nobody_looks_at_is_measured_seldom_unless_the_section_says_how_oft
     assert "telemetry" not in agents["telescope"].options
 
 
+def test_a_rehearsal_says_which_calibrations_its_images_show_nothing_of(tmp_path: Path) -> None:
+    config = configuration.load(configuration.demo_file())
+    majordome = msgspec.structs.replace(config.agents["majordome"], options={"focus": "2", "flats": "r"})
+    config = msgspec.structs.replace(config, agents={**config.agents, "majordome": majordome})
+
+    def told(images: str) -> list[str]:
+        notes = rehearsed(config, tmp_path / images, rules=None, images=images).notes
+        return [note for note in notes if "--images" in note]
+
+    assert told("none") == ["no focus is found and no flats are taken, for nothing is drawn: --images full is for that"]
+    assert told("small") == ["no focus is found, for 64 x 64 pixels show too few stars: --images full is for that"]
+    assert told("full") == []
+
+
 def test_a_camera_sees_the_rehearsed_sky_and_no_device_of_the_configuration(tmp_path: Path) -> None:
     for path in (configuration.demo_file(), configuration.demo_file().parent / "observatory"):
         (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
