@@ -22,6 +22,7 @@ Numbers count from 1 for each sender and receiver. The receiver acknowledges the
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -222,6 +223,7 @@ def parse_line(line: bytes) -> tuple[str, bytes]:
     return name, payload
 
 
+@lru_cache(maxsize=1000)
 def valid_name(name: str) -> bool:
     """Whether this can be a message's name: 1 to 200 printable characters, no blank at either end."""
     return 0 < len(name) <= NAME_LIMIT and name.isprintable() and name.strip() == name

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from pyros import wire
 from pyros.backoff import Backoff
 from pyros.clock import cancel_call
-from pyros.config import AgentConfig
+from pyros.config import AgentConfig, is_here
 from pyros.errors import WireError
 from pyros.reactor import Reactor
 from pyros.sender.amqp import AmqpCaller
@@ -43,6 +43,9 @@ RECONNECT_SECONDS = (0.2, 0.4, 0.8, 1.6, 2.0)
 """Pauses between attempts to connect, see `Backoff`: short ones, so that an agent that is back is found soon.
 
 What an attempt has taken itself counts as a pause: in one that takes 10 s the kernel's own last one was 3 s ago."""
+_ABSENT_AFTER, _ABSENT_SECONDS = 20, 4.0
+"""After so many attempts in a row, in about half a minute, an agent of this computer is asked only so often: its port
+refuses at once, and only its own start mends that."""
 
 _ATTEMPTS_UNTOLD = 3
 """The log says that an agent's messages wait after so many failed attempts."""
@@ -221,6 +224,9 @@ class StreamCarrier:
             return
         taken = self.reactor.seconds() - self._begun
         pause = max(RECONNECT_SECONDS[0], self._backoff.next_pause() - taken)
+        here = self.agent.amqp is None and is_here(self.agent.destination.host)
+        if here and self._backoff.failures >= _ABSENT_AFTER:
+            pause = _ABSENT_SECONDS
         if self._backoff.failures == _ATTEMPTS_UNTOLD:
             self.link.complain(self.trouble)
         self._retry_call = self.reactor.callLater(pause, self._connect)
