@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pyros.errors import ConfigError
-from pyros.instruments.drivers.options import Option, read_options
+from pyros.instruments.drivers.options import BINNING, Option, read_options
 from pyros.instruments.interfaces import Kind
 from pyros.kinds import KINDS
 from pyros.quantities import positive
@@ -24,17 +24,11 @@ TYPES: dict[Kind, str] = {kind.name: kind.alpaca_type for kind in KINDS.values()
 """Alpaca's names of the kinds of instruments (Alpaca API reference, "device_type")."""
 
 
-def _binning(text: str) -> int:
-    if not 1 <= int(text) <= 16:
-        raise ValueError
-    return int(text)
-
-
 OPTIONS: dict[Kind, dict[str, Option]] = {
     "camera": {
         "arcsec_per_pixel": Option(positive, "the size of an unbinned pixel on the sky in arcseconds, such as 0.62"),
         "focal_length": Option(positive, "the telescope's focal length in millimetres, such as 2540"),
-        "bin": Option(_binning, "1 to 16 pixels a side"),
+        "bin": BINNING,
     },
 }
 """The options that only this driver has; those of all are in `pyros.instruments.drivers.options`."""

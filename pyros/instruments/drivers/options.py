@@ -14,7 +14,7 @@ from pyros.errors import ConfigError
 from pyros.instruments.interfaces import Kind
 from pyros.instruments.plausible import ESSENTIAL
 from pyros.kinds import KINDS
-from pyros.quantities import positive
+from pyros.quantities import positive, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,9 @@ class Option:
 
     read: Callable[[str], Any]
     what: str
+
+
+BINNING = Option(whole(1, 16), "1 to 16 pixels a side")
 
 
 def _sensors(text: str) -> tuple[str, ...]:

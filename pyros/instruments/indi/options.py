@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyros.errors import ConfigError
-from pyros.instruments.drivers.options import Option, read_options
+from pyros.instruments.drivers.options import BINNING, Option, read_options
 from pyros.instruments.indi.parameters import CLOUD_UNITS, NAMES, TEMPERATURE_UNITS, WIND_UNITS
 from pyros.instruments.interfaces import Kind
-
-
-def _binning(text: str) -> int:
-    if not 1 <= int(text) <= 16:
-        raise ValueError
-    return int(text)
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
+from pyros.quantities import number
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -55,14 +42,14 @@ _WEATHER = {
     "wind_unit": _choice("the unit of its wind, where the label doesn't tell", *WIND_UNITS),
     "temperature_unit": _choice("the unit of its temperatures, where the label doesn't tell", *TEMPERATURE_UNITS),
     "cloud_unit": _choice("the unit of its clouds, where the label doesn't tell", *CLOUD_UNITS),
-    "clear": Option(_number, "a number: what its sensor for clouds says of a clear sky, such as -25"),
-    "overcast": Option(_number, "a number: what its sensor for clouds says of an overcast sky, such as -5"),
-    "wet_below": Option(_number, "a number: a rain sensor that falls below it is wet"),
+    "clear": Option(number(), "a number: what its sensor for clouds says of a clear sky, such as -25"),
+    "overcast": Option(number(), "a number: what its sensor for clouds says of an overcast sky, such as -5"),
+    "wet_below": Option(number(), "a number: a rain sensor that falls below it is wet"),
     "timestamps": _choice("whether the timestamps of what it sends count", "yes", "no"),
 }
 
 OPTIONS: dict[Kind, dict[str, Option]] = {
-    "camera": {"bin": Option(_binning, "1 to 16 pixels a side")},
+    "camera": {"bin": BINNING},
     "weather": _WEATHER,
     "safety": {"timestamps": _WEATHER["timestamps"]},
 }
