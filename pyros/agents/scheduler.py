@@ -182,15 +182,22 @@ class SchedulerAgent(Agent):
         request: Observation = message.payload
         if request.telescope and not self.section.unit:
             raise NotTaken(f"telescope: {request.telescope!r} is not there: this observatory has one, without a name")
-        if request.id not in self.state.requests and len(self.state.requests) + len(request.repeat) >= MAX_REQUESTS:
+        if not self._accept_request(request):
             raise ValueError(f"{MAX_REQUESTS} observations are waiting already; withdraw some before {request.id}")
-        known = self.state.requests.get(request.id)
-        if known is not None and not _same_sky(known, request):
-            self.state.taken.pop(request.id, None)
-        self.state.requests[request.id] = msgspec.structs.replace(request, repeat=())
-        self._plan_repeats(request)
         self._check_filters()
         self._plan(at_once=True)
+
+    def _accept_request(self, request: Observation) -> bool:
+        """Take a request, and its repeats, in place of what it was; False where too many wait already."""
+        requests = self.state.requests
+        known = requests.get(request.id)
+        if known is None and len(requests) + len(request.repeat) >= MAX_REQUESTS:
+            return False
+        if known is not None and not _same_sky(known, request):
+            self.state.taken.pop(request.id, None)
+        requests[request.id] = msgspec.structs.replace(request, repeat=())
+        self._plan_repeats(request)
+        return True
 
     def filters_known(self, message: Message) -> None:
         """Note which filters the wheel has, which is connected."""
@@ -219,11 +226,10 @@ class SchedulerAgent(Agent):
     def fields_requested(self, message: Message) -> None:
         """Take all that is wanted of an event's sky map, in place of what was; one plan for all of it."""
         wanted: FieldRequests = message.payload
-        requests = self.state.requests
         stay = {*(each.id for each in wanted.requests), *wanted.observed}
         gone = [
             each
-            for each in requests.values()
+            for each in self.state.requests.values()
             if each.event == wanted.event and each.probability is not None and (each.repeats or each.id) not in stay
         ]
         for request in gone:
@@ -231,16 +237,7 @@ class SchedulerAgent(Agent):
             self._forget(request.id)
         left = 0
         for request in wanted.requests:
-            if request.id in self.state.fields_made:
-                continue
-            known = requests.get(request.id)
-            if known is None and len(requests) + len(request.repeat) >= MAX_REQUESTS:
-                left += 1
-                continue
-            if known is not None and not _same_sky(known, request):
-                self.state.taken.pop(request.id, None)
-            requests[request.id] = msgspec.structs.replace(request, repeat=())
-            self._plan_repeats(request)
+            left += request.id not in self.state.fields_made and not self._accept_request(request)
         if left:
             self.log.error(
                 "{event}: {left} fields are left out, for {most} observations wait already",
