@@ -417,17 +417,19 @@ class Agent(StandardAgents):
     def _hold_at_once(self, message: Message) -> None:
         """In the reactor's thread: the hold counts, on disk or not, before anything else is done."""
         order: HoldOrder = message.payload
-        holds = self.holds
+        self.set_hold(order.who or message.sender, order.why)
+        hold = self._settled.hold_seen = self.holds.hold
+        if hold is not None:
+            self.obey_hold(hold, message.name == STOP)
+
+    def set_hold(self, who: str, why: str) -> None:
+        """Begin a hold of the observatory, which counts for this agent though it may not reach the disk."""
         try:
-            holds.set(order.who or message.sender, order.why)
+            self.holds.set(who, why)
         except OSError as error:
             self.log.critical(
                 "the hold is in memory only and ends with this agent, for it cannot be written: {error}", error=error
             )
-        hold = holds.hold
-        self._settled.hold_seen = hold
-        if hold is not None:
-            self.obey_hold(hold, message.name == STOP)
 
     def _hold_ordered(self, message: Message) -> None:
         """Its reflex has set the hold. A release that was said later has ended it: then there is nothing to do."""

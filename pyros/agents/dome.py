@@ -181,7 +181,7 @@ class DomeAgent(InstrumentAgent):
     def close_at_once(self, message: Message) -> None:
         """Close; if a person says so, nothing opens until it is released."""
         if message.sender not in self.config.agents and self.holds.service is None:
-            self._hold(message.sender, message.payload.reason or "told the dome to close")
+            self.set_hold(message.sender, message.payload.reason or "told the dome to close")
         self.control.close(message.payload.reason, message.said)
 
     def obey_hold(self, hold: Hold, stop: bool) -> None:
@@ -278,14 +278,6 @@ class DomeAgent(InstrumentAgent):
 
     def _report(self, report: ShutterReport) -> None:
         self.post_to_self(SHUTTER, report)
-
-    def _hold(self, who: str, why: str) -> None:
-        try:
-            self.holds.set(who, why)
-        except OSError as error:
-            self.log.critical(
-                "the hold is in memory only and ends with this agent, for it cannot be written: {error}", error=error
-            )
 
     # Turns ----------------------------------------------------------------------------------------------------------
 

@@ -430,9 +430,8 @@ class MajordomeAgent(Agent):
 
     def _look_at_sun(self) -> None:
         """Begin and end the nights."""
-        now = self.clock.now()
         try:
-            part, night = phase(self.site, now), night_name(self.site, now.timestamp())
+            part, night = self._now()
         except (PlanningError, ValueError, OverflowError, OSError) as error:
             self.log.error("the Sun's place cannot be computed, no night begins or ends: {error}", error=error)
             return
@@ -630,11 +629,8 @@ class MajordomeAgent(Agent):
 
     def _recover(self) -> None:
         """End a fault when everything is closed and parked, and the dome may be tried again."""
-        if (
-            self.state.state is State.FAULT
-            and len(self.state.shut) == 2
-            and self.clock.monotonic() >= self._gate.pause_until
-        ):
+        paused = self.clock.monotonic() < self._gate.pause_until
+        if self.state.state is State.FAULT and len(self.state.shut) == 2 and not paused:
             self.machine.happen(NightEvent.RECOVERED, "closed and parked; it goes on")
 
     def _fault_alarm(self, reason: str) -> None:

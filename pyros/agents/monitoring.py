@@ -401,8 +401,8 @@ class MonitoringAgent(Agent):
 
     def _offset_told(self, now: float) -> float | None:
         """Return by how much the clock is off; None where that isn't known, or isn't any more."""
-        told = self._clock_word is not None and now - self._clock_asked <= CLOCK_STALE_SECONDS
-        return self._clock_word.offset if told and self._clock_word is not None else None
+        word = self._clock_word
+        return word.offset if word is not None and now - self._clock_asked <= CLOCK_STALE_SECONDS else None
 
     def _not_heard_yet(self) -> str:
         """Who has said nothing since this agent's start."""

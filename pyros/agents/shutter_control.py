@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros.agents._shutter import ShutterGuard
+from pyros.agents.instrument import in_words
 from pyros.clock import Clock, Timer, cancel_call
 from pyros.errors import ConnectionLost, InstrumentError, NoAnswer
 from pyros.instruments import Dome
@@ -438,11 +439,9 @@ class ShutterControl:
             ended.callback(None)
 
     def _words(self, failure: Failure) -> str:
-        text = failure.getErrorMessage().strip() or "no reason given"
-        if isinstance(failure.value, InstrumentError):
-            return text
-        self._log.failure("a command failed in an unexpected way", failure)
-        return f"{type(failure.value).__name__}: {text}"
+        if not isinstance(failure.value, InstrumentError):
+            self._log.failure("a command failed in an unexpected way", failure)
+        return in_words(failure)
 
     def _cancel_retry(self) -> None:
         cancel_call(self._retry)
