@@ -129,8 +129,7 @@ class CameraAgent(FiltersAgent):
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
         if reason := self.reason_held(message) or self._disk_problem():
-            failure = Failure(observation=expose.observation, reason=f"not exposed: {reason}")
-            self.send_if_there(message.sender, messages.EXPOSURE_FAILED, failure)
+            self.refuse(message, messages.EXPOSURE_FAILED, f"not exposed: {reason}")
             return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
 

@@ -56,7 +56,7 @@ class CoverAgent(MotorAgent):
     def open_cover(self, message: Message) -> None:
         """Open, in place of a movement under way; not in a hold, nor for a message that waited for long."""
         if reason := self.reason_held(message) or self.too_old(message):
-            self._refuse(message, f"not opened: {reason}")
+            self.refuse(message, FAILED[message.name], f"not opened: {reason}")
             return
         self._open_said = message.said
 
@@ -86,7 +86,7 @@ class CoverAgent(MotorAgent):
         """Light the lamp; not for a message that waited for long."""
         wanted: CalibratorOn = message.payload
         if reason := self.too_old(message):
-            self._refuse(message, f"not lit: {reason}")
+            self.refuse(message, FAILED[message.name], f"not lit: {reason}")
             return
 
         async def light(started: Started) -> None:
@@ -150,10 +150,6 @@ class CoverAgent(MotorAgent):
 
     def failed(self, command: Command, failure: Failure) -> None:
         self.answer(command, FAILED[command.name], failure)
-
-    def _refuse(self, message: Message, reason: str) -> None:
-        failure = Failure(observation=message.payload.observation, reason=reason)
-        self.send_if_there(message.sender, FAILED[message.name], failure)
 
     def _moved(self, ended: Deferred[None]) -> Deferred[None]:
         """Wait for a movement's end, and take it as done where there is no cover; in the reactor's thread."""

@@ -27,8 +27,7 @@ class FilterWheelAgent(FiltersAgent):
         """Turn the wheel; a turn under way is superseded by the new one."""
         select: SelectFilter = message.payload
         if reason := self.reason_held(message):
-            failure = Failure(observation=select.observation, reason=f"not turned: {reason}")
-            self.send_if_there(message.sender, messages.FILTER_FAILED, failure)
+            self.refuse(message, messages.FILTER_FAILED, f"not turned: {reason}")
             return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:

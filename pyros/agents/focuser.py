@@ -120,8 +120,7 @@ class FocuserAgent(MotorAgent):
         """Move the focuser; a move under way is superseded by the new one."""
         move: MoveFocus = message.payload
         if reason := self.reason_held(message):
-            failure = Failure(observation=move.observation, reason=f"not moved: {reason}")
-            self.send_if_there(message.sender, messages.FOCUS_FAILED, failure)
+            self.refuse(message, messages.FOCUS_FAILED, f"not moved: {reason}")
             return
         aim = FocusAim(
             base=self.state.base,

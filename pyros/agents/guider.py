@@ -102,8 +102,7 @@ class GuiderAgent(InstrumentAgent):
     def _begin(self, message: Message, act: Callable[[Callable[[float], None]], Deferred[float]]) -> None:
         wanted = message.payload
         if reason := self.reason_held(message) or self.too_old(message):
-            failure = Failure(observation=wanted.observation, reason=f"not guided: {reason}")
-            self.send_if_there(message.sender, FAILED[message.name], failure)
+            self.refuse(message, FAILED[message.name], f"not guided: {reason}")
             return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:

@@ -280,12 +280,10 @@ class InstrumentAgent(Agent):
         self.after_commit(self._run, self.state.number, run)
 
     def figures(self) -> dict[str, Any]:
-        command = self.state.command
-        under_way = [*self.state.aside, *([command] if command is not None else [])]
         return {
             "failed_commands": self.state.failed_commands,
             "last_failure": self.state.last_failure,
-            "under_way": [each.id for each in under_way],
+            "under_way": [each.id for each in self._under_way()],
             "ended": dict(self.state.ended),
         }
 
@@ -298,6 +296,11 @@ class InstrumentAgent(Agent):
         """Tell whoever gave the command, if it is an agent."""
         if command.sender != self.name:
             self.send_if_there(command.sender, name, payload)
+
+    def refuse(self, message: Message, name: str, reason: str) -> None:
+        """Tell the sender of a command why it is not carried out, by the message ``name`` of its failure."""
+        observation = getattr(message.payload, "observation", "")
+        self.send_if_there(message.sender, name, messages.Failure(observation=observation, reason=reason))
 
     def too_old(self, message: Message) -> str:
         """Why a command must not be carried out any more, for it waited while this agent was down; '' if it may."""
@@ -451,9 +454,12 @@ class InstrumentAgent(Agent):
             while len(self.state.ended) > _KEPT_ENDS:
                 del self.state.ended[next(iter(self.state.ended))]
 
+    def _under_way(self) -> list[Command]:
+        command = self.state.command
+        return [*self.state.aside, *([] if command is None else [command])]
+
     def _current(self, number: int) -> Command | None:
-        under_way = [*self.state.aside, *([self.state.command] if self.state.command is not None else [])]
-        return next((command for command in under_way if command.number == number), None)
+        return next((command for command in self._under_way() if command.number == number), None)
 
     def _ended(self, number: int) -> Command | None:
         """Return the command that has ended, which is no longer under way."""

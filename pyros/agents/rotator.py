@@ -28,8 +28,7 @@ class RotatorAgent(MotorAgent):
         """Turn to an angle, in place of a move under way."""
         wanted: Rotate = message.payload
         if reason := self.reason_held(message):
-            failure = Failure(observation=wanted.observation, reason=f"not moved: {reason}")
-            self.send_if_there(message.sender, FAILED[ROTATE], failure)
+            self.refuse(message, FAILED[ROTATE], f"not moved: {reason}")
             return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:
@@ -42,8 +41,7 @@ class RotatorAgent(MotorAgent):
         """Tell the device the angle at which it stands; not for a message that waited for long."""
         wanted: Rotate = message.payload
         if reason := self.too_old(message):
-            failure = Failure(observation=wanted.observation, reason=f"not synchronised: {reason}")
-            self.send_if_there(message.sender, FAILED[SYNC_ROTATOR], failure)
+            self.refuse(message, FAILED[SYNC_ROTATOR], f"not synchronised: {reason}")
             return
 
         async def run() -> dict[str, Any]:

@@ -28,7 +28,7 @@ class SwitchAgent(InstrumentAgent):
         """Set a channel; what waited long while this agent was down is not set any more."""
         wanted: SetSwitch = message.payload
         if reason := self.too_old(message):
-            self.send_if_there(message.sender, messages.SWITCH_FAILED, Failure(reason=reason))
+            self.refuse(message, messages.SWITCH_FAILED, reason)
             return
 
         def run(started: Callable[[float], None]) -> Deferred[dict[str, Any]]:

@@ -150,12 +150,10 @@ class TelescopeAgent(InstrumentAgent):
         """Slew; a slew under way is superseded by the new one."""
         slew: Slew = message.payload
         if reason := self.too_old(message):  # the dome may be closed and the night over
-            failure = Failure(observation=slew.observation, reason=reason)
-            self.send_if_there(message.sender, messages.SLEW_FAILED, failure)
+            self.refuse(message, messages.SLEW_FAILED, reason)
             return
         if reason := self.reason_held(message):
-            failure = Failure(observation=slew.observation, reason=f"not slewed: {reason}")
-            self.send_if_there(message.sender, messages.SLEW_FAILED, failure)
+            self.refuse(message, messages.SLEW_FAILED, f"not slewed: {reason}")
             return
         self.state.park_wanted = False
 
