@@ -78,7 +78,7 @@ def form_of(packet: bytes) -> Form:
         return "json"
     if packet.startswith(avro.MAGIC):
         return "avro"
-    if begin.startswith(text.BEGIN):
+    if begin.replace(b"\0", b"").upper().startswith(text.BEGIN):
         return "text"
     if start.startswith(b"\x1f\x8b"):
         raise AlertError("compressed by gzip: packets are taken as they were broadcast")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import fastavro
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,10 +64,41 @@ def container(schema: Any, *records: Any, codec: str = "null") -> bytes:
 PACKET = container(SCHEMA, wave())
 
 
-@pytest.mark.parametrize("codec", ["null", "deflate"])
+@pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
 def test_a_wave_in_avro_is_that_in_json(codec: str) -> None:
     in_json = json.dumps({**WAVE, "event": {**WAVE["event"], "skymap": "U0lN"}}).encode()
     assert parse(container(SCHEMA, wave(), codec=codec)) == parse(in_json)
+
+
+def snapped(data: bytes, packed: bytes) -> bytes:
+    """Return the packet with its block compressed by snappy, given as literals and repeats."""
+    length = (len(data) & 0x7F | 0x80).to_bytes() + (len(data) >> 7).to_bytes()
+    block = length + packed + zlib.crc32(data).to_bytes(4)
+    schema = msgspec.json.encode(SCHEMA)
+    meta = {"avro.schema": schema, "avro.codec": b"snappy"}
+    file = io.BytesIO()
+    header = {"type": "map", "values": "bytes"}
+    fastavro.schemaless_writer(file, header, meta)
+    file.write(b"m" * 16)
+    for type_, value in (("long", 1), ("bytes", block)):
+        fastavro.schemaless_writer(file, type_, value)
+    return avro.MAGIC + file.getvalue() + b"m" * 16
+
+
+def test_a_wave_packed_by_snappy_is_that_unpacked() -> None:
+    file = io.BytesIO()
+    fastavro.schemaless_writer(file, SCHEMA, wave(superevent_id="S300506" + "ab" * 40))
+    data = file.getvalue()
+    at = data.index(b"ab" * 40)
+    before, after = data[: at + 2], data[at + 80 :]
+    literal = [bytes([61 << 2]) + (len(part) - 1).to_bytes(2, "little") + part for part in (before, after)]
+    repeats = bytes([1, 2, 63 << 2 | 2, 2, 0, 9 << 2 | 3, 2, 0, 0, 0])  # 4, 64 and 10 bytes, from two bytes before
+    assert len(data) < 1 << 14
+    packed = literal[0] + repeats + literal[1]
+    assert parse(snapped(data, packed)).event == "lvc:S300506" + "ab" * 40
+    for bad in (packed[:-1], packed + b"\0x", literal[0] + b"\xfe\xff\xff", b"", literal[0]):
+        with pytest.raises(AlertError, match="the Avro block is damaged"):
+            parse(snapped(data, bad))
 
 
 def test_a_retraction_in_avro_has_no_event() -> None:

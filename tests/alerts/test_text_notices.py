@@ -38,6 +38,11 @@ def test_a_notice_in_text_is_understood() -> None:
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_notice_in_another_encoding_is_the_same(encoding: str) -> None:
+    assert parse(SAMPLE.encode(encoding)) == changed()
+
+
 def test_the_topic_tells_the_type_as_well() -> None:
     topic = "gcn.classic.text.FERMI_GBM_FIN_POS"
     assert changed(topic=topic) == changed(("Fermi-GBM Final Position", "Fermi-GBM new words"), topic=topic)

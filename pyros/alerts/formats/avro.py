@@ -7,14 +7,17 @@ nest deeper than the stack.
 
 from __future__ import annotations
 
+import bz2
 import hashlib
 import io
+import lzma
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from pyros.alerts.formats.snappy import unsnap
 from pyros.errors import AlertError
 
 MAGIC = b"Obj\x01"
@@ -24,6 +27,12 @@ _IGNORED = frozenset(
 """Parts of a type's schema by which nothing is read."""
 MAX_UNPACKED_BYTES = 64 * 1024 * 1024
 """A record with its cut-outs or its sky map; Rubin's have 100 kB, multi-order maps 1 to 2.3 MB."""
+_UNPACKERS: dict[bytes, Callable[[], object]] = {
+    b"deflate": lambda: zlib.decompressobj(-zlib.MAX_WBITS),
+    b"bzip2": bz2.BZ2Decompressor,
+    b"xz": lambda: lzma.LZMADecompressor(memlimit=MAX_UNPACKED_BYTES),
+}
+"""By the name of the codec; each takes at most so many bytes as it is asked for."""
 _MAX_NODES = 20_000
 """Types in a schema where each use of a named one counts; Rubin's schema has about 1,000."""
 _MAX_DEPTH = 32
@@ -49,7 +58,7 @@ def read_avro(packet: bytes) -> Any:
 
     Raises:
         AlertError: fastavro isn't installed; no container, a damaged one, one with a schema that is recursive or too
-            large, of another compression than deflate, or not of exactly one record.
+            large, of an unknown compression, or not of exactly one record.
     """
     try:
         import fastavro  # noqa: PLC0415  an extra
@@ -64,7 +73,7 @@ def read_avro(packet: bytes) -> Any:
         more = len(packet) - len(MAGIC) - stream.tell() > _SYNC_BYTES
         if block["count"] != 1 or more:
             raise AlertError("an Avro file of none or several records: a packet is one notice")
-        data = _unpacked(block["data"], meta.get("avro.codec", b"null"))
+        data = unpacked(block["data"], meta.get("avro.codec", b"null"))
         stream = io.BytesIO(data)
         record = decode(stream, schema)
         if stream.tell() != len(data):
@@ -122,16 +131,28 @@ def _long(number: int) -> bytes:
     return bytes(written)
 
 
-def _unpacked(data: bytes, codec: bytes) -> bytes:
+def unpacked(data: bytes, codec: bytes) -> bytes:
+    """Return what a block holds.
+
+    Raises:
+        AlertError: it is damaged, holds more than `MAX_UNPACKED_BYTES`, or is compressed by another means.
+    """
     if codec == b"null":
         return data
-    if codec != b"deflate":
-        raise AlertError(f"Avro compressed by {codec[:20].decode('utf-8', 'replace')!r}; null and deflate are read")
-    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    unpacked = unpacker.decompress(data, MAX_UNPACKED_BYTES)
+    name = codec[:20].decode("utf-8", "replace")
+    problem = f"the Avro block is damaged, or unpacks to more than {MAX_UNPACKED_BYTES} bytes"
+    try:
+        if codec == b"snappy":
+            return unsnap(data, MAX_UNPACKED_BYTES)
+        if codec not in _UNPACKERS:
+            raise AlertError(f"Avro compressed by {name!r}; null, deflate, snappy, bzip2 and xz are read")
+        unpacker: Any = _UNPACKERS[codec]()
+        found: bytes = unpacker.decompress(data, MAX_UNPACKED_BYTES)
+    except (ValueError, IndexError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise AlertError(f"{problem} ({name}: {error})") from None
     if not unpacker.eof:
-        raise AlertError(f"the Avro block is damaged, or unpacks to more than {MAX_UNPACKED_BYTES} bytes")
-    return unpacked
+        raise AlertError(problem)
+    return found
 
 
 def checked_schema(schema: Any) -> Any:

@@ -7,6 +7,7 @@ streams' table, as the same notices in VOEvent are.
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 
@@ -108,8 +109,8 @@ def parse_text(packet: bytes, topic: str) -> Alert:
     """
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the text has {len(packet)} bytes; at most {MAX_BYTES} are taken")
-    fields = _fields(packet.decode("utf-8", "replace"))
-    title = " ".join(_first(fields, "TITLE").split())
+    fields = _fields(packet.decode(json.detect_encoding(packet), "replace"))
+    title = " ".join(_first(fields, "TITLE").split()).upper()
     if title == "GCN CIRCULAR" and fields.get("NUMBER"):
         return circular(fields["NUMBER"][0].strip()[:20], "", "")
     match = _TITLE.fullmatch(title)

@@ -10,13 +10,12 @@ container file of one record (ZTF, Fink, ALeRCE), or Confluent's five bytes with
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
-from pyros.alerts.formats.avro import MAGIC, MAX_UNPACKED_BYTES, checked_schema, number_of_schema, record_of
+from pyros.alerts.formats.avro import MAGIC, checked_schema, number_of_schema, record_of, unpacked
 from pyros.errors import AlertError
 
 _HEADER = {
@@ -84,10 +83,8 @@ class Projection:
             raise AlertError(f"not Avro: {type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
 
     def _decode(self, cut: _Cut, data: bytes) -> dict[str, Any]:
-        if cut.codec == b"deflate":
-            unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-            data = unpacker.decompress(data, MAX_UNPACKED_BYTES)
-        found: dict[str, Any] = self._avro.schemaless_reader(io.BytesIO(data), cut.writer, cut.reader)
+        plain = io.BytesIO(unpacked(data, cut.codec))
+        found: dict[str, Any] = self._avro.schemaless_reader(plain, cut.writer, cut.reader)
         return found
 
     def _header(self, packet: bytes) -> tuple[_Cut, int]:
@@ -98,10 +95,7 @@ class Projection:
         stream = io.BytesIO(packet[len(MAGIC) :])
         meta = self._avro.schemaless_reader(stream, _HEADER)["meta"]
         end = len(MAGIC) + stream.tell()
-        codec = meta.get("avro.codec", b"null")
-        if codec not in {b"null", b"deflate"}:
-            raise AlertError(f"Avro compressed by {codec[:20].decode('utf-8', 'replace')!r}; null and deflate are read")
-        cut = self._cut(msgspec.json.decode(meta["avro.schema"]), codec)
+        cut = self._cut(msgspec.json.decode(meta["avro.schema"]), meta.get("avro.codec", b"null"))
         if len(self._headers) >= _MAX_SCHEMAS:
             del self._headers[next(iter(self._headers))]
         self._headers[packet[:end]] = cut
