@@ -133,6 +133,7 @@ class StreamCarrier:
         self.encrypted = agent.encrypted
         """Whether TLS is spoken with the agent."""
         self.link: Carried
+        self._here = agent.amqp is None and is_here(agent.destination.host)
         self._backoff = Backoff(*RECONNECT_SECONDS)
         self._connecting: Deferred[Any] | None = None
         self._retry_call: Any = None
@@ -224,8 +225,7 @@ class StreamCarrier:
             return
         taken = self.reactor.seconds() - self._begun
         pause = max(RECONNECT_SECONDS[0], self._backoff.next_pause() - taken)
-        here = self.agent.amqp is None and is_here(self.agent.destination.host)
-        if here and self._backoff.failures >= _ABSENT_AFTER:
+        if self._here and self._backoff.failures >= _ABSENT_AFTER:
             pause = _ABSENT_SECONDS
         if self._backoff.failures == _ATTEMPTS_UNTOLD:
             self.link.complain(self.trouble)
