@@ -22,7 +22,8 @@ from tests.live.observatory import LiveObservatory
 
 DAY_AFTER = timedelta(seconds=60)
 """From the first image until the Sun rises above the twilight."""
-DAY = timedelta(seconds=160)
+DAY = timedelta(seconds=240)
+"""Half of it is morning, in which the night is reported: a busy computer has closed and parked two minutes late."""
 PATIENCE = 600.0
 """For what takes a busy computer minutes."""
 SECONDS, SPEED = 20.0, 20
