@@ -66,6 +66,8 @@ class CameraState(InstrumentState):
     """Counts the orders to cool."""
     cooling: CoolingState | None = None
     """The detector's way to a temperature, while it is under way."""
+    aborted: Command | None = None
+    """The last exposure that was aborted: its image may be on its way to the disk all the same."""
 
 
 class CameraAgent(FiltersAgent):
@@ -191,8 +193,13 @@ class CameraAgent(FiltersAgent):
         """Throw the exposure of that observation away."""
         command = self.state.command
         if command is not None and message.payload.observation in ("", command.payload["observation"]):
-            self.state.command = None
+            self.state.aborted, self.state.command = command, None
             self.aborting(self.device.abort)
+
+    def stopped(self, number: int) -> Command | None:
+        """Return an aborted exposure whose image was being written: it is on the disk, and not taken again."""
+        aborted = self.state.aborted
+        return aborted if aborted is not None and aborted.number == number else None
 
     def obey_hold(self, hold: Hold, stop: bool) -> None:
         """Abort an exposure of the automation; with ``stop`` any."""
@@ -201,7 +208,7 @@ class CameraAgent(FiltersAgent):
 
     def on_hold(self, hold: Hold, stop: bool) -> None:
         if stop or self.for_automation(messages.EXPOSE) is not None:
-            self.state.command = self.state.interrupted = None
+            self.state.aborted, self.state.command, self.state.interrupted = self.state.command, None, None
             self.aborting(self.device.abort)
 
     def make_safe(self, reason: str) -> Deferred[None]:

@@ -250,6 +250,10 @@ class InstrumentAgent(Agent):
     def on_connection(self, connected: bool) -> None:
         """Hear that the device is connected, or is no longer; in the reactor's thread, before a turn hears of it."""
 
+    def stopped(self, number: int) -> Command | None:
+        """Return the command of that number that was stopped, if it still counts should it be done all the same."""
+        return None
+
     def started(self, command: Command, seconds: float) -> None:
         """Tell the sender that the device took the command, which will take so many seconds."""
 
@@ -430,7 +434,8 @@ class InstrumentAgent(Agent):
             self.started(command, message.payload.seconds)
 
     def _done(self, message: Message) -> None:
-        if (command := self._ended(message.payload.number)) is not None:
+        number = message.payload.number
+        if (command := self._ended(number) or self.stopped(number)) is not None:
             self.keep_end(command.id, command.sender, "")
             self.done(command, message.payload.result)
 

@@ -276,9 +276,11 @@ class ObservationManagerAgent(Agent):
         self._next()
 
     def _count_late(self, end: ExposureFinished) -> None:
-        """Count an image that was on disk before the camera heard that it is to be aborted: it is not taken again."""
+        """Count an image that was exposed before the camera heard that it is to be aborted: it is not taken again."""
         before = self.state.interrupted.get(end.observation)
         if before is None or end.observation != self.state.late or end.number != before.done + 1:
+            return
+        if not self._is_open and (end.started or 0.0) + (end.seconds or math.inf) > self.state.dark_since:
             return
         self.state.late = ""
         taken = before.taken
@@ -388,7 +390,8 @@ class ObservationManagerAgent(Agent):
 
     def dome_closed(self, message: Message) -> None:
         """No light comes in any more."""
-        self.state.dome_open = False
+        if self.state.dome_open:
+            self.state.dome_open, self.state.dark_since = False, message.sent
         self._cover.dome_closed()
         self._calibrating.stop_for_sky(f"the dome has closed: {message.payload.reason}")
         if self.state.phase in ("centring", "guiding", "exposing", "waiting") and self.state.pointing is not None:
@@ -565,7 +568,7 @@ class ObservationManagerAgent(Agent):
         current = self.state.current
         assert current is not None
         abort = Abort(observation=current.id, reason=reason)
-        self.state.late = current.id if self.state.phase == "exposing" and self._is_open else ""
+        self.state.late = current.id if self.state.phase == "exposing" else ""
         if self.state.phase in ("centring", "exposing"):
             self.send_to(self.CAMERA, messages.ABORT, abort)
         if halt and self.state.phase == "slewing":

@@ -70,6 +70,8 @@ class ObservationManagerState(msgspec.Struct):
     pointing: tuple[float, float] | None = None
     astray: bool = False
     dome_open: bool = False
+    dark_since: float = 0.0
+    """When (Unix) the dome began to close last."""
     slit: bool = True
     filter: str = ""
     filter_ready: bool = True

@@ -78,6 +78,28 @@ def test_an_image_that_came_before_the_abort_is_not_taken_again(ready: Night) ->
     assert b'"late.fits"' in report
 
 
+@pytest.mark.parametrize("interrupt", [hold, preemption])
+def test_an_image_that_was_being_written_then_is_not_taken_again(
+    ready: Night, interrupt: Callable[[Night], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.publish(ready.packet())
+    ready.until(lambda: exposed(ready)[-1:] == [2], 120)
+    camera = ready.agent("camera").reactor
+    write = camera.callInThreadWithCallback
+    with monkeypatch.context() as writing:
+        writing.setattr(camera, "callInThreadWithCallback", lambda *job: camera.callLater(5, write, *job))
+        ready.until(lambda: ready.state("camera") not in ("exposing", "reading"), 2 * EXPOSURE)
+        ready.run(0.1)
+    interrupt(ready)
+    ready.until(lambda: ready.said("test-first-1: Observation finished", "majordome"), 1500)
+    assert exposed(ready) == [1, 2, 3]
+    ready.run(1)
+    (report,) = [row.payload for row in ready.received("scheduler", "Observation finished") if b"first" in row.payload]
+    assert [path.name for path in ready.images() if "first" in path.name] == sorted(
+        set(re.findall(r"[^/\"]*first[^/\"]*\.fits", report.decode()))
+    )
+
+
 def test_what_is_remembered_of_sequences_has_a_bound(exposing: Night) -> None:
     agent = exposing.agent("observation_manager")
     current = agent.state.current
