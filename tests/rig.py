@@ -68,7 +68,9 @@ class AgentRig:
     def start(self, agent: Any) -> None:
         """Begin an agent on the journal that the one before has left; the time goes on."""
         self.agent = agent
-        self.host = Host(agent, self.config, self.reactor, self.clock, threaded=False, journals=self._journals)
+        self.host = Host(
+            agent, self.config, self.reactor, self.clock, threaded=False, durable=False, journals=self._journals
+        )
         self.host.start()
         self.host.outbound.stop()
         self.reactor.advance(0)  # work()
