@@ -20,7 +20,6 @@ from pyros.simulators.celestial import Sky, offset
 DEMO = Path(__file__).parents[2] / "observatory" / "simulators"
 TIME = 1_774_049_400.0  # 2026-03-20 23:30 UTC
 CENTRE = Sky(150.2, 40.1)
-Shoot = Callable[..., Path]
 
 
 class SkyCamera:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from pyros.errors import AgentError, ConfigError, JournalError
 from pyros.journal import Journal, JournalReader
 from tests.broker.conftest import make_config, make_event, outcome
 from tests.builders import InlineReactor
-
-MakeConfig = Callable[..., Config]
 
 
 def make_broker(config: Config, reactor: InlineReactor, clock: VirtualClock) -> Broker:

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import yaml
@@ -25,7 +25,6 @@ from pyros.journal.events import EventReader
 from pyros.sender import Sender, ask
 from tests.conftest import DEMO_AGENTS, DEMO_INSTRUMENTS, PATIENCE, Program, free_port, is_open, wait_until
 
-_T = TypeVar("_T")
 REPOSITORY = Path(__file__).parents[2]
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 SIMULATORS, BROKER, GUARDIAN = "simulators", "broker", "guardian"
@@ -192,11 +191,6 @@ class LiveObservatory:
                 return [row for _, row in journal.received(last=100_000) if name in ("", row.name)]
         except JournalError:
             return []
-
-    def state_of(self, agent: str, kind: type[_T]) -> _T:
-        """Return an agent's state as its journal has it, or an empty one."""
-        with closing(JournalReader(self.config.journal(agent))) as journal:
-            return msgspec.json.decode(journal.state() or b"{}", type=kind)
 
     def arrived(self, ivorn: str) -> float:
         """Return when the broker got a packet, Unix seconds of the observatory."""
