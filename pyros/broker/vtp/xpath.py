@@ -26,7 +26,9 @@ _NODES = _BYTES * 2 // 5  # an element of four bytes, then a text of one
 _VISIT = 1.8e-8  # seconds: a node that an axis passes
 _STEP = 3.5e-8  # an operation: a comparison, a call, a literal, a step of a path
 _LETTER = 2e-9  # a character that is copied or counted
+_TRANSLATED = 1.5e-8  # a character that is looked up and written by itself
 _SEARCHED = 1e-9  # a character that is compared with one that is looked for
+_SEARCHED_ALONE = 5e-9  # the same where translate() does it
 _UNITED = 1e-9  # a node that is compared with one of its set
 _LESS, _EQUAL = 2e-9, 4e-9  # a pair of two sets, by < and by =
 
@@ -399,11 +401,13 @@ class _Parser:
         letters = context.letters if not given else sum(each.letters for each in given)
         if name in _TEXTLESS:
             letters = 0
-        self._spend(_STEP * context.all + _LETTER * letters * (len(given) if name == "concat" else 1), f"{name}(")
+        letter = {"concat": _LETTER * len(given), "translate": _TRANSLATED}.get(name, _LETTER)
+        self._spend(_STEP * context.all + letter * letters, f"{name}(")
         if name in _SEARCHING:
             if given[1].literal < 0:
                 raise ValueError(f"{name}(...) must look for a text in quotes")
-            self._spend(_SEARCHED * given[0].letters * given[1].literal, f"{name}(")
+            searched = _SEARCHED_ALONE if name == "translate" else _SEARCHED
+            self._spend(searched * given[0].letters * given[1].literal, f"{name}(")
         asked = name in ("boolean", "not")
         written = ", ".join(self.truth(each) if asked else self._plain(each) for each in given)
         return _Value(f"{name}({written})", kind, letters if kind == "text" else 0)
