@@ -160,37 +160,25 @@ class SimulatedWeather(SimulatedDevice):
         self._noise = {name: SmoothNoise(settings.seed, name, getattr(settings.noise, name, 0.0)) for name in _LIMITS}
         self.properties |= {"readings": self._readings}
         self.properties |= {name: partial(self._reading, name) for name in _LIMITS}
-        self.properties |= {"dew_point": lambda: ok(self._dew_point())}
+        self.properties |= {"dew_point": lambda: DeviceAnswer(f"OK {_dew_point(self._values())}")}
         self.properties |= {"climate": lambda: ok("manual" if self._overrides else "auto")}
         self.settable |= {name: partial(self._override, name) for name in _LIMITS}
         self.settable |= {"climate": self._auto}
 
     def _readings(self) -> DeviceAnswer:
-        words = [f"{name}={self._text(name)}" for name in _LIMITS]
-        return DeviceAnswer(f"OK {' '.join(words)} dew_point={self._dew_point()}")
+        values = self._values()
+        words = [f"{name}={_text(name, values[name])}" for name in _LIMITS]
+        return DeviceAnswer(f"OK {' '.join(words)} dew_point={_dew_point(values)}")
 
     def _reading(self, name: str) -> DeviceAnswer:
-        return DeviceAnswer(f"OK {self._text(name)}")  # a number is written as it is
+        return DeviceAnswer(f"OK {_text(name, self._values()[name])}")  # a number is written as it is
 
-    def _text(self, name: str) -> str:
-        return f"{self._value(name):.{_DIGITS[name]}f}"
-
-    def _dew_point(self) -> str:
-        """By the Magnus formula over water (WMO Guide to Instruments, CIMO 8, annex 4.B), degrees Celsius."""
-        a, b = _MAGNUS
-        temperature, humidity = self._value("temperature"), max(self._value("humidity"), 1.0)
-        gamma = math.log(humidity / 100) + a * temperature / (b + temperature)
-        return f"{b * gamma / (a - gamma):.1f}"
-
-    def _value(self, name: str) -> float:
-        if name in self._overrides:
-            return self._overrides[name]
+    def _values(self) -> dict[str, float]:
+        """Return all quantities as they are at this instant."""
         elapsed = self.device_clock.monotonic() - self._start
         if elapsed != self._told_at:
-            self._told, self._told_at = {}, elapsed
-        if name not in self._told:
-            self._told[name] = self._value_at(name, elapsed)
-        return self._told[name]
+            self._told, self._told_at = {name: self._value_at(name, elapsed) for name in _LIMITS}, elapsed
+        return self._told | self._overrides
 
     def _value_at(self, name: str, elapsed: float) -> float:
         """Return a quantity so many seconds after the start."""
@@ -223,3 +211,15 @@ class SimulatedWeather(SimulatedDevice):
         one_of("climate", values, ["auto"])
         self._overrides.clear()
         return ok()
+
+
+def _text(name: str, value: float) -> str:
+    return f"{value:.{_DIGITS[name]}f}"
+
+
+def _dew_point(values: dict[str, float]) -> str:
+    """By the Magnus formula over water (WMO Guide to Instruments, CIMO 8, annex 4.B), degrees Celsius."""
+    a, b = _MAGNUS
+    temperature, humidity = values["temperature"], max(values["humidity"], 1.0)
+    gamma = math.log(humidity / 100) + a * temperature / (b + temperature)
+    return f"{b * gamma / (a - gamma):.1f}"
