@@ -83,13 +83,10 @@ class AlpacaDevice(InstrumentDriver):
         for stop in list(self._stops):
             await stop.acquire()
             stop.release()
-        await self._turns.acquire()
-        try:
+        async with self._turns:
             await command.check()
             yield
             await command.check()
-        finally:
-            self._turns.release()
 
     async def _at_once(self, command: DeviceCommand, request: Callable[[], Awaitable[None]]) -> None:
         """Send a request that cannot wait until the device has taken older ones; and again then."""
@@ -101,20 +98,15 @@ class AlpacaDevice(InstrumentDriver):
 
     async def _stop(self, request: Callable[[], Awaitable[None]], why: str, *groups: str) -> None:
         """Send a request that ends the commands of these groups, at once; again, if one of them was about to begin."""
-        stop = DeferredLock()
-        await stop.acquire()
-        self._stops.append(stop)
-        try:
-            await self._ending(request(), why, *groups)
-            if self._turns.locked:
-                await self._turns.acquire()
-                try:
-                    await request()
-                finally:
-                    self._turns.release()
-        finally:
-            self._stops.remove(stop)
-            stop.release()
+        async with DeferredLock() as stop:
+            self._stops.append(stop)
+            try:
+                await self._ending(request(), why, *groups)
+                if self._turns.locked:
+                    async with self._turns:
+                        await request()
+            finally:
+                self._stops.remove(stop)
 
     @asynccontextmanager
     async def _stopping_if_given_up(

@@ -276,11 +276,8 @@ class AlpacaCamera(AlpacaDevice):
 
     @deferred
     async def cool(self, celsius: float | None) -> None:
-        await self._coolings.acquire()
-        try:
+        async with self._coolings:
             await self._cool(celsius)
-        finally:
-            self._coolings.release()
 
     async def _cool(self, celsius: float | None) -> None:
         if not await self._link.fact("cansetccdtemperature", bool, False):

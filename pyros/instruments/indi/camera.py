@@ -398,14 +398,11 @@ class IndiCamera(IndiDevice):
             if begun:
                 self._given_up.append(self._asked)
             self._begun = self._reading = False
-            await self._aborts.acquire()
-            try:
+            async with self._aborts:
                 await self._connection.until_ready()
                 if begun or (await command.ask(_EXPOSURE)).state == "Busy":
                     await command.change("CCD_ABORT_EXPOSURE", {"ABORT": True})
                 await command.until(self._stopped, 10.0, "told to abort, it still exposes")
-            finally:
-                self._aborts.release()
 
     def _stopped(self) -> Property | None:
         return self._properties.at_rest(_EXPOSURE)

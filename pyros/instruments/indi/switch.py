@@ -77,11 +77,8 @@ class IndiSwitch(IndiDevice):
 
     @deferred
     async def set(self, channel: int, level: float) -> float:
-        await self._turns.acquire()  # the answer tells the whole vector, and may be that to another channel's command
-        try:
+        async with self._turns:  # the answer tells the whole vector, and may be that to another channel's command
             return await self._set(channel, level)
-        finally:
-            self._turns.release()
 
     async def _set(self, channel: int, level: float) -> float:
         with self._connection.command(f"channel {channel} to {level:g}") as command:

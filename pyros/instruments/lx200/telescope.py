@@ -128,8 +128,7 @@ class Lx200Telescope(InstrumentDriver):
     async def _slew_once(
         self, motion: DeviceCommand, ra: float, dec: float, started: Started | None, interrupting: bool
     ) -> None:
-        await self._turns.acquire()
-        try:
+        async with self._turns:
             await motion.check()
             if interrupting:
                 await self._connection.ask("Q", AnswerKind.NOTHING)
@@ -146,13 +145,10 @@ class Lx200Telescope(InstrumentDriver):
                 await self._connection.ask("hW" if refusal.code == "STATE" else "Q", AnswerKind.NOTHING)
                 await self._go(motion, ra, dec)
             await motion.check()
-        finally:
-            self._turns.release()
         if started is not None:
             started(_estimate(here, ra, dec))
         await self._until_still(motion, Position(ra, dec))
-        here = await self.position()
-        if separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding:
+        if self._is_at(ra, dec, await self.position()):
             await self._until_it_tracks(motion)
 
     async def _until_it_tracks(self, motion: DeviceCommand) -> None:
@@ -199,9 +195,7 @@ class Lx200Telescope(InstrumentDriver):
             stands = step <= _STILL_ARCSEC_PER_SECOND * (now - when) + 2 * self._rounding
             quiet = quiet + 1 if stands and not moving else 0
             before, when = here, now
-            arrived = target is not None and (
-                separation_arcsec(target.ra, target.dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding
-            )
+            arrived = target is not None and self._is_at(target.ra, target.dec, here)
             enough = 1 if self._connection.tells_distance else 2
             if quiet >= enough and (arrived or elapsed > self._option("begin_seconds", _BEGIN_SECONDS)):
                 await motion.check()
@@ -233,8 +227,7 @@ class Lx200Telescope(InstrumentDriver):
         if not self._connection.parks:
             raise self._no_parking()
         async with self._moving("park") as (motion, interrupting):
-            await self._turns.acquire()
-            try:
+            async with self._turns:
                 await motion.check()
                 if interrupting:
                     await self._connection.ask("Q", AnswerKind.NOTHING)
@@ -243,15 +236,11 @@ class Lx200Telescope(InstrumentDriver):
                 before = await self.position()
                 await motion.check()
                 await self._connection.ask("hP", AnswerKind.NOTHING)
-            finally:
-                self._turns.release()
             if started is not None:
                 started(_SETTLE_SECONDS + 90 / _DEGREES_PER_SECOND)
             await self._until_still(motion)
             if await self._tracks(motion):
-                here = await self.position()
-                moved = separation_arcsec(before.ra, before.dec, here.ra, here.dec)
-                if moved <= self.tolerance_arcsec + self._rounding:
+                if self._is_at(before.ra, before.dec, await self.position()):
                     self._connection.parks = False
                     raise self._no_parking()
                 raise DeviceFailed(f"{self.name}: park: it has moved, and tracks; a parked mount stands still")
@@ -289,12 +278,9 @@ class Lx200Telescope(InstrumentDriver):
 
     @deferred
     async def sync(self, ra: float, dec: float) -> None:
-        await self._turns.acquire()
-        try:
+        async with self._turns:
             await self._set_target(ra, dec)
             answer = await self._connection.ask("CM", AnswerKind.TEXT)
-        finally:
-            self._turns.release()
         here = await self.position()
         error = separation_arcsec(ra, dec, here.ra, here.dec)
         if error > self.tolerance_arcsec + self._rounding:
@@ -331,6 +317,10 @@ class Lx200Telescope(InstrumentDriver):
         after, _ = await self._connection.angle("GR")
         moved = (after - before + 12) % 24 - 12  # hours
         return abs(moved) * 3600 < 0.6 * seconds
+
+    def _is_at(self, ra: float, dec: float, here: Position) -> bool:
+        """Whether the mount is there, as far as it can tell."""
+        return separation_arcsec(ra, dec, here.ra, here.dec) <= self.tolerance_arcsec + self._rounding
 
     @property
     def _rounding(self) -> float:
