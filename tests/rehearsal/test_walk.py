@@ -13,8 +13,8 @@ from tests.rehearsal.walk import walk
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_FILES = 45
-LEAST_SHARE = 0.9
-"""Of the lines that run, those in files of the walk."""
+LEAST_SHARE = 0.89
+"""Of the lines that run, those in files of the walk: nine of ten, and less where earlier tests have filled caches."""
 MOST_UNNAMED = 0.01
 """Of the lines that run, those in files that the page doesn't name: a helper may come without a row."""
 _HOP = re.compile(r"pyros/(agents/(runtime/|agent\.py)|journal/|sender/)")
