@@ -7,12 +7,14 @@ of the sky holds until its end.
 Its worth, in minutes of priority 0 at the zenith::
 
     2^(priority / 10) x minutes of exposure x q(airmass in its middle) / (1 + t / decay) x 0.95^(hours from now)
+                      x (1 - 0.2 e^(-slack / 2 min))
 
 Without the length, a plan would be of the shortest requests. ``q`` is the signal to noise of a faint star, relative to
 the zenith: its light falls by 0.15 magnitudes per airmass (extinction in R at a good site) and is spread by a seeing
 that grows as the airmass to the power of 0.6 (Roddier 1981, Progress in Optics 19, 281), so ``q = 10^(-0.06 (X - 1))
-X^-0.6``. The decay is that of afterglows, t seconds after the request. The last factor is the chance that the weather
-lasts: an assumption, by which the telescope doesn't wait long for what it can do now.
+X^-0.6``. The decay is that of afterglows, t seconds after the request. The next factor is the chance that the weather
+lasts: an assumption, by which the telescope doesn't wait long for what it can do now. The last one is the chance that
+what comes before it, and takes longer than planned, doesn't lose it: ``slack`` is how much later it could begin.
 
 Plain Python, callable from any thread.
 """
@@ -37,6 +39,10 @@ ALERT_DECAY = 1800.0
 """Seconds: the decay of what an alert asks for, when the request doesn't say."""
 WEATHER_LASTS = 0.95
 """The chance that what can be observed now can be in an hour."""
+LOST_WITHOUT_SLACK = 0.2
+"""The chance that a delay loses what is to begin at its last moment, if that isn't now."""
+DELAY = 120.0
+"""Seconds of delay that are e times less likely than none: focusing, a lost exposure, a slit that is slow."""
 Indices = NDArray[np.int32]
 Booleans = NDArray[np.bool_]
 
@@ -141,6 +147,9 @@ def make_problem(requests: Sequence[Observation], sky: NightSky, overheads: Over
             age = sky.times[:-1] - (request.requested or sky.begin)
             value[row] /= 1 + np.maximum(age, 0.0) / decay
     value *= WEATHER_LASTS ** ((sky.times[:-1] - sky.begin) / 3600)
+    kept = 1 - LOST_WITHOUT_SLACK * np.exp(-np.arange(slots) * sky.step / DELAY)  # by slots of slack
+    slack = np.maximum(_good_until(ok) - columns, 0)
+    value[:, 1:] *= kept[slack][:, 1:]
     # Rounded, so that processors whose sines differ in the last digit make the same plans.
     value = np.round(value, 6).astype(np.float64)
     return Problem(ordered, sky, tracks, allowed, length, value, seconds, slew)

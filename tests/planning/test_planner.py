@@ -245,6 +245,17 @@ def test_the_plan_is_in_continuous_time() -> None:
     assert plan.start_now == first.observation.id
 
 
+def test_what_gets_better_until_its_window_ends_has_slack() -> None:
+    """At its last moment any delay would lose it; what must begin now isn't the worse for that."""
+    rising = request("a", 30.0, 90.0, windows=(Window(BEGIN, END),))
+    (line,) = plan_night([rising], PIC, BEGIN, end=END + 3600).observations
+    assert line.end is not None
+    assert 600 <= END - line.end <= 1200
+    now = make_problem([request("b", expires=BEGIN)], NightSky(PIC, BEGIN, END, 60.0), SLOW, 30.0)
+    later = make_problem([request("b")], NightSky(PIC, BEGIN, END, 60.0), SLOW, 30.0)
+    assert now.value[0, 0] == later.value[0, 0] > 0
+
+
 def test_what_is_taken_already_is_not_taken_again() -> None:
     ten = (Exposures("r", 60.0, 10),)
     whole, half = (
