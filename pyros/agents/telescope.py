@@ -106,6 +106,7 @@ class TelescopeAgent(InstrumentAgent):
             messages.WEATHER_SAFE: self.weather_safe,
             messages.WEATHER_UNSAFE: self.weather_unsafe,
         }
+        self.reflexes[messages.PARK] = self.park_at_once
         self._leases: dict[str, float] = {}
         """In the open, until when majordome and monitoring let it be out of its place, monotonic seconds; in memory."""
         self._lease_timer: Timer | None = None
@@ -334,6 +335,11 @@ class TelescopeAgent(InstrumentAgent):
     def at_rest(self) -> bool:
         """Whether it was parked when it was measured last, and nothing was wanted of it since."""
         return self.state.command is None and self.last_state == "parked"
+
+    def park_at_once(self, message: Message) -> None:
+        """Park, though a handler may hang: a roof waits a minute at most, and the mount may take no other client."""
+        if message.sender != self.name:
+            self._park_now()
 
     def obey_hold(self, hold: Hold, stop: bool) -> None:
         """Stop a slew of the automation; with ``stop`` any, and park."""

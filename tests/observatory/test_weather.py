@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyros.errors import JournalError
+from pyros.errors import JournalError, NoAnswer
 from tests.observatory.conftest import Night
 
 SAFE_AFTER = 300.0
@@ -157,6 +157,23 @@ def test_a_roof_has_the_mount_parked_whose_agent_does_not_answer(
     monkeypatch.undo()
 
 
+def test_a_roof_meets_no_mount_that_a_hung_agent_keeps_for_itself(
+    rehearsal: Callable[..., Night], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mount takes one client: the dome's agent, and the guardian, cannot park it by a link of their own."""
+    night = rehearsal(options={"dome": {"roof": "yes"}}, devices={"telescope": {"speed": 1}})
+    night.until(lambda: night.said("the weather is safe"))
+    night.publish(night.packet())
+    night.until(lambda: night.state("camera") == "exposing")
+    monkeypatch.setattr("pyros.agents.dome.park", _no_second_client)
+    night.observatory.hosts["telescope"].ready.clear()  # it takes messages, and no turn handles them
+    seen = set[str]()
+    night.watchers.append(lambda: seen.add(night.state("telescope")) if night.state("dome") == "closing" else None)
+    night.weather(rain=1)
+    night.until(lambda: night.state("dome") == "closed")
+    assert seen == {"parked"}
+
+
 def test_a_roof_leaves_the_mount_to_an_agent_that_answers(rehearsal: Callable[..., Night]) -> None:
     night = rehearsal(options={"dome": {"roof": "yes"}}, devices={"telescope": {"speed": 0.5}})
     night.until(lambda: night.said("the weather is safe"))
@@ -165,6 +182,10 @@ def test_a_roof_leaves_the_mount_to_an_agent_that_answers(rehearsal: Callable[..
     night.weather(rain=1)
     night.until(lambda: night.state("dome") == "closed")
     assert not night.said("does not answer", "dome")
+
+
+async def _no_second_client(*_: object) -> None:
+    raise NoAnswer("the mount takes one client")
 
 
 def _full(effects: object) -> None:
