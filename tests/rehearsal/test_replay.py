@@ -16,7 +16,7 @@ from pyros.agents.scheduler import SchedulerAgent
 from pyros.alerts import events, past_events
 from pyros.alerts.events import EventTable
 from pyros.config import Config
-from pyros.journal import Effects, JournalReader, MemoryJournals, past
+from pyros.journal import SQLITE, Effects, JournalReader, MemoryJournals, past
 from pyros.rehearsal.rehearsal import Rehearsal
 from pyros.rehearsal.replay import ReplayResult, nights, replay_night
 from pyros.rehearsal.replayed import ReplayedAgent
@@ -30,7 +30,8 @@ LONGER = RULES.replace("filter: g, seconds: 20.0", "filter: g, seconds: 40.0")
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Night:
     """Record a night on files from before to after the UTC midnight: updates, a retraction, a test, two restarts."""
-    night = Night(tmp_path_factory.mktemp("recorded") / "night", devices=SMALL, hours_after_midnight=-0.3)
+    folder = tmp_path_factory.mktemp("recorded") / "night"
+    night = Night(folder, devices=SMALL, hours_after_midnight=-0.3, journals=SQLITE)
     night.until(lambda: night.said("the weather is safe"))
     place = night.place()
     night.publish(night.packet("pyros.test/first#1", place))
