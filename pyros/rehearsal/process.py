@@ -35,6 +35,8 @@ from pyros.simulators.device import SimulatedDevice
 
 AGAIN_SECONDS = 10.0
 """What ends by itself is started again so much later, as a service manager does."""
+JOB_SECONDS = 0.3
+"""What another thread or process does, such as writing an image, is known so much later."""
 
 
 class Killed(BaseException):
@@ -147,7 +149,8 @@ class NodeReactor(MemoryReactor):
             called()
 
     def callInThreadWithCallback(self, on_result: Any, function: Any, *args: Any, **kw: Any) -> None:
-        super().callInThreadWithCallback(on_result, self._owner.job(function), *args, **kw)
+        later = partial(self.callLater, JOB_SECONDS, on_result)
+        super().callInThreadWithCallback(later, self._owner.job(function), *args, **kw)
 
 
 class Process:
