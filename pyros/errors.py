@@ -153,12 +153,13 @@ class InstrumentError(PyrosError):
 class DeviceRefused(InstrumentError):
     """The device said no; nothing happened. ``code`` is the device's own error code, or a driver's word for it.
 
-    ``for_good`` tells that it will say no to the same request whenever it is told, as to a filter that it hasn't.
+    ``for_good`` tells that it will say no to the same request whenever it is told, as to a filter that it hasn't. A code
+    that was guessed from people's words, or says that something isn't there yet, ``may_pass`` whatever it is.
     """
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, *, may_pass: bool = False) -> None:
         self.code = code
-        self.for_good = code in _FOR_GOOD
+        self.for_good = code in _FOR_GOOD and not may_pass
         super().__init__(f"{code}: {text}")
 
 

@@ -141,13 +141,13 @@ class IndiCommand(DeviceCommand):
         """Return the device's vector of that name. Raises DeviceRefused (UNSUPPORTED) where it has none."""
         found = self._connection.properties.get(name)
         if found is None:
-            raise DeviceRefused("UNSUPPORTED", self.describe(f"the device has no {name}"))
+            raise DeviceRefused("UNSUPPORTED", self.describe(f"the device has no {name}"), may_pass=True)
         return found
 
     def refused(self, since: int, otherwise: str) -> DeviceRefused:
         """Return the refusal, in the words that the device has found since then."""
         words = self._connection.properties.complaint(since, any_level=True) or otherwise
-        return DeviceRefused(code_of(words), self.describe(words))
+        return DeviceRefused(code_of(words), self.describe(words), may_pass=True)
 
     def failed(self, since: int, otherwise: str, end: Property | None = None) -> DeviceFailed:
         """Return the failure, in the words with which the device has complained since then.

@@ -274,6 +274,18 @@ def test_a_focuser_without_a_stop(rig: Make, world: DeviceWorld) -> None:
     assert world.result(focuser.device.temperature()) is None
 
 
+def test_words_of_a_refusal_may_speak_of_what_passes(rig: Make) -> None:
+    focuser = rig("focuser", FOCUSER)
+    server = focuser.server
+    server.answers["ABS_FOCUS_POSITION"] = lambda _: (
+        '<message device="Dev" message="[ERROR] invalid answer of the serial line"/>'
+        + server.set("ABS_FOCUS_POSITION", "Alert")
+    )
+    (refusal,) = focuser.begin(focuser.device.move(50), 5)
+    assert (type(refusal), refusal.code, refusal.for_good) == (DeviceRefused, "VALUE", False)
+    assert DeviceRefused("VALUE", "the focuser ends at 10000").for_good
+
+
 BOX = {
     "POWER": ("Switch", {"POWER_ON": False, "POWER_OFF": True}, "Ok"),
     "PORTS": ("Switch", {"PORT_1": True, "PORT_2": False, "PORT_3": False}, "Ok"),
