@@ -153,8 +153,8 @@ class InstrumentError(PyrosError):
 class DeviceRefused(InstrumentError):
     """The device said no; nothing happened. ``code`` is the device's own error code, or a driver's word for it.
 
-    ``for_good`` tells that it will say no to the same request whenever it is told, as to a filter that it hasn't. A code
-    that was guessed from people's words, or says that something isn't there yet, ``may_pass`` whatever it is.
+    ``for_good`` tells that it will say no to the same request whenever it is told, as to a filter that it hasn't. What
+    a code says that was guessed from people's words, or that something isn't there yet, ``may_pass``.
     """
 
     def __init__(self, code: str, text: str, *, may_pass: bool = False) -> None:
