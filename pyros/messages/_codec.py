@@ -115,22 +115,24 @@ def decode_payload(name: str, json: bytes) -> Any:
 
 
 class Message(msgspec.Struct, eq=False):
-    """A named message as a handler sees it.
-
-    ``id`` is unique, ``sender`` the agent or program it came from, ``sent`` when (Unix seconds of its sender's clock,
-    for people). ``said`` is the same instant on this agent's monotonic clock, from which leases and ages count; -inf
-    when it cannot be known. ``proved``: the sender knows the observatory's key. ``payload`` is decoded when it is first
-    read.
-    """
+    """A named message as a handler sees it; its ``payload`` is decoded when it is first read."""
 
     id: str
+    """Unique, of its sender's making."""
     name: str
+    """What it says or asks, such as *Observe*."""
     sender: str
+    """The agent or program that it came from."""
     sent: float
+    """When, in Unix seconds of its sender's clock; for people."""
     json: bytes = b"{}"
+    """The payload as it came."""
     said: float = -math.inf
+    """When, in seconds of this agent's monotonic clock, from which leases and ages count; -inf: it cannot be known."""
     proved: bool = False
+    """Whether the sender knows the observatory's key."""
     unreadable: bool = False
+    """Whether its payload was found not to be what its name asks for."""
     _payload: Any = None
 
     @property
