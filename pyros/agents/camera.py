@@ -193,8 +193,12 @@ class CameraAgent(FiltersAgent):
         """Throw the exposure of that observation away."""
         command = self.state.command
         if command is not None and message.payload.observation in ("", command.payload["observation"]):
-            self.state.aborted, self.state.command = command, None
-            self.aborting(self.device.abort)
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        """Abort the exposure under way; after a second word to do so the first one's is remembered still."""
+        self.state.aborted, self.state.command = self.state.command or self.state.aborted, None
+        self.aborting(self.device.abort)
 
     def stopped(self, number: int) -> Command | None:
         """Return an aborted exposure whose image was being written: it is on the disk, and not taken again."""
@@ -208,8 +212,8 @@ class CameraAgent(FiltersAgent):
 
     def on_hold(self, hold: Hold, stop: bool) -> None:
         if stop or self.for_automation(messages.EXPOSE) is not None:
-            self.state.aborted, self.state.command, self.state.interrupted = self.state.command, None, None
-            self.aborting(self.device.abort)
+            self.state.interrupted = None
+            self._throw_away()
 
     def make_safe(self, reason: str) -> Deferred[None]:
         """Abort an exposure: its image would be fetched by nobody."""
