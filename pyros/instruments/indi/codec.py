@@ -21,6 +21,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from pyros.errors import WireError
+from pyros.printable import printable
 
 State = Literal["Idle", "Ok", "Busy", "Alert"]
 VectorType = Literal["Number", "Switch", "Text", "Light", "BLOB"]
@@ -38,6 +39,12 @@ BLOB_LIMIT = 256 << 20
 _PIECE_BYTES = 1 << 16
 _NO_LETTERS = bytes({*range(32)} - set(b"\t\n\r"))
 """What XML 1.0 cannot hold, and drivers send all the same, when they tell what came over a serial line."""
+DAMAGE_LIMIT = 16
+"""Damaged elements without a whole one between them, after which the server counts as one that doesn't speak INDI."""
+_REFERENCE = re.compile(r"&(?:amp|lt|gt|quot|apos);|&#(\d{1,7});|&#x([0-9A-Fa-f]{1,6});|&")
+_OPEN_REFERENCE = re.compile(r"&#?\w{0,7}\Z")
+_TOP_LEVEL = re.compile(r"(?:(?:def|set)(?:Number|Switch|Text|Light|BLOB)Vector|delProperty|message|pingRequest)\b")
+_BEGIN = re.compile(f"<(?={_TOP_LEVEL.pattern})")
 _VECTOR = re.compile(r"(def|set)(Number|Switch|Text|Light|BLOB)Vector")
 _NUMPY = re.compile(r"(?:np|numpy)\.\w+\((.*)\)")
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d+(?:\.\d*)?)[:; ]+(\d+(?:\.\d*)?)(?:[:; ]+(\d+(?:\.\d*)?))?")
@@ -109,7 +116,14 @@ class IndiPing:
     uid: str
 
 
-IndiEvent: TypeAlias = Vector | Deleted | IndiNote | IndiPing
+@dataclass(frozen=True, slots=True)
+class IndiDamage:
+    """An element that is not XML, or not INDI, and was left out: what was wrong with it."""
+
+    problem: str
+
+
+IndiEvent: TypeAlias = Vector | Deleted | IndiNote | IndiPing | IndiDamage
 
 
 def number(text: str) -> float:
@@ -129,8 +143,20 @@ def number(text: str) -> float:
         return math.nan
 
 
+class _DamagedError(Exception):
+    """An element is not INDI from that byte of the parser on."""
+
+    def __init__(self, problem: str, place: int) -> None:
+        super().__init__(problem)
+        self.place = place
+
+
 class IndiDecoder:
-    """Bytes in, events out, however the bytes are cut. A WireError is for good: the connection is of no use then."""
+    """Bytes in, events out, however the bytes are cut. A WireError is for good: the connection is of no use then.
+
+    An ``&`` that begins nothing is itself, as libindi's own parser (lilxml) takes it. An element that is not XML is
+    left out, an `IndiDamage` in its place, and the next one is looked for by its name.
+    """
 
     def __init__(self, blob_limit: int = BLOB_LIMIT) -> None:
         self._blob_limit = blob_limit
@@ -147,6 +173,12 @@ class IndiDecoder:
         self._pieces: list[str] = []
         self._size = 0
         self._room = 0
+        self._held = ""  # the beginning of a tag or a reference
+        self._damaged = 0  # elements since the last whole one
+        self._skips = False
+        self._parser = self._new_parser()
+
+    def _new_parser(self) -> expat.XMLParserType:
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.buffer_size = _PIECE_BYTES
@@ -155,8 +187,12 @@ class IndiDecoder:
         parser.CharacterDataHandler = self._characters
         parser.StartDoctypeDeclHandler = self._forbidden
         parser.EntityDeclHandler = self._forbidden
-        self._parser = parser
+        if hasattr(parser, "SetReparseDeferralEnabled"):  # expat 2.6 leaves a tag that came in two pieces for later
+            parser.SetReparseDeferralEnabled(False)
+        self._depth = 0
         parser.Parse("<indi>", False)
+        self._before = len("<indi>")  # bytes that this parser was given, without the piece that it is at
+        return parser
 
     @property
     def in_blob(self) -> bool:
@@ -171,11 +207,9 @@ class IndiDecoder:
             for begin in range(0, len(data), _PIECE_BYTES):
                 text = self._text.decode(data[begin : begin + _PIECE_BYTES].translate(None, _NO_LETTERS))
                 self._silence += len(text)
-                self._parser.Parse(text, False)
+                self._parse(text)
                 if self._silence > MARKUP_LIMIT:
                     raise WireError(f"markup of more than {MARKUP_LIMIT} characters")
-        except expat.ExpatError as error:
-            self._error = WireError(f"bad XML: {expat.errors.messages[error.code]}")
         except WireError as error:
             self._error = error
         if self._error is not None:
@@ -185,13 +219,57 @@ class IndiDecoder:
         """Return the next event, or None when more bytes are needed."""
         return self._events.popleft() if self._events else None
 
+    def _parse(self, text: str) -> None:
+        text, self._held = self._held + text, ""
+        cut = text.rfind("<")
+        if (cut < 0 or text.find(">", cut) >= 0) and (reference := _OPEN_REFERENCE.search(text)) is not None:
+            cut = reference.start()
+        if cut >= 0 and text.find(">", cut) < 0:
+            text, self._held = text[:cut], text[cut:]  # the parser is given tags and references that are whole
+        while text:
+            if self._skips:
+                begin = _BEGIN.search(text)
+                if begin is None:
+                    return
+                text, self._skips = text[begin.start() :], False
+            if "&" in text:
+                text = _REFERENCE.sub(_well_formed, text)
+            try:
+                self._parser.Parse(text, False)
+            except expat.ExpatError as error:
+                text = self._after_damage(text, self._parser.ErrorByteIndex, expat.errors.messages[error.code])
+            except _DamagedError as error:
+                text = self._after_damage(text, error.place, str(error))
+            else:
+                self._before += len(text.encode())
+                return
+
+    def _after_damage(self, text: str, place: int, problem: str) -> str:
+        """Leave the element out in which the parser stopped at that byte; return what comes after it."""
+        problem = f"bad XML: {problem}"
+        if self._depth > 1:
+            problem += f" in {printable(self._tag[:40])} of {self._attributes.get('device', '')[:60]!r}"
+        self._events.append(IndiDamage(problem))
+        self._damaged += 1
+        if self._damaged > DAMAGE_LIMIT:
+            raise WireError(f"{problem}; {DAMAGE_LIMIT} elements before it were damaged, too")
+        data = text.encode()
+        rest = data[max(0, place - self._before) :]
+        self._parser, self._skips = self._new_parser(), True
+        return rest.decode(errors="ignore")
+
+    def _damage(self, problem: str) -> _DamagedError:
+        return _DamagedError(problem, self._parser.CurrentByteIndex)  # now: the parser goes on to the end of the piece
+
     # What expat calls.
 
     def _forbidden(self, *_: object) -> None:
-        raise WireError("a document type or an entity")
+        raise self._damage("a document type or an entity")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._silence = 0
+        if self._depth > 1 and _TOP_LEVEL.fullmatch(tag):
+            raise self._damage("no end")  # what begins here is whole
         self._depth += 1
         if any(len(value) > ATTRIBUTE_LIMIT for value in attributes.values()):
             raise WireError(f"an attribute of more than {ATTRIBUTE_LIMIT} characters")
@@ -205,7 +283,7 @@ class IndiDecoder:
             if tag == "oneBLOB":
                 self._room = self._blob_limit * 4 // 3 + self._blob_limit // 32 + 4  # base64 in lines
         elif self._depth > 3:
-            raise WireError("elements deeper than INDI has them")
+            raise self._damage("elements deeper than INDI has them")
 
     def _characters(self, text: str) -> None:
         self._silence = 0
@@ -223,7 +301,7 @@ class IndiDecoder:
         elif self._depth == 2:
             self._end_element(tag)
         else:
-            raise WireError("an end tag without its beginning")
+            raise self._damage("an end tag without its beginning")
         self._depth -= 1
         self._pieces, self._size, self._room = [], 0, TEXT_LIMIT
 
@@ -250,6 +328,7 @@ class IndiDecoder:
         return Blob(data, self._member.get("format", ""))
 
     def _end_element(self, tag: str) -> None:
+        self._damaged = 0
         named = self._attributes.get
         device, name = named("device", ""), named("name", "")
         match = _VECTOR.fullmatch(tag)
@@ -278,6 +357,17 @@ class IndiDecoder:
         elif tag == "pingRequest" and named("uid"):
             self._events.append(IndiPing(named("uid", "")))
         self._members = []
+
+
+def _well_formed(reference: re.Match[str]) -> str:
+    """Write a reference, or an ``&`` that is none, as XML has it; a reference to what XML cannot hold is left out."""
+    if reference[0] == "&":
+        return "&amp;"
+    if reference[1] is None and reference[2] is None:
+        return reference[0]
+    code = int(reference[1] or reference[2], 10 if reference[1] else 16)
+    held = code in {9, 10, 13} or 32 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or 0x10000 <= code <= 0x10FFFF
+    return reference[0] if held else ""
 
 
 def _state(text: str | None) -> State | None:

@@ -21,7 +21,7 @@ from pyros.errors import ConfigError, ConnectionLost, InstrumentError, WireError
 from pyros.instruments.drivers.commands import CommandsUnderWay
 from pyros.instruments.drivers.reconnecting import DeviceLink, Reconnecting, host_and_port
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import IndiDecoder, IndiEvent, IndiPing, Vector
+from pyros.instruments.indi.codec import IndiDamage, IndiDecoder, IndiEvent, IndiPing, Vector
 from pyros.instruments.indi.command import IndiCommand
 from pyros.instruments.indi.properties import Properties
 from pyros.instruments.interfaces import Kind
@@ -31,6 +31,8 @@ NUDGE_SECONDS = 2.0
 """How often a device that is not ready is asked for, or told to connect."""
 SETTLE_SECONDS = 0.3
 """The definitions are complete when no other has come for so long."""
+RETELL_SECONDS = 5.0
+"""After so long a server is asked for all once more, of which something was damaged and left out."""
 WORD_SECONDS = 3.0
 """When a device is not ready by then, its agent is told why."""
 
@@ -95,6 +97,7 @@ class IndiConnection(Reconnecting[_IndiLink]):
         self._missing, self._prepare = missing, prepare
         self._settled: Deferred[None] | None = None  # fires when the device is ready
         self._timers: dict[str, Timer] = {}
+        self._damage = ""  # the last that was told
         self._asked_at = 0  # when the device was last told to connect, by its properties' serial number; 0 for never
         self.commands = CommandsUnderWay[IndiCommand]()
         self.given_up = False
@@ -175,7 +178,8 @@ class IndiConnection(Reconnecting[_IndiLink]):
     async def identify(self, link: _IndiLink) -> str:
         self._settled = Deferred()
         await self._settled
-        self._cancel_timers()
+        for name in ("nudge", "word", "settle"):
+            self._cancel(name)
         self._prepare()
         return self.device
 
@@ -224,6 +228,9 @@ class IndiConnection(Reconnecting[_IndiLink]):
         if isinstance(event, IndiPing):
             self.write(codec.ping_reply(event.uid))
             return
+        if isinstance(event, IndiDamage):
+            self._on_damage(event.problem)
+            return
         if not self.device:
             self._choose(event)
             return
@@ -243,6 +250,18 @@ class IndiConnection(Reconnecting[_IndiLink]):
     def _say(self, text: str) -> None:
         if self.on_event is not None:
             self.on_event(text)
+
+    def _on_damage(self, problem: str) -> None:
+        """Tell it, and have all told again: what was left out may be how the device stands."""
+        if problem != self._damage:
+            self._damage = problem
+            self._say(f"something was left out: {problem}")
+        if "retell" not in self._timers:
+            self._later("retell", RETELL_SECONDS, self._retell)
+
+    def _retell(self) -> None:
+        self._cancel("retell")
+        self.write(codec.get_properties(self.device))
 
     def _choose(self, event: IndiEvent) -> None:
         """Without a name: the first device whose driver is for this kind of instrument."""

@@ -44,8 +44,8 @@ class _Listener(Protocol):
         self.transport.write(b"<getProperties version='1.7'/>\n")
 
     def dataReceived(self, data: bytes) -> None:
-        self.decoder.feed(data)
         try:
+            self.decoder.feed(data)
             while (event := self.decoder.next()) is not None:
                 if isinstance(event, Vector) and event.name == "DRIVER_INFO" and len(self.bits) < _MAX_DEVICES:
                     texts = {member.name: str(member.value) for member in event.members}

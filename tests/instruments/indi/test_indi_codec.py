@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 
 from pyros.errors import WireError
 from pyros.instruments.indi import codec
-from pyros.instruments.indi.codec import Blob, Deleted, IndiDecoder, IndiEvent, IndiNote, IndiPing, Vector, VectorMember
+from pyros.instruments.indi.codec import (
+    Blob,
+    Deleted,
+    IndiDamage,
+    IndiDecoder,
+    IndiEvent,
+    IndiNote,
+    IndiPing,
+    Vector,
+    VectorMember,
+)
 
 PIXELS = bytes(range(256)) * 3
 STREAM = f"""
@@ -109,23 +119,72 @@ def test_one_wrong_byte_gives_events_or_an_error(place: int, byte: int) -> None:
 @pytest.mark.parametrize(
     ("data", "problem"),
     [
-        (b"<a><b></a>", "bad XML: mismatched tag"),
-        (b"</indi>", "an end tag without its beginning"),
-        (b"<?xml version='1.0'?><message/>", "bad XML"),
-        (b'<!DOCTYPE x [<!ENTITY a "aaaa">]><message message="&a;"/>', "bad XML"),
-        (b'<message message="&a;"/>', "bad XML: undefined entity"),
-        (b"<a><b><c><d/></c></b></a>", "elements deeper than INDI has them"),
         (b"<message " + b"x" * 300_000, "markup of more than 262144 characters"),
         (b"<!--" + b"x" * 400_000, "markup of more than 262144 characters"),
         (b'<message message="' + b"x" * 5000 + b'"/>', "an attribute of more than 4096 characters"),
         (b"<setTextVector><oneText>" + b"x " * 40_000, "a value of more than 65536 characters"),
         (b"<defNumberVector>" + b"<defNumber name='a'>1</defNumber>" * 1025, "more than 1024 members"),
         (b"<setBLOBVector><oneBLOB name='a'>A</oneBLOB>", "a BLOB that is not base64"),
+        (b"<message message='a<b'/>" * 17, "16 elements before it were damaged, too"),
+        (b"</nonsense><" + b"x" * 400_000, "markup of more than 262144 characters"),
+        (b"</nonsense>" * 40_000, "markup of more than 262144 characters"),
     ],
 )  # fmt: skip
 def test_what_is_not_indi(data: bytes, problem: str) -> None:
     with pytest.raises(WireError, match=problem):
         events(data)
+
+
+FINE = b'<message device="D" message="fine"/>'
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"<a><b></a>", "mismatched tag in a of ''"),
+        (b"</indi>", "an end tag without its beginning"),
+        (b"<?xml version='1.0'?>", "XML or text declaration not at start of entity"),
+        (b'<!DOCTYPE x [<!ENTITY a "aaaa">]>', "not well-formed (invalid token)"),
+        (b"<a><b><c><d/></c></b></a>", "elements deeper than INDI has them in a of ''"),
+        (b'<message device="D" message="a < b"/>', "not well-formed (invalid token)"),
+        (b'<message device="D message="without"/>', "not well-formed (invalid token)"),
+        (b'<setTextVector device="D" name="N"><oneText name="a">1 < 2</oneText></setTextVector>',
+         "not well-formed (invalid token) in setTextVector of 'D'"),
+        (b'<setTextVector device="D" name="N"><oneText name="a">x</oneText>', "no end in setTextVector of 'D'"),
+        (b'<setTextVector device="D" name="N"><oneText name="a">x</setTextVector>',
+         "mismatched tag in setTextVector of 'D'"),
+        ('<message message="\uffff"/>'.encode(), "not well-formed (invalid token)"),
+    ],
+)  # fmt: skip
+def test_an_element_that_is_not_xml_is_left_out(data: bytes, problem: str, size: int) -> None:
+    stream = FINE + data + FINE
+    first, damage, last = events(*(stream[begin : begin + size] for begin in range(0, len(stream), size)))
+    assert first == last == IndiNote("D", "fine")
+    assert damage == IndiDamage(f"bad XML: {problem}")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (b"R&D, a & b &lt; c &amp; d&", "R&D, a & b < c & d&"),
+        (b"&nbsp;&a;&;&#;&#x;", "&nbsp;&a;&;&#;&#x;"),
+        (b"&#65;&#x42;&#27;&#x0;&#xFFFF;&#9999999;.", "AB."),
+    ],
+)
+def test_an_ampersand_that_begins_nothing_is_itself(written: bytes, text: str, size: int) -> None:
+    stream = b'<message message="%s"/>' % written
+    stream += b'<setTextVector device="D" name="N"><oneText name="t">%s</oneText></setTextVector>' % written
+    note, vector = events(*(stream[begin : begin + size] for begin in range(0, len(stream), size)))
+    assert note == IndiNote("", text)
+    assert isinstance(vector, Vector)
+    assert vector.members[0].value == text
+
+
+def test_damage_is_forgotten_when_whole_elements_come_between() -> None:
+    told = events((b"<message message='a<b'/>" + FINE) * 100)
+    assert [type(event) for event in told] == [IndiDamage, IndiNote] * 100
 
 
 def test_a_blob_has_a_limit_and_stays_as_it_was_sent() -> None:

@@ -89,12 +89,22 @@ def test_a_device_that_others_ask_all_the_time_becomes_ready(mount: IndiRig, wor
     assert mount.device.connected
 
 
-def test_garbage_ends_the_connection_and_it_is_made_again(mount: IndiRig, world: DeviceWorld) -> None:
-    mount.server.say("</nonsense>")
+def test_garbage_without_end_ends_the_connection_and_it_is_made_again(mount: IndiRig, world: DeviceWorld) -> None:
+    mount.server.say("<nonsense>" * 40_000)
     assert [up for up, _ in mount.told] == [True, False]
-    assert "an end tag without its beginning" in mount.told[-1][1] or "bad XML" in mount.told[-1][1]
+    assert "markup of more than" in mount.told[-1][1]
     world.run(2)
     assert mount.device.connected
+
+
+def test_a_damaged_element_is_told_and_all_is_asked_for_again(mount: IndiRig, world: DeviceWorld) -> None:
+    asked = len(mount.server.asked)
+    for _ in range(3):
+        mount.server.say('<message device="Dev" message="1 < 2"/>')
+    assert mount.events == ["something was left out: bad XML: not well-formed (invalid token)"]
+    world.run(6)
+    assert [element.tag for element in mount.server.asked[asked:]] == ["getProperties"]
+    assert [up for up, _ in mount.told] == [True]
 
 
 def test_a_ping_is_answered_and_complaints_are_events(mount: IndiRig) -> None:
