@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -137,10 +138,58 @@ def test_what_is_no_sky_map_says_why(data: bytes, says: str) -> None:
         read_skymap(data)
 
 
-def test_what_unpacks_to_too_much_is_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyros.alerts.skymaps.reading.MAX_BYTES", 10_000)
-    with pytest.raises(AlertError, match="more than 10000 bytes"):
-        read_skymap(gzip.compress(bytes(1_000_000)))
+def header(**cards: Any) -> bytes:
+    return bytes(fits.Header(cards).tostring().encode())
+
+
+def table(rows: int, size: int) -> bytes:
+    """Write a multi-order map's file whose table announces so many rows and has so many bytes, all zero."""
+    small = file({"UNIQ": np.array([4]), "PROBDENSITY": np.array([0.1])}, ORDERING="NUNIQ")
+    head = small[: 2 * 2880].replace(b"NAXIS2  =                    1", b"NAXIS2  = %20d" % rows)
+    assert head != small[: 2 * 2880]
+    return head + bytes(size)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (bytes(30_000_000), "it is not FITS"),
+        (header(SIMPLE=True, BITPIX=8, NAXIS=0) + bytes(30_000_000), "it is not FITS"),
+        (b"SIMPLE  = T".ljust(30_000_000), "a header of more than 1152000 bytes"),
+        (table(1 << 26, 30_000_000), "has 1073741824 bytes"),
+        (table(1 << 22, 30_000_000), "has 4194304 cells"),
+        (table(3, 30_000_000), "UNIQ 0 is no HEALPix cell"),
+        (
+            fits.Header({"SIMPLE": True, "BITPIX": 8, "NAXIS": 1, "NAXIS1": 1 << 40}).tostring().encode(),
+            "before a table",
+        ),
+        (fits.Header({"SIMPLE": True, "BITPIX": 8, "NAXIS": 1, "NAXIS1": -5}).tostring().encode(), "NAXIS1 '-5'"),
+    ],
+)
+def test_a_file_that_unpacks_to_too_much_costs_little(data: bytes, says: str) -> None:
+    packed = gzip.compress(data, 1)
+    del data
+    tracemalloc.start()
+    try:
+        with pytest.raises(AlertError, match=says):
+            read_skymap(packed)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_is_cut_within_its_table_says_so() -> None:
+    with pytest.raises(AlertError, match="has less than its header says"):
+        read_skymap(table(1000, 15_999))
+
+
+def test_what_stands_before_and_after_the_table_is_passed_over() -> None:
+    with fits.open(io.BytesIO(multi_order())) as made:
+        stream = io.BytesIO()
+        image, other = fits.ImageHDU(np.zeros((100, 100))), fits.BinTableHDU.from_columns([fits.Column("FLUX", "D")])
+        fits.HDUList([fits.PrimaryHDU(np.ones(5)), image, other, made[1], image]).writeto(stream)
+    for data in (stream.getvalue(), gzip.compress(stream.getvalue())):
+        assert read_skymap(data).area(0.9) == read_skymap(MAP).area(0.9)
 
 
 MAP = multi_order()

@@ -6,26 +6,19 @@ INDXSCHM, NSIDE; https://healpix.sourceforge.io). Old LALInference maps have 1,0
 
 from __future__ import annotations
 
-import io
-import zlib
 from typing import Any
 
 import numpy as np
 
 from pyros.alerts.skymaps.skymap import Floats, Integers, SkyMap, healpix
+from pyros.alerts.skymaps.unpacking import COLUMNS, unpacked_table
 from pyros.errors import AlertError
 
-MAX_BYTES = 512 * 1024 * 1024
-"""Of a file, unpacked: a flat map of NSIDE 1024 with distances has 400 MB; multi-order ones 1 to 10."""
 MAX_LEVEL = 29
-MAX_CELLS = 12 * 4**10
-"""Of a multi-order map."""
 FINEST_FLAT = 10
 """The level (3.4 arcminutes) to which finer flat maps are made coarser while they are read."""
 _MERGED = 1e-6
 """Four cells that have less probability together become one."""
-_GZIP = b"\x1f\x8b"
-_COLUMNS = ("PROBDENSITY", "PROB", "PROBABILITY")
 _TOLERANCE = 0.1
 """How far the sum of the probabilities may be from 1: GBM's maps are rounded."""
 
@@ -38,36 +31,17 @@ def read_skymap(data: bytes) -> SkyMap:
     """
     from astropy.io import fits  # noqa: PLC0415  slow to load
 
-    if data.startswith(_GZIP):
-        data = _unpacked(data)
-    if len(data) > MAX_BYTES:
-        raise AlertError(f"the sky map has {len(data)} bytes; at most {MAX_BYTES} are taken")
     try:
-        with fits.open(io.BytesIO(data), memmap=False) as file:
-            tables = [hdu for hdu in file if isinstance(hdu, fits.BinTableHDU) and _column(hdu)]
-            if not tables:
-                raise AlertError("the FITS file has no table with a column PROBDENSITY, PROB or PROBABILITY")
-            return _read(tables[0])
+        return _read(fits.BinTableHDU.fromstring(unpacked_table(data)))
     except AlertError:
         raise
     except Exception as error:  # astropy raises whatever the damage leads to
         raise AlertError(f"no sky map: {type(error).__name__}: {' '.join(str(error).split())[:150]}") from None
 
 
-def _unpacked(data: bytes) -> bytes:
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    try:
-        unpacked = unpacker.decompress(data, MAX_BYTES)
-    except zlib.error as error:
-        raise AlertError(f"the sky map's gzip is damaged: {error}") from None
-    if not unpacker.eof:
-        raise AlertError(f"the sky map's gzip is cut, or unpacks to more than {MAX_BYTES} bytes")
-    return unpacked
-
-
 def _column(table: Any) -> str:
     names = {name.upper(): name for name in table.columns.names}
-    return next((names[name] for name in _COLUMNS if name in names), "")
+    return next((names[name] for name in COLUMNS if name in names), "")
 
 
 def _read(table: Any) -> SkyMap:
@@ -117,8 +91,6 @@ def _along(table: Any, names: dict[str, str], count: int) -> tuple[Floats, Float
 
 def _of_uniq(numbers: Integers) -> tuple[Integers, Integers]:
     """Take levels and nested numbers out of NUNIQ's numbers, 4 * 4**level + cell."""
-    if len(numbers) > MAX_CELLS:
-        raise AlertError(f"the sky map has {len(numbers)} cells; at most {MAX_CELLS} are taken")
     if numbers.min() < 4:
         raise AlertError(f"UNIQ {numbers.min()} is no HEALPix cell")
     level, cell = (np.asarray(array, dtype=np.int64) for array in healpix().uniq_to_level_ipix(numbers))
