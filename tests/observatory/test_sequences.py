@@ -78,7 +78,17 @@ def test_an_image_that_came_before_the_abort_is_not_taken_again(ready: Night) ->
     assert b'"late.fits"' in report
 
 
-@pytest.mark.parametrize("interrupt", [hold, preemption])
+def abort_and_hold(night: Night) -> None:
+    """Abort the exposure twice: the second word finds no command under way."""
+    night.person("camera", "Abort")
+    night.until(lambda: night.agent("camera").state.command is None, 1)
+    night.everybody("Stop", who="anna@dome", why="lightning")
+    night.until(lambda: night.state("dome") == "closed", 60)
+    Holds(night.config.data, night.clock).release()
+    night.everybody("Release")
+
+
+@pytest.mark.parametrize("interrupt", [hold, preemption, abort_and_hold])
 def test_an_image_that_was_being_written_then_is_not_taken_again(
     ready: Night, interrupt: Callable[[Night], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
