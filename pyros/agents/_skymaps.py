@@ -11,6 +11,7 @@ message. Which map counts is `Tiling.newest`: it follows from the event's packet
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from datetime import timedelta
@@ -325,7 +326,7 @@ class SkyMapsAgent(Agent):
             else:
                 outcome: RequestChange = "changed" if tiling.targets else "requested"
                 meanwhile = {each.key for each in tiling.observed[choice.known :]}
-                more = sum(each.probability for each in choice.targets if each.key in meanwhile)
+                more = math.fsum(each.probability for each in choice.targets if each.key in meanwhile)
                 tiling.targets, tiling.covered = choice.targets, min(1.0, choice.covered + more)
                 tiling.most = max(tiling.most, *(each.probability for each in choice.targets))
                 if followed.asked is not None:
@@ -544,7 +545,7 @@ def _half(field: FieldOfView) -> float:
 
 def _seconds_of(request: Observation) -> float:
     """Return how long one field takes."""
-    return sum(each.seconds * each.count for each in request.exposures) + _BETWEEN_FIELDS_SECONDS
+    return math.fsum(each.seconds * each.count for each in request.exposures) + _BETWEEN_FIELDS_SECONDS
 
 
 def _again(job: ReadJob, failure: Failure) -> bool:
@@ -553,7 +554,7 @@ def _again(job: ReadJob, failure: Failure) -> bool:
 
 
 def _in_words(choice: Choice) -> str:
-    together = sum(each.probability for each in choice.targets)
+    together = math.fsum(each.probability for each in choice.targets)
     what = choice.kind if len(choice.targets) != 1 else {"fields": "field", "galaxies": "galaxy"}[choice.kind]
     share = "of its probability" if choice.kind == "fields" else "of the catalogue's probability"
     words = f"{len(choice.targets)} {what} with {together:.1%} {share}; {choice.observable:.1%} is visible tonight"

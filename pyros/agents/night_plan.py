@@ -245,7 +245,7 @@ def restored(plan: Plan, requests: Mapping[str, Observation]) -> Plan:
 def _rest(plan: Plan, lines: list[PlannedObservation], first: PlannedObservation | None) -> Plan:
     """Return what is left of a plan; its bound was of the whole."""
     start_now = first.observation.id if first is not None else None
-    value = sum(each.value for each in lines)
+    value = math.fsum(each.value for each in lines)
     return msgspec.structs.replace(plan, observations=tuple(lines), start_now=start_now, value=value, bound=None)
 
 

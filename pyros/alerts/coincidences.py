@@ -197,7 +197,7 @@ def reach(one: Occurrence, other: Occurrence) -> float | None:
     if None in (one.ra, other.ra, one.radius, other.radius):
         return None
     sizes = (one.radius, other.radius, MISSIONS[one.mission].systematic, MISSIONS[other.mission].systematic)
-    return max(_LEAST_RADIUS, _TO_99 * math.sqrt(sum((size or 0.0) ** 2 for size in sizes)))
+    return max(_LEAST_RADIUS, _TO_99 * math.sqrt(math.fsum((size or 0.0) ** 2 for size in sizes)))
 
 
 def _size(moment: Occurrence) -> float:

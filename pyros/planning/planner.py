@@ -114,7 +114,7 @@ def plan_night(
         refused=tuple(sorted(refused, key=lambda each: each.observation)) if reasons else (),
         begin=start,
         end=end,
-        value=sum(each.value for each in planned),
+        value=math.fsum(each.value for each in planned),
         bound=bound,
     )
 

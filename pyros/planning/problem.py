@@ -70,7 +70,7 @@ class Overheads:
         """Return what is left of a request takes on its target: exposures, readouts, filters, its share of focusing."""
         left = request.remaining()
         images = sum(each.count for each in left)
-        seconds = sum(each.count * each.seconds for each in left) + images * self.readout
+        seconds = math.fsum(each.count * each.seconds for each in left) + images * self.readout
         seconds += self.filter_change * sum(one.filter != other.filter for one, other in pairwise(left))
         return seconds * (1 + self.focus / self.focus_interval)
 
@@ -177,7 +177,7 @@ def decay_of(request: Observation) -> float | None:
 
 def _worth(request: Observation) -> float:
     """Return what is left of a request is worth at the zenith."""
-    minutes = sum(each.count * each.seconds for each in request.remaining()) / 60
+    minutes = math.fsum(each.count * each.seconds for each in request.remaining()) / 60
     return float(2.0 ** (request.priority / 10)) * minutes
 
 

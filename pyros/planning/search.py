@@ -17,6 +17,7 @@ Plain Python and numpy; the same numbers give the same plan on every machine. Ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ _LEAST_STEP = 1e-3
 
 def worth(problem: Problem, lines: Iterable[Line]) -> float:
     """Return the sum of what lines are worth."""
-    return float(sum(problem.value[row, slot] for row, slot in lines))
+    return math.fsum(problem.value[row, slot] for row, slot in lines)
 
 
 def insert(problem: Problem, order: Iterable[int], lines: Iterable[Line] = ()) -> list[Line]:

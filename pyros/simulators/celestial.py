@@ -124,7 +124,7 @@ def half_turn(angle: float) -> float:
 def separation(first: Sky, second: Sky) -> float:
     """Return the angle between two directions; by the arc tangent, which is exact for small and for large angles."""
     a, b = _vector(first), _vector(second)
-    return math.degrees(math.atan2(math.hypot(*_cross(a, b)), sum(x * y for x, y in zip(a, b, strict=True))))
+    return math.degrees(math.atan2(math.hypot(*_cross(a, b)), math.fsum(x * y for x, y in zip(a, b, strict=True))))
 
 
 def between(first: Sky, second: Sky, fraction: float) -> Sky:

@@ -151,7 +151,7 @@ def probable_together(alert: Alert, _: Circumstances, wanted: tuple[Sum, ...]) -
     total: float | None = None
     for each in wanted:
         known = [alert.classification[name] for name in each.classes if name in alert.classification]
-        total = sum(known) if known else None
+        total = math.fsum(known) if known else None
         results.append(None if total is None else each.holds(total))
         words.append(f"{each} is unknown" if total is None else f"{' + '.join(each.classes)} = {total:.3g}")
         if not results[-1]:
