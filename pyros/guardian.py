@@ -62,7 +62,7 @@ SILENT = "the dome's agent is silent"
 """The key of the alarm while it closes the dome, or keeps it closed, instead of the agent."""
 NOT_CLOSED = "the guardian cannot close the dome"
 
-_STATE_SECONDS = 3.0  # for the device to say what it does
+_STATE_SECONDS = 4.5  # for the device to say what it does: question and answer may each be on their way for 2 s
 _PARK_SECONDS = 60.0  # for the mount, before the roof closes anyway
 _CLOSE_SECONDS = 120.0  # for one attempt to close
 _AGAIN_SECONDS = 2.0  # from a failed attempt to the next

@@ -28,8 +28,11 @@ from pyros.sender.tcp import bound_silence
 from pyros.sender.tls import AgentTls, TlsSide
 from pyros.tls_words import of_failure
 
-ANSWER_SECONDS = 3.0
-"""After so long without an answer the guardian counts as gone; longer where the configured ``beat`` is."""
+ANSWER_SECONDS = 4.5
+"""After so long without an answer the guardian counts as gone; longer where the configured ``beat`` is.
+
+A beat and its answer may each be on their way for 2 s, and that closes no dome.
+"""
 START_SECONDS = 15.0
 """How long the guardian, which starts together with the agent, may take before its absence is told."""
 _SOON_SECONDS = 0.5  # while the guardian starts, or the agent's turns do not go on

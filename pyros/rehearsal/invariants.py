@@ -7,7 +7,6 @@ the shutter's travel while the dome's agent lives, the guardian's bound while th
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -42,8 +41,6 @@ _OF_OPEN_DOME = ("open when unsafe", "open when told unsafe", "open without majo
                  "open under hold", "open by day", "the guardian does not close")  # fmt: skip
 """The rules that look how long the dome is not closed."""
 _LEASES = {"monitoring": b'"Weather safe"', "majordome": b'"Keep open"'}
-_SILENCE = re.compile(r"has said nothing for (\d+(?:\.\d+)?) s")
-_SLOW_ANSWER_SECONDS = 4.0  # each of the two takes up to 2
 _WRONG_CLOCK = 2.0  # seconds
 _SETTLED_SECONDS = 90.0  # who lives so long has had its minute for the mount
 
@@ -199,12 +196,7 @@ class Invariants:
             self._retracted.setdefault(event, (self._night.now, *self._wanted[event]))
 
     def alarmed(self, text: str) -> None:
-        """Judge an alarm that an agent has committed: where nothing is out of order for long there is none to raise.
-
-        But that of a silence that a question and its answer may last on a slow network.
-        """
-        if (silence := _SILENCE.search(text)) is not None and float(silence[1]) < _SLOW_ANSWER_SECONDS:
-            return
+        """Judge an alarm that an agent has committed: where nothing is out of order for long there is none to raise."""
         night = self._night
         troubled = not night.quiet or night.held or night.now - self._since.get("unquiet", 0.0) < _CALM_SECONDS
         if not troubled and not self._unsafe_within(_CALM_SECONDS):

@@ -512,14 +512,6 @@ def test_readings_between_both_limits_keep_shut_only_what_was_unsafe(judge: Judg
     assert judge.broken() == ["starving"]
 
 
-@pytest.mark.parametrize(("seconds", "false"), [(3, False), (80, True)])
-def test_a_silence_that_a_slow_network_explains_is_no_false_alarm(seconds: int, false: bool) -> None:
-    judge = Judge()
-    judge.pass_time(3600)
-    judge.rules.alarmed(f"the guardian at 127.0.0.1:5016 is gone: it has said nothing for {seconds} s: nothing opens")
-    assert judge.broken() == ["false alarm"] * false
-
-
 def test_an_alarm_in_a_calm_night_is_a_false_one(judge: Judge) -> None:
     judge.pass_time(600)
     judge.rules.alarmed("the dome does not close")
