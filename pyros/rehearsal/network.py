@@ -97,12 +97,15 @@ class Network:
         ends = list(self.between(one, other))
         for transport in ends:
             transport.mute = transport.peer.mute = True
-            self._muted[transport] = None
+            self._muted[transport if transport.made_it else transport.peer] = None
         return ends
 
     def muted(self, one: str, other: str) -> bool:
-        """Whether what is written to a connection between two nodes is lost."""
-        return any(end.connected and {end.node, end.peer.node} == {one, other} for end in self._muted)
+        """Whether what the first of two nodes says to the second, on a connection that it has made, is lost.
+
+        Where it has given that up and made another one, the end that the second keeps means nothing.
+        """
+        return any((end.node, end.peer.node) == (one, other) and not end.disconnecting for end in self._muted)
 
     def forget(self, transport: MemoryTransport) -> None:
         """Note that a connection has ended at one end."""
@@ -280,6 +283,8 @@ class MemoryTransport:
         self._network: Network = reactor.network
         self._peer_address = peer_address
         self._on_lost = on_lost
+        self.made_it = on_lost is not None
+        """Whether the node at this end has made the connection."""
         self._outgoing = bytearray()
         self._delivery: Call | None = None
         self._arrived = 0.0  # when the last delivery was, or will be
@@ -334,7 +339,7 @@ class MemoryTransport:
 
     def orphan(self) -> None:
         """Go on without the process at this end, which is dead: deliver what it has written, and end."""
-        self.orphaned = True
+        self.orphaned = self.disconnecting = True
         self._end = "connection"
         self._producer = None
         self._schedule()

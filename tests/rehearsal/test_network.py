@@ -128,11 +128,24 @@ def test_a_mute_connection_says_nothing_until_it_is_reset(pair: Pair) -> None:
     pair.server.transport.loseConnection()
     pair.run(100)
     assert (pair.client.ended, pair.server.came) == ("", [])
-    assert pair.network.muted("b", "a")
+    assert pair.network.muted("a", "b")
+    assert not pair.network.muted("b", "a"), "who says something makes a connection for that"
     end.reset()
     pair.run(1)
     assert pair.client.ended == "ConnectionLost"
-    assert not pair.network.muted("b", "a")
+    assert not pair.network.muted("a", "b")
+
+
+def test_who_gives_a_mute_connection_up_and_makes_another_one_is_heard(pair: Pair) -> None:
+    (end,) = pair.network.mute("b", "a")
+    pair.client.transport.abortConnection()
+    pair.connect()
+    pair.run(1)
+    assert not pair.network.muted("a", "b")
+    assert end.connected, "the other end hears nothing of that"
+    pair.client.transport.write(b"again")
+    pair.run(1)
+    assert pair.server.text == b"again"
 
 
 def test_what_a_killed_process_has_written_arrives(pair: Pair) -> None:
