@@ -205,10 +205,10 @@ class MajordomeAgent(Agent):
             self._dome_is_open()
 
     def plan_updated(self, message: Message) -> None:
-        plan: Plan = message.payload
-        self.state.plan = plan
+        plan, running = message.payload, self.state.running
         self._gate.planned = message.said
-        running = self.state.running
+        if not self._is_overtaken(plan):
+            self.state.plan = plan
         if running is not None and running.id in plan.withdrawn:
             self.state.note_done(running.id, running.requested)
             self._abort("its request was withdrawn")
@@ -217,6 +217,15 @@ class MajordomeAgent(Agent):
                 if planned.observation.id == running.id:  # it has set, or the night is over
                     self._abort(planned.reason)
         self._decide()
+
+    def _is_overtaken(self, plan: Plan) -> bool:
+        """Tell whether a plan goes on with what has given way to what was ordered since; then a newer one will come.
+
+        To obey it would bring the one before back, of which the scheduler hears after it has planned with the newer
+        one, and so on without an end.
+        """
+        running = self.state.running
+        return running is not None and plan.start_now is not None and plan.start_now == plan.running != running.id
 
     def observation_started(self, message: Message) -> None:
         self.log.info("{observation} has started", observation=message.payload.observation)

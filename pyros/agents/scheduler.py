@@ -435,7 +435,9 @@ class SchedulerAgent(Agent):
         self.state.next = lines[0].observation if lines else None
         if lines and plan.start_now != self.state.running:
             self.log.info("{id}: {reason}", id=plan.start_now, reason=lines[0].reason)
-        sent = msgspec.structs.replace(plan, observations=_first_lines(plan), withdrawn=withdrawn, refused=())
+        sent = msgspec.structs.replace(
+            plan, observations=_first_lines(plan), running=self.state.running, withdrawn=withdrawn, refused=()
+        )
         self.send_to(self.MAJORDOME, messages.PLAN_UPDATED, sent)
 
     def _running(self, wanted: dict[str, Observation], now: float) -> Running | None:

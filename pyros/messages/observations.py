@@ -213,6 +213,8 @@ class Plan(Payload, frozen=True):
     """Those that are planned by their start, then those that wait."""
     start_now: str | None = None
     """The id of the observation to run at this moment."""
+    running: str | None = None
+    """The id of the observation that runs, as far as the scheduler has heard; None: none does."""
     withdrawn: tuple[str, ...] = ()
     """The ids of those that are not wanted any more."""
     refused: tuple[RefusedRequest, ...] = ()

@@ -7,6 +7,7 @@ the shutter's travel while the dome's agent lives, the guardian's bound while th
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -34,6 +35,7 @@ _QUIET_SECONDS = 1200.0  # without any trouble, before it must be observed what 
 _REASON_SECONDS = 300.0  # after trouble, in which monitoring may say for its sake that it is unsafe
 _CALM_SECONDS = 1800.0  # without any trouble or bad weather, after which nobody has to be told anything
 _ON_TARGET = 0.2  # degrees
+_MOST_SLEWS, _SLEWS_SECONDS = 20, 60.0
 _RETRACTED_SECONDS = 8.0  # in which a retraction gets to the camera
 _SAME_PLACE = 0.01  # degrees
 _OF_MONITOR = "the safety monitor says unsafe"
@@ -146,6 +148,8 @@ class Invariants:
         self._wanted: dict[str, tuple[float, float]] = {}
         self._exposing: dict[str, Any] | None = None
         self.exposures = self.slews = 0
+        self._slews: deque[float] = deque(maxlen=_MOST_SLEWS)
+        """When the mount was sent off last."""
         self._last_exposure = 0.0
         self._due_since: float | None = None
         self._closings = Closings(config.limits, night.site)
@@ -243,6 +247,9 @@ class Invariants:
     def _slewing(self, ra: float, dec: float) -> None:
         night = self._night
         self.slews += 1
+        self._slews.append(night.now)
+        if len(self._slews) == _MOST_SLEWS and night.now - self._slews[0] < _SLEWS_SECONDS:
+            self.report("restless", f"the mount is sent off {_MOST_SLEWS} times in a minute")
         if abs(night.clock_offset()) > _WRONG_CLOCK:
             return  # nobody can know where the sky is
         when = datetime.fromtimestamp(night.true_time(), UTC)

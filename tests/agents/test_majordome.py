@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -184,6 +185,20 @@ def test_an_alert_is_observed_in_the_turn_of_its_plan(rig: MajordomeRig) -> None
     rig.safe()
     assert rig.plan(alert="ivo://x") == OPEN_NOW
     assert rig.state == State.OPENING
+
+
+def test_a_plan_that_goes_on_with_what_has_given_way_is_overtaken(rig: MajordomeRig) -> None:
+    """The scheduler hears with some delay what has begun; a plan of its own choice counts whatever it has heard."""
+    rig.open()
+    observe = [("observation_manager", messages.OBSERVE)]
+    assert rig.plan("two", alert="ivo://two") == observe
+    old = msgspec.structs.replace(rig.planned("one"), running="one")
+    assert rig.say("scheduler", messages.PLAN_UPDATED, old) == []
+    assert rig.pass_(60).count(observe[0]) == 0, "nor later"
+    chosen = msgspec.structs.replace(rig.planned("three", alert="ivo://three"), running="one")
+    assert rig.say("scheduler", messages.PLAN_UPDATED, chosen) == observe
+    known = msgspec.structs.replace(rig.planned("one"), running="three")
+    assert rig.say("scheduler", messages.PLAN_UPDATED, known) == observe
 
 
 def test_a_roof_opens_over_a_parked_mount_and_before_the_slew() -> None:

@@ -304,6 +304,15 @@ def test_opening_needs_leases_that_run_still(judge: Judge) -> None:
     assert judge.broken() == ["opened without leave"]
 
 
+@pytest.mark.parametrize(("pause", "broken"), [(2.9, ["restless"]), (3.3, [])])
+def test_a_mount_is_not_sent_to_and_fro(judge: Judge, pause: float, broken: list[str]) -> None:
+    ra, dec = place_overhead(judge.night.site, MIDNIGHT)
+    for _ in range(20):
+        judge.rules.requested("telescope", f"DO slew ra={ra} dec={dec}")
+        judge.night.now += pause
+    assert judge.broken() == broken
+
+
 def test_slews_below_the_horizon_and_into_the_sun(judge: Judge) -> None:
     ra, dec = judge.night.place(altitude=-5)
     judge.rules.requested("telescope", f"DO slew ra={ra} dec={dec}")
