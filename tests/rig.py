@@ -88,7 +88,7 @@ class AgentRig:
         return self.host.journal
 
     def turn(
-        self, *said: tuple[str, bytes] | str, first: int | None = None, peer: str = "other", waited: float = 0.0
+        self, *said: tuple[str, bytes] | str, first: int | None = None, peer: str = "other", waited: float | None = 0.0
     ) -> TurnOutcome:
         """One turn of messages that came from another agent, and were on their way for ``waited`` seconds.
 
@@ -97,7 +97,7 @@ class AgentRig:
         pairs = [(each, b"{}") if isinstance(each, str) else each for each in said]
         return self.run(batch_of(self.clock, peer, first or self.taken(peer) + 1, *pairs, age=waited))
 
-    def hear(self, name: str, payload: Any = None, *, peer: str = "other", waited: float = 0.0) -> TurnOutcome:
+    def hear(self, name: str, payload: Any = None, *, peer: str = "other", waited: float | None = 0.0) -> TurnOutcome:
         """One turn of one message."""
         json = b"{}" if payload is None else encode_payload(name, payload)
         return self.turn((name, json), peer=peer, waited=waited)

@@ -76,6 +76,8 @@ class CalibrationState(msgspec.Struct):
     """The agent that has the last command."""
     command: str = ""
     """Name of the last command's message."""
+    given: float = 0.0
+    """When it was given, monotonic seconds: what was said before answers another one."""
     failures: int = 0
     """Commands that have failed since the last that has not."""
     lost: int = 0
@@ -176,6 +178,11 @@ class Calibrating:
         calibration: CalibrationState | None = self.manager.state.calibration
         return calibration
 
+    def work(self) -> None:
+        """Go on with what the journal says; the computer may have begun anew since, and its clock with it."""
+        if self.running is not None:
+            self.running.given = min(self.running.given, self.manager.clock.monotonic())
+
     def begin(self, order: CalibrationOrder, sender: str, not_now: str = "") -> None:
         """Begin an order in place of the one that runs; ``not_now`` is why it may not begin now."""
         if self.running is not None and self.running.order == order:
@@ -203,6 +210,8 @@ class Calibrating:
             return False
         if getattr(message.payload, "observation", running.order.id) != running.order.id:
             return False
+        if message.was_said_before(running.given):
+            return True
         if name in self._others:
             self._others[name](message)
         elif running.phase == "waiting" and running.command == self._ends.get(name, self._failures.get(name)):
@@ -304,6 +313,7 @@ class Calibrating:
         running = self.running
         assert running is not None
         running.phase, running.device, running.command, running.away = "waiting", device, name, False
+        running.given = self.manager.clock.monotonic()
         self.manager.send_to(device, name, payload)
         self._expect_within(seconds)
 

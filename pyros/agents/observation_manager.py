@@ -128,6 +128,8 @@ class ObservationManagerAgent(Agent):
             key = f"{self.config.path}: [{self.TELESCOPE}] option_{MERIDIAN_MINUTES.name}"
             raise AgentError(f"{key}: {text!r} {error}") from None
         self._calibrating.site = None if self.config.site == NOWHERE else Site.load(self.config.site)
+        self._calibrating.work()
+        self.state.began = min(self.state.began, self.clock.monotonic())  # the computer may have begun anew
 
     def site_changed(self, site: Site) -> None:
         self._calibrating.site = site
@@ -169,7 +171,7 @@ class ObservationManagerAgent(Agent):
         if self.state.current is not None:
             self._stop(f"gave way to {observation.id}", again=True, halt=False, superseded_by=observation.id)
         self._calibrating.stop(f"superseded by {observation.id}", again=True)
-        self.state.current = observation
+        self.state.current, self.state.began = observation, self.clock.monotonic()
         self.state.failures = self.state.lost = self.state.flips = self.state.dithered = 0
         self._guiding.observes()
         self._take_up(observation)
@@ -214,7 +216,7 @@ class ObservationManagerAgent(Agent):
 
     def slew_finished(self, message: Message) -> None:
         end, current = message.payload, self.state.current
-        if current is None or self.state.phase != "slewing" or end.observation != current.id:
+        if current is None or not self._is_current(message, "slewing"):
             return
         if separation(*_dithered(current, self.state.dithered), end.ra, end.dec) > _ON_TARGET:
             return
@@ -260,12 +262,10 @@ class ObservationManagerAgent(Agent):
 
     def exposure_finished(self, message: Message) -> None:
         end: ExposureFinished = message.payload
-        if self._centring.takes(end):
-            return
-        if self.state.current is None or end.observation != self.state.current.id:
+        if not self._is_of_current(message):
             self._count_late(end)
             return
-        if not self._is_current(message, "exposing") or end.number != self.state.done + 1:
+        if self._centring.takes(end) or self.state.phase != "exposing" or end.number != self.state.done + 1:
             return
         self.state.images.append(end.path)
         if end.started is not None and end.seconds is not None:
@@ -422,8 +422,11 @@ class ObservationManagerAgent(Agent):
         return self.state.phase == phase and self._is_of_current(message)
 
     def _is_of_current(self, message: Message) -> bool:
+        """Tell whether an answer is about what runs, and not about an earlier time that the same was observed."""
         current = self.state.current
-        return current is not None and message.payload.observation == current.id
+        if current is None or message.payload.observation != current.id:
+            return False
+        return not message.was_said_before(self.state.began)
 
     def _try_again(self, device: str, failure: Failure, what: str) -> None:
         """Once more after a pause, if it has not failed too often, and the device may do it then."""

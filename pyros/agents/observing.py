@@ -58,6 +58,8 @@ class ObservationManagerState(msgspec.Struct):
     """
 
     current: Observation | None = None
+    began: float = 0.0
+    """When it began, monotonic seconds: what was said before is about an earlier time that it was observed."""
     phase: Literal["idle", "slewing", "ready", "centring", "guiding", "exposing", "waiting"] = "idle"
     step: int = 0
     done: int = 0

@@ -131,6 +131,8 @@ class Message(msgspec.Struct, eq=False):
     """When, in seconds of this agent's monotonic clock, from which leases and ages count; -inf: it cannot be known."""
     proved: bool = False
     """Whether the sender knows the observatory's key."""
+    doubt: float = 0.0
+    """How much later than ``said`` it may have been said, seconds: the clock of another computer is not quite known."""
     unreadable: bool = False
     """Whether its payload was found not to be what its name asks for."""
     _payload: Any = None
@@ -141,6 +143,13 @@ class Message(msgspec.Struct, eq=False):
         if self._payload is None:
             self._payload = decode_payload(self.name, self.json)
         return self._payload
+
+    def was_said_before(self, instant: float) -> bool:
+        """Tell whether it is older than an instant of the agent's monotonic clock; not where that cannot be known.
+
+        The answer to a command that was given at that instant is not.
+        """
+        return -math.inf < self.said < instant - self.doubt
 
     def check(self) -> None:
         """Decode a typed payload now.

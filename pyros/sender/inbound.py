@@ -113,6 +113,7 @@ class InboundHandshake:
         self._challenged = 0.0
         self._words: tuple[str | float, ...] = ()
         self._ahead: float | None = None
+        self._doubt = 0.0
         self._rivals: list[InboundHandshake] = []
         self._timer: Any = None
         self._watch: ReceiverWatch | None = None
@@ -123,6 +124,11 @@ class InboundHandshake:
     def ahead(self) -> float | None:
         """How far (seconds) our monotonic clock is ahead of the sender's, at least; None when that is unknown."""
         return self._ahead
+
+    @property
+    def doubt(self) -> float:
+        """How much farther (seconds) it may be ahead: 0 on one computer."""
+        return self._doubt
 
     def on_bytes(self, count: int) -> None:
         """Note that so many bytes have come, of whatever."""
@@ -277,8 +283,12 @@ class InboundHandshake:
         The sender's clock showed ``now`` after we had sent the challenge: ours was not behind that moment. On one
         computer both are the same clock, if what it showed fits between our challenge and its answer.
         """
-        shared = hello.boot and hello.boot == boot_id() and self._challenged <= now <= self._receiver.reactor.seconds()
-        self._ahead = 0.0 if shared else self._challenged - now - MAX_DRIFT * REMEASURE_SECONDS
+        heard = self._receiver.reactor.seconds()
+        drift = MAX_DRIFT * REMEASURE_SECONDS
+        if hello.boot and hello.boot == boot_id() and self._challenged <= now <= heard:
+            self._ahead = self._doubt = 0.0
+        else:
+            self._ahead, self._doubt = self._challenged - now - drift, heard - self._challenged + 2 * drift
 
     def _send_challenge(self) -> None:
         self._challenge = keys.nonce()

@@ -46,7 +46,9 @@ class Batch(NamedTuple):
     size: int = 0
     """Bytes of all payloads, for the bound of the mailbox."""
     clock_offset: float | None = 0.0
-    """How far (seconds) the agent's monotonic clock is ahead of the sender's; None when that is unknown."""
+    """How far (seconds) the agent's monotonic clock is ahead of the sender's, at least; None when that is unknown."""
+    clock_doubt: float = 0.0
+    """How much farther (seconds) it may be ahead."""
     proved: bool = False
     """The sender has proved the observatory's key."""
     fleeting: bool = False
@@ -60,7 +62,9 @@ class Batch(NamedTuple):
             said = -math.inf
         elif (said := entry.said + self.clock_offset) > now:
             said = now
-        return Message(entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved)
+        return Message(
+            entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved, self.clock_doubt
+        )
 
 
 class BatchAnswer(NamedTuple):

@@ -339,7 +339,8 @@ class AgentConnection(Protocol):
                 size, proved = wire.size_of(frame.messages), self._handshake.proved
                 batch = Batch(
                     frame.messages, self.peer[0], self.peer, self,
-                    size=size, clock_offset=self._handshake.ahead, proved=proved, after=frame.after,
+                    size=size, clock_offset=self._handshake.ahead, clock_doubt=self._handshake.doubt, proved=proved,
+                    after=frame.after,
                 )  # fmt: skip
                 self._port.put(self, batch)
         elif frame.fleeting is not None:
@@ -366,7 +367,8 @@ class AgentConnection(Protocol):
             self._port.put_fleeting(
                 Batch(
                     entries, self.peer[0], None, self, size=wire.size_of(entries),
-                    clock_offset=self._handshake.ahead, proved=self._handshake.proved, fleeting=True,
+                    clock_offset=self._handshake.ahead, clock_doubt=self._handshake.doubt,
+                    proved=self._handshake.proved, fleeting=True,
                 )
             )  # fmt: skip
         self._handshake.on_fleeting()

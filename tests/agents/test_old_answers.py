@@ -1,0 +1,74 @@
+"""The observation manager beside a device whose answers come late: an old one is not that of the command given last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyros import messages as m
+from pyros.agents.observation_manager import ObservationManagerAgent
+from tests.rig import SITE, AgentRig, sent
+
+_BURST = m.Observation(id="obs-1", target="burst", ra=10.0, dec=20.0, exposures=(m.Exposures("r", 10.0, 2),))
+_ARRIVED = m.SlewFinished("obs-1", 10.0, 20.0, 3.0)
+_ANSWERS: dict[str, tuple[str, Any]] = {
+    "telescope": (m.SLEW_FINISHED, _ARRIVED),
+    "filter_wheel": (m.FILTER_SELECTED, m.FilterSelected(observation="obs-1", filter="r")),
+    "dome": (m.SLIT_IN_PLACE, m.SlitInPlace(observation="obs-1")),
+}
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Any:
+    made = AgentRig(
+        ObservationManagerAgent(),
+        tmp_path,
+        "majordome",
+        "scheduler",
+        "telescope",
+        "camera",
+        "filter_wheel",
+        "dome",
+        site=SITE,
+    )
+    yield made
+    made.stop()
+
+
+def _exposures(outcome: Any) -> list[int]:
+    return [payload.number for name, payload in sent(outcome, "camera") if name == m.EXPOSE]
+
+
+@pytest.mark.parametrize("late", _ANSWERS)
+def test_an_answer_to_an_earlier_observation_of_the_same_is_not_taken_for_the_new_ones(late: str, rig: Any) -> None:
+    rig.hear(m.DOME_OPENED, m.Reason(reason="for obs-1"), peer="dome")
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    rig.reactor.advance(60.0)
+    rig.hear(m.ABORT_OBSERVATION, m.Abort("obs-1", "the dome closes"), peer="majordome")
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    rig.reactor.advance(1.0)
+    heard = [rig.hear(*answer, peer=device) for device, answer in _ANSWERS.items() if device != late]
+    heard.append(rig.hear(*_ANSWERS[late], peer=late, waited=30.0))
+    assert [_exposures(each) for each in heard] == [[], [], []]
+    assert _exposures(rig.hear(*_ANSWERS[late], peer=late)) == [1]
+
+
+def test_an_answer_whose_time_nobody_knows_counts(rig: Any) -> None:
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    rig.reactor.advance(60.0)
+    rig.turn((m.SLEW_FINISHED, m.encode_payload(m.SLEW_FINISHED, _ARRIVED)), peer="telescope", waited=None)
+    assert rig.agent.state.phase == "ready"
+
+
+def test_an_exposure_of_an_earlier_calibration_is_not_taken_for_the_new_ones(rig: Any) -> None:
+    bias = m.CalibrationOrder(id="bias", kind="bias", count=3)
+    end = m.ExposureFinished("bias", 1, "", "/data/bias-1.fits")
+    rig.hear(m.CALIBRATE, bias, peer="majordome")
+    rig.reactor.advance(60.0)
+    rig.hear(m.ABORT_CALIBRATION, m.CalibrationAbort("bias", "an alert"), peer="majordome")
+    rig.hear(m.CALIBRATE, bias, peer="majordome")
+    rig.reactor.advance(1.0)
+    assert _exposures(rig.hear(m.EXPOSURE_FINISHED, end, peer="camera", waited=30.0)) == []
+    assert _exposures(rig.hear(m.EXPOSURE_FINISHED, end, peer="camera")) == [2]
