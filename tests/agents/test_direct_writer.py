@@ -26,6 +26,7 @@ def test_what_is_sent_is_there_at_once(pair: Pair) -> None:
     writer = DirectWriter(pair[0])
     writer.send(b"one ")
     writer.send(b"two")
+    assert writer.is_open
     assert pair[1].recv(100) == b"one two"
     assert writer.rest() == b""
     writer.close()
@@ -37,6 +38,7 @@ def test_what_the_kernel_does_not_take_is_left_for_the_transport_in_order(pair: 
     pieces = [bytes([number % 256]) * 10_000 for number in range(100)]
     for piece in pieces:
         writer.send(piece)
+    assert not writer.is_open
     rest = writer.rest()
     assert rest
     taken = b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import Any
@@ -54,8 +55,11 @@ class PortRig:
             KEY, ["majordome", "camera"],
         )  # fmt: skip
 
-    def connect(self, *data: bytes, host: str = "127.0.0.1") -> tuple[Any, Any]:
-        transport = ClientWire(host)
+    def connect(self, *data: bytes, host: str = "127.0.0.1", handle: socket.socket | None = None) -> tuple[Any, Any]:
+        """Connect a client that says ``data``; ``handle`` is the socket that its transport has."""
+        transport: Any = ClientWire(host)
+        if handle is not None:
+            transport.getHandle = lambda: handle
         connection: Any = self.port.buildProtocol(transport.getPeer())
         connection.makeConnection(transport)
         for chunk in data:
@@ -356,6 +360,20 @@ def test_a_full_mailbox_stops_the_reading_and_an_emptied_one_starts_it_again(rig
     assert transport.producerState == "producing"
     assert rig.port.waiting == 0
     assert frames(transport)[-1].ack == seq - 1
+
+
+def test_the_reactor_hears_at_once_of_a_connection_that_is_held(rig: PortRig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        client.setblocking(False)
+        connection, _ = rig.connect(HELLO, handle=client)
+        assert not connection.awaits_reactor
+        connection.hold("mailbox")
+        assert connection.awaits_reactor
+        connection.release("mailbox")
+        assert not connection.awaits_reactor
+        connection.readConnectionLost()
+        assert connection.awaits_reactor
+        connection.connectionLost()
 
 
 def test_a_mailbox_is_full_of_bytes_too(rig: PortRig) -> None:

@@ -11,8 +11,11 @@ import pytest
 
 from pyros import wire
 from pyros.agents import Agent, Message
+from pyros.agents.runtime.loop import TurnLoop
+from pyros.agents.runtime.port import AgentConnection
 from pyros.errors import AgentUnreachable, ConfigError, MessageRefused, UnknownAgent
 from pyros.messages import Slew
+from pyros.reactor import installed_reactor
 from pyros.sender import Sender, ask, reachable
 from tests.conftest import wait_until
 
@@ -194,6 +197,45 @@ def test_threads_share_a_connection(place: Any, agent: KeepingAgent) -> None:
 def _idle(status: dict[str, Any]) -> dict[str, Any] | None:
     """Return the status, once the books are kept: an acknowledgement leaves a moment before that."""
     return None if status["waiting"] else status
+
+
+def test_the_reactor_is_not_woken_only_to_count(
+    place: Any, agent: KeepingAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent.start(place.config)
+    with Sender.open("keeping", config=place.config) as sender:
+        sender.send("Keep", {"n": 0})
+        woken: list[Any] = []
+        reactor = installed_reactor()
+        wake = reactor.callFromThread
+
+        def count(call: Any, *args: Any) -> None:
+            woken.append(call)
+            wake(call, *args)
+
+        monkeypatch.setattr(reactor, "callFromThread", count)
+        for n in range(20):
+            sender.send("Keep", {"n": n})
+    assert numbers(agent)[1:] == list(range(20))
+    assert [call for call in woken if call.__func__ is not TurnLoop.count_told] == []
+
+
+def test_what_is_acknowledged_is_counted(place: Any, agent: KeepingAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the next message, or before long though no further one comes."""
+    counted = []
+    commit = AgentConnection.committed
+
+    def count(connection: AgentConnection, *args: Any) -> None:
+        commit(connection, *args)
+        counted.append(1)
+
+    monkeypatch.setattr(AgentConnection, "committed", count)
+    agent.start(place.config)
+    with Sender.open("keeping", config=place.config) as sender:
+        for n in range(20):
+            sender.send("Keep", {"n": n})
+        wait_until(lambda: len(counted) == 20)
+    assert ask(place.config.agent("keeping"), "status")["waiting"] == 0
 
 
 def test_the_status_of_an_agent(place: Any, agent: KeepingAgent) -> None:

@@ -23,6 +23,11 @@ class Origin(Protocol):
         """Tell the sender at once that the batch is on disk, if the agent's thread can; returns whether it did."""
         ...
 
+    @property
+    def awaits_reactor(self) -> bool:
+        """Whether the reactor's thread must hear of a batch at once, though its sender was told. Any thread."""
+        ...
+
     def committed(self, batch: Batch, answer: BatchAnswer, told: bool) -> None:
         """Hear that the batch is on disk; ``told`` is what `acknowledge` said. Called in the reactor's thread."""
         ...

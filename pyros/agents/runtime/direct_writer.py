@@ -43,6 +43,11 @@ class DirectWriter:
                 self._open = not data
             self._rest += data
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the kernel has taken everything so far. Any thread."""
+        return self._open
+
     def rest(self) -> bytes:
         """Return what the kernel did not take, once: for the transport."""
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -32,6 +33,7 @@ _TURN_MESSAGES = 4096
 _MAX_MAILBOX = 1000  # beyond that the agent's own fleeting messages are dropped
 _UNSTORED_SECONDS = 30.0  # so long the journal's state may lack what fleeting messages have changed
 _LONGEST_WAIT = 5.0
+_TOLD_SECONDS = 0.1  # so long the reactor's thread needn't hear of messages that are acknowledged
 _RETRY_STORING = (1.0, 2.0, 4.0)  # seconds; until then no message begins a turn
 _PRUNE_SECONDS = 60.0
 _WAKE = Batch([], "")
@@ -45,6 +47,12 @@ def _may_wait(batch: Batch) -> float:
     if any(entry.name not in PATIENT for entry in batch.entries):  # the first of most batches
         return 0.0
     return min((PATIENT[entry.name] for entry in batch.entries), default=0.0)
+
+
+def _awaits_reactor(answered: tuple[Batch, BatchAnswer], told: bool) -> bool:
+    """Whether the reactor's thread must hear of a batch at once; ``told`` is what `Origin.acknowledge` has said."""
+    origin = answered[0].origin
+    return origin is not None and (not told or origin.awaits_reactor)
 
 
 class TurnLoop:
@@ -84,6 +92,8 @@ class TurnLoop:
         self._on_end = on_end
         self._mailbox: SimpleQueue[Batch | None] = SimpleQueue()
         self._answers = Acknowledgements()
+        self._told: deque[tuple[Batch, BatchAnswer]] = deque()
+        """What is on disk and acknowledged, but not counted yet by the reactor's thread, which isn't woken for it."""
         self._stop_wanted = threading.Event()
         self._calls: dict[str, Any] = {}
         self._kept: list[Batch] = []
@@ -142,6 +152,7 @@ class TurnLoop:
 
         Fleeting ones whose reflex was everything begin no turn.
         """
+        self.count_told()
         last = self.last_seq(batch.peer) if batch.peer else 0
         done = batch.fleeting
         for entry in batch.entries:
@@ -215,6 +226,7 @@ class TurnLoop:
 
     def _carry_out(self, outcome: TurnOutcome, told: list[bool]) -> None:
         """After the commit: acknowledge, send, command."""
+        self.count_told()
         for (batch, answer), was_told in zip(outcome.answers, told, strict=True):
             if batch.origin is not None:
                 batch.origin.committed(batch, answer, was_told)
@@ -231,6 +243,13 @@ class TurnLoop:
             except Exception:  # the turn is committed; the next call may be the one that closes
                 self.agent.log.failure("{name} could not do what a handler wanted", name=self.agent.name)
             self._on_step("commanded")
+
+    def count_told(self) -> None:
+        """Let the port count what was acknowledged by the agent's thread. In the reactor's thread."""
+        while self._told:
+            batch, answer = self._told.popleft()
+            if batch.origin is not None:
+                batch.origin.committed(batch, answer, True)
 
     def heard_of_thread(self) -> float:
         """When the agent's thread last passed between two turns (monotonic seconds): it doesn't hang since then.
@@ -331,6 +350,8 @@ class TurnLoop:
         try:
             batch = self._mailbox.get(timeout=self._patience())
         except Empty:
+            if self._told:
+                self.reactor.callFromThread(self.count_told)
             return batches, True
         until = self._next_due()
         while True:
@@ -351,7 +372,8 @@ class TurnLoop:
     def _patience(self) -> float:
         if self.not_stored:
             return 0.0
-        return min(_LONGEST_WAIT, max(0.0, self._next_due() - self.clock.monotonic()))
+        longest = _TOLD_SECONDS if self._told else _LONGEST_WAIT
+        return min(longest, max(0.0, self._next_due() - self.clock.monotonic()))
 
     def _next_due(self) -> float:
         """When there is something to do though no message comes (monotonic seconds): a timer, or something to store."""
@@ -425,13 +447,19 @@ class TurnLoop:
             self.agent.log.warn("{name} has too many {what}: the oldest are forgotten", name=self.agent.name, what=what)
 
     def _tell(self, outcome: TurnOutcome) -> None:
+        """Acknowledge a turn, and have the reactor's thread do the rest.
+
+        Where nothing is left but to count, it isn't woken: the next message or, after a while, `_gather` does that.
+        """
         told = [
             batch.origin is not None and batch.origin.acknowledge(batch, answer) for batch, answer in outcome.answers
         ]
-        if self._threaded:
+        if not self._threaded:
+            self._carry_out(outcome, told)
+        elif outcome.outgoing or outcome.calls or any(map(_awaits_reactor, outcome.answers, told)):
             self.reactor.callFromThread(self._carry_out, outcome, told)
         else:
-            self._carry_out(outcome, told)
+            self._told.extend(outcome.answers)
 
     def _tell_origin(self, batch: Batch, reason: str) -> None:
         assert batch.origin is not None

@@ -389,6 +389,11 @@ class AgentConnection(Protocol):
         self._direct_writer.send(_acknowledgement(answer))
         return True
 
+    @property
+    def awaits_reactor(self) -> bool:
+        """Whether it is to be read again, closed, or written to by the reactor after a batch."""
+        return bool(self._holds) or self._ended or self._direct_writer is None or not self._direct_writer.is_open
+
     def committed(self, batch: Batch, answer: BatchAnswer, told: bool) -> None:
         """Acknowledge a turn that is on disk, unless that was done."""
         self._port.done(batch)
@@ -433,7 +438,8 @@ class AgentConnection(Protocol):
         if self._lost:
             return
         if self._direct_writer is not None:
-            self._direct_writer.send(data)
+            if data:
+                self._direct_writer.send(data)
             data = self._direct_writer.rest()
         if data:
             self._written = True
