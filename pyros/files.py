@@ -220,3 +220,9 @@ def free_gigabytes(folder: Path) -> float:
         return shutil.disk_usage(folder).free / 1e9
     except OSError:
         return float("inf")
+
+
+def disk_problem(folder: Path, least: float) -> str:
+    """Return why a folder's disk is too full, where so many GB (10^9 bytes) must be free; '' when it isn't."""
+    free = free_gigabytes(folder)
+    return f"the disk has {free:.2f} GB left, the limit is {least:g}" if free < least else ""

@@ -25,7 +25,7 @@ from pyros.calibration.cooling import Ramp
 from pyros.calibration.levels import measure_level
 from pyros.calibration.starsizes import SizeJob, measure_sizes
 from pyros.errors import ConnectionLost, DeviceFailed, NoAnswer, WorkerError
-from pyros.files import free_gigabytes
+from pyros.files import disk_problem
 from pyros.hold import Hold
 from pyros.instruments import fits
 from pyros.instruments.fits import ImageFacts, WriteJob, write_job, write_pixels
@@ -130,7 +130,7 @@ class CameraAgent(FiltersAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
-        if reason := self.reason_held(message) or self._disk_problem():
+        if reason := self.reason_held(message) or disk_problem(self.config.data, self.config.limits.disk_images):
             self.refuse(message, messages.EXPOSURE_FAILED, f"not exposed: {reason}")
             return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
@@ -166,11 +166,6 @@ class CameraAgent(FiltersAgent):
             "can_set": list(self.device.can_set), "max_binning": self._max_binning,
             "readout_modes": self._readout_modes and list(self._readout_modes),
         }  # fmt: skip
-
-    def _disk_problem(self) -> str:
-        """Why the disk is too full for images; '' when it isn't."""
-        free, least = free_gigabytes(self.config.data), self.config.limits.disk_images
-        return f"the disk has {free:.2f} GB left, the limit is {least:g}" if free < least else ""
 
     def cool(self, message: Message) -> None:
         """Bring the detector to a temperature, whatever the camera is doing; a newer order supersedes an older one."""

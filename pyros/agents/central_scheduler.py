@@ -20,6 +20,7 @@ from pyros.config import lies_within
 from pyros.errors import ConfigError
 from pyros.messages import FieldRequests, Message, Observation, ObservationReport, Withdrawal
 from pyros.planning import Site
+from pyros.planning.cadence import is_over
 from pyros.planning.night_log import DUE
 from pyros.planning.visibility import observable_after, warm_up
 
@@ -203,7 +204,7 @@ class CentralSchedulerAgent(Agent):
         self.state.timer = None
         now = self.clock.time()
         for request in list(self.state.requests.values()):
-            if _is_over(request, now):
+            if is_over(request, now):
                 self._forget(request.id)
         self._rebalance()
         self._look_later()
@@ -345,15 +346,3 @@ def _is_called(unit: str, telescope: str) -> bool:
 def _moves(request: Observation) -> bool:
     """Whether it may go to another telescope: what comes again stays with its times."""
     return request.cadence is None and not request.repeat
-
-
-def _is_over(request: Observation, now: float) -> bool:
-    """Whether nothing of a request can begin any more."""
-    if request.cadence is not None:
-        cadence = request.cadence
-        last = math.inf if cadence.count is None else cadence.start + (cadence.count - 1) * cadence.period
-        return min(last + cadence.tolerance, request.expires or math.inf) < now
-    patience = math.inf if request.expires is None else request.expires - request.requested
-    if request.windows and all(window.end < now for window in request.windows):
-        return True
-    return max((request.requested, *request.repeat)) + patience < now

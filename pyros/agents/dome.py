@@ -38,7 +38,7 @@ from pyros.agents.runtime.batches import NotTaken
 from pyros.agents.shutter_control import OPEN_LEASE_SECONDS, ShutterControl, ShutterReport
 from pyros.angles import turn_between
 from pyros.errors import PlanningError, PyrosError
-from pyros.files import free_gigabytes
+from pyros.files import disk_problem
 from pyros.hold import Hold
 from pyros.instruments.parking import park
 from pyros.messages import DomeFailure, DomeReport, Failure, Follow, Message, Order, Reason, SlitInPlace
@@ -141,7 +141,9 @@ class DomeAgent(InstrumentAgent):
             max_silence=self.config.limits.max_silence,
             sun_limit=sun_limit,
             guardian=self.config.guardian is not None,
-            disk=self._disk_problem,
+            disk=lambda: disk_problem(
+                self.config.data, self.config.limits.disk_dome
+            ),  # soon nothing could be committed
         )
         roof = self.section.roof and self.TELESCOPE in self.config.agents
         self.control = ShutterControl(
@@ -242,11 +244,6 @@ class DomeAgent(InstrumentAgent):
     def site_changed(self, site: Site) -> None:
         super().site_changed(site)
         self.guard.sun_limit = site.dome_sun_limit
-
-    def _disk_problem(self) -> str:
-        """Why the disk is too full for an open dome: soon nothing could be committed. '' when it isn't."""
-        free, least = free_gigabytes(self.config.data), self.config.limits.disk_dome
-        return f"the disk has {free:.2f} GB left, the limit is {least:g}" if free < least else ""
 
     def _sun_altitude(self, when: datetime) -> float:
         if self._site_problem is not None:

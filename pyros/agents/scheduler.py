@@ -23,7 +23,7 @@ from pyros.agents.options import AgentOption, OptionTable
 from pyros.agents.runtime.batches import NotTaken
 from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, PlannedObservation
 from pyros.planning import Site, improvement, night_log
-from pyros.planning.cadence import occurrences, wanted_until
+from pyros.planning.cadence import is_over, occurrences, wanted_until
 from pyros.planning.improvement import ImprovementJob
 from pyros.planning.night_log import DUE, Fate, NightLine, line_of
 from pyros.planning.planner import ROUNDS, Running
@@ -458,7 +458,7 @@ class SchedulerAgent(Agent):
                 match = DUE.fullmatch(running)
                 if request.id in (running, match["request"] if match else ""):
                     continue
-            if _is_over(request, now):
+            if is_over(request, now):
                 self.log.info("{observation} has expired", observation=request.id)
                 self._log_fate(request, "expired", "its time is over")
                 self._forget(request.id)
@@ -568,18 +568,6 @@ def _says_the_same(known: NightLine | None, line: NightLine) -> bool:
     if known.start is not None and line.start is not None:
         return abs(known.start - line.start) < 60 and abs((known.end or 0.0) - (line.end or 0.0)) < 60
     return known.reason == line.reason
-
-
-def _is_over(request: Observation, now: float) -> bool:
-    """Tell whether a request can never be made any more."""
-    if request.expires is not None and request.expires <= now:
-        return True
-    if request.windows and all(each.end <= now for each in request.windows):
-        return True
-    cadence = request.cadence
-    if cadence is None or cadence.count is None:
-        return False
-    return cadence.start + (cadence.count - 1) * cadence.period + cadence.tolerance <= now
 
 
 def _same_sky(one: Observation, other: Observation) -> bool:

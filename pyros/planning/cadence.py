@@ -73,6 +73,19 @@ def next_due(request: Observation, when: float) -> float | None:
     return cadence.start + number * cadence.period
 
 
+def is_over(request: Observation, now: float) -> bool:
+    """Whether nothing of a request can begin any more: by ``expires`` it had to have begun, and so had each repeat."""
+    if request.windows and all(window.end <= now for window in request.windows):
+        return True
+    expires = math.inf if request.expires is None else request.expires
+    cadence = request.cadence
+    if cadence is None:
+        patience = expires - request.requested
+        return max((expires, *(moment + patience for moment in request.repeat))) <= now
+    last = math.inf if cadence.count is None else cadence.start + (cadence.count - 1) * cadence.period
+    return min(last + cadence.tolerance, expires) <= now
+
+
 def _occurrence(request: Observation, number: int) -> Observation:
     cadence = request.cadence
     assert cadence is not None

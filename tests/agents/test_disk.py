@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pyros.agents import dome as dome_module
 from pyros.journal import Effects
 from tests.agents.dome_rig import TRAVEL, DomeRig
 
 
 def test_the_dome_closes_when_the_disk_is_nearly_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = [50.0]
-    monkeypatch.setattr(dome_module, "free_gigabytes", lambda _: free[0])
+    monkeypatch.setattr("pyros.files.free_gigabytes", lambda _: free[0])
     rig = DomeRig(tmp_path)
     rig.start()
     try:
