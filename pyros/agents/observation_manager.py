@@ -267,20 +267,30 @@ class ObservationManagerAgent(Agent):
             return
         if self._centring.takes(end) or self.state.phase != "exposing" or end.number != self.state.done + 1:
             return
-        self.state.images.append(end.path)
-        if end.started is not None and end.seconds is not None:
-            self.state.taken.append(TakenImage(end.path, end.filter, end.seconds, end.started))
-        self.state.done += 1
+        self._count(end)
         self.state.failures = self.state.lost = 0
         self.state.phase = "ready"
         self._next()
 
+    def _count(self, end: ExposureFinished) -> None:
+        self.state.images.append(end.path)
+        if end.started is not None and end.seconds is not None:
+            self.state.taken.append(TakenImage(end.path, end.filter, end.seconds, end.started))
+        self.state.done += 1
+
     def _count_late(self, end: ExposureFinished) -> None:
         """Count an image that was exposed before the camera heard that it is to be aborted: it is not taken again."""
-        before = self.state.interrupted.get(end.observation)
-        if before is None or end.observation != self.state.late or end.number != before.done + 1:
+        current, before = self.state.current, self.state.interrupted.get(end.observation)
+        if end.observation != self.state.late:
             return
         if not self._is_open and (end.started or 0.0) + (end.seconds or math.inf) > self.state.dark_since:
+            return
+        if current is not None and current.id == end.observation:  # it goes on already
+            if end.number == self.state.done + 1 and self.state.phase != "exposing":
+                self.state.late = ""
+                self._count(end)
+            return
+        if before is None or end.number != before.done + 1:
             return
         self.state.late = ""
         taken = before.taken

@@ -72,3 +72,20 @@ def test_an_exposure_of_an_earlier_calibration_is_not_taken_for_the_new_ones(rig
     rig.reactor.advance(1.0)
     assert _exposures(rig.hear(m.EXPOSURE_FINISHED, end, peer="camera", waited=30.0)) == []
     assert _exposures(rig.hear(m.EXPOSURE_FINISHED, end, peer="camera")) == [2]
+
+
+def test_an_image_that_comes_late_counts_though_its_observation_goes_on_already(rig: Any) -> None:
+    rig.hear(m.DOME_OPENED, m.Reason(reason="for obs-1"), peer="dome")
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    for device, answer in _ANSWERS.items():
+        rig.hear(*answer, peer=device)
+    assert rig.agent.state.phase == "exposing"
+    rig.reactor.advance(10.0)
+    rig.hear(m.ABORT_OBSERVATION, m.Abort("obs-1", "an alert"), peer="majordome")
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    rig.reactor.advance(0.2)
+    late = m.ExposureFinished("obs-1", 1, "r", "/data/1.fits", started=rig.clock.time() - 10.3, seconds=10.0)
+    rig.hear(m.EXPOSURE_FINISHED, late, peer="camera", waited=0.3)
+    heard = [rig.hear(*answer, peer=device) for device, answer in _ANSWERS.items()]
+    assert [number for each in heard for number in _exposures(each)] == [2]
+    assert rig.agent.state.images == ["/data/1.fits"]
