@@ -30,7 +30,7 @@ def parse(packet: bytes, *, topic: str = "") -> Alert:
     Raises:
         AlertError: it is no alert, or one that cannot be understood; one line. No other exception, whatever the bytes.
     """
-    return _of_topic(_parse(packet, topic), topic)
+    return _of_topic(_parse(packet, topic, form_of(packet)), topic)
 
 
 def parse_all(packet: bytes, *, topic: str = "") -> list[Alert]:
@@ -38,8 +38,9 @@ def parse_all(packet: bytes, *, topic: str = "") -> list[Alert]:
 
     For everything else it is the one alert of `parse`, which makes of several targets an alert without a position.
     """
-    if form_of(packet) != "json":
-        return [parse(packet, topic=topic)]
+    form = form_of(packet)
+    if form != "json":
+        return [_of_topic(_parse(packet, topic, form), topic)]
     notices = targets_of(read_json(packet))
     return [_of_topic(parse_notice(each, topic), topic) for each in notices]
 
@@ -52,8 +53,8 @@ def _of_topic(alert: Alert, topic: str) -> Alert:
     return alert
 
 
-def _parse(packet: bytes, topic: str) -> Alert:
-    match form_of(packet):
+def _parse(packet: bytes, topic: str, form: Form) -> Alert:
+    match form:
         case "voevent":
             return parse_voevent(packet)
         case "json":

@@ -377,12 +377,29 @@ def test_encodings_that_json_should_not_have() -> None:
         parse(packet.decode().encode("utf-16") + b"x")
 
 
+@pytest.mark.parametrize("colon", [":", ": ", " : ", "\t\n:"])
+def test_a_name_with_two_values_is_refused(colon: str) -> None:
+    packet = changed("neutrino.json")
+    twice = packet[:-1] + f', "alert_type"{colon}"retraction", "alert_type"{colon}"initial"}}'.encode()
+    with pytest.raises(AlertError, match=r"'alert_type' twice: (update|retraction) and"):
+        parse(twice)
+    with pytest.raises(AlertError, match="'a' twice: 1 and 2"):
+        parse(packet[:-1] + f', "note": "\\u0022:", "more": [{{"a"{colon}1, "a"{colon}2}}]}}'.encode())
+
+
+def test_a_name_that_stands_twice_with_one_value_is_taken() -> None:
+    packet = changed("neutrino.json")
+    more = b', "note": "a\\": b\\" : c : d", "no_number": NaN, "x": {"y": 1}'
+    once, twice = packet[:-1] + more + b"}", packet[:-1] + more + b', "no_number": NaN, "x": {"y": 1}}'
+    assert parse(twice) == parse(once)
+
+
 def test_numbers_that_are_none_are_not_the_whole_packets_fault() -> None:
     packet = changed("neutrino.json", ra_dec_error=float("nan"), far=float("inf"), energy=[1.5, float("-inf")])
     assert b"NaN" in packet
     alert = parse(packet)
     assert (alert.target, alert.error_radius, alert.far) == ((45.5, 9.25), None, None)
-    assert parse(packet[:-1] + b', "far": 1e400}') == alert
+    assert parse(packet[:-1] + b', "false_alarm": 1e400}') == alert
     more = (b'"b": }', b'"b": "\\ud800"}', b'"b": ' + b"9" * 9000 + b"}", b"[" * 10**5)
     for bad in (packet[:-1], packet + b"}", *(b'{"a": NaN, ' + each for each in more)):
         with pytest.raises(AlertError, match="not JSON"):

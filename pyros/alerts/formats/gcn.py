@@ -19,6 +19,7 @@ from pyros.alerts.formats.streams import Stream
 from pyros.alerts.formats.times import parse_iso
 from pyros.alerts.formats.voevent import parse_voevent_json
 from pyros.errors import AlertError
+from pyros.printable import printable
 
 MAX_BYTES = 64 * 1024 * 1024
 """igwn.gwalert carries sky maps of 1 to 2.3 MB; ten times the largest multi-order map fits."""
@@ -61,13 +62,48 @@ MIN_CORE_FIELDS = 2
 
 
 def read_json(packet: bytes) -> Any:
-    """Decode a JSON packet; raises AlertError where it isn't JSON."""
+    """Decode a JSON packet.
+
+    Raises AlertError where it isn't JSON, and where an object has a name twice with different values.
+    """
     if len(packet) > MAX_BYTES:
         raise AlertError(f"the JSON has {len(packet)} bytes; at most {MAX_BYTES} are taken")
     try:
-        return _decode(_utf8(packet).strip(b" \t\r\n\0"))
+        packet = _utf8(packet).strip(b" \t\r\n\0")
+        notice = _decode(packet)
+        _check_names(packet, notice)
+        return notice
     except (msgspec.DecodeError, RecursionError, ValueError, OverflowError) as error:
         raise AlertError(f"not JSON: {str(error)[:200]}") from None
+
+
+def _check_names(packet: bytes, notice: Any) -> None:
+    """Raise AlertError where a name stands twice in an object with different values.
+
+    Which of them counts is each reader's choice (RFC 8259, section 4), so that I-JSON forbids it (RFC 7493, section
+    2.3), and one of two values of ``alert_type`` may take the event back. Only where there are more quotation marks
+    than the decoded strings have, all names are looked at.
+    """
+    if packet.count(b'"') != 2 * _string_count(notice):
+        json.loads(packet, object_pairs_hook=_object, parse_constant=lambda _: None)
+
+
+def _string_count(value: Any) -> int:
+    """Return how many strings a decoded value has, names included."""
+    if isinstance(value, str):
+        return 1
+    if isinstance(value, dict):
+        return len(value) + sum(map(_string_count, value.values()))
+    return sum(map(_string_count, value)) if isinstance(value, list) else 0
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if members.setdefault(name, value) != value:
+            shown = " and ".join(str(each)[:60] for each in (members[name], value))
+            raise AlertError(f"JSON with {name[:60]!r} twice: {printable(shown)}")
+    return members
 
 
 def targets_of(notice: Any) -> list[Any]:
