@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from itertools import product
@@ -46,18 +45,6 @@ READING = WeatherReading(temperature=8.0, humidity=95.0, wind=2.0, rain=False, c
 M31 = Observation(
     id="m31", target="M 31", ra=10.68, dec=41.27, exposures=(Exposures("r", 60.0, 3), Exposures("i", 30.0, 2)),
 )  # fmt: skip
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return configuration(tmp_path)
-
-
-@pytest.fixture
-def observed(config: Config) -> Iterator[Observed]:
-    made = views.observed(config)
-    yield made
-    made.close()
 
 
 def observing(config: Config) -> None:

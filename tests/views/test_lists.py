@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
@@ -67,13 +67,6 @@ M31 = Observation(id="m31", target="M 31", ra=10.68, dec=41.27, exposures=(Expos
 def config(tmp_path: Path) -> Config:
     names = ("alert_manager", "scheduler", "majordome", "observation_manager", "monitoring", "analyzer")
     return configuration(tmp_path, names)
-
-
-@pytest.fixture
-def observed(config: Config) -> Iterator[Observed]:
-    made = views.observed(config)
-    yield made
-    made.close()
 
 
 def pages(view: Callable[..., Any], of: str, observed: Observed, limit: int, **asked: Any) -> list[Any]:

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
-import pytest
-
-from pyros import views
 from pyros.config import Config
 from pyros.errors import JournalError
 from pyros.journal import Journal, JournalReader
 from pyros.views import Observed
-from tests.views.written import commit, configuration, received, write
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return configuration(tmp_path)
-
-
-@pytest.fixture
-def observed(config: Config) -> Iterator[Observed]:
-    made = views.observed(config)
-    yield made
-    made.close()
+from tests.views.written import commit, received, write
 
 
 class Reading:
