@@ -18,7 +18,9 @@ ALERT ?=
 TESTS ?=
 JOBS ?= 3
 # A worker that has crashed or was ended is not replaced: pytest-xdist would then wait for ever, and name no test.
-PYTEST := $(BIN)/pytest --numprocesses=$(JOBS) --max-worker-restart=0
+# Pytest's plugin for unittest would read before each test which Twisted is there: 0.8 ms. No test is a `TestCase`; one
+# that is called Test... is refused.
+PYTEST := $(BIN)/pytest -p no:unittest --numprocesses=$(JOBS) --max-worker-restart=0
 
 # A Python that may not keep what it has compiled compiles PYROS anew in each program that a test starts.
 unexport PYTHONDONTWRITEBYTECODE

@@ -9,7 +9,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from pyros import messages
 from pyros.agents.majordome import LEASE
@@ -145,7 +152,6 @@ class Nights(RuleBasedStateMachine):
             self._folder.cleanup()
 
 
-Nights.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
-TestNights = Nights.TestCase
+def test_the_majordome_opens_only_when_that_is_safe() -> None:
+    how = settings(max_examples=25, stateful_step_count=30, suppress_health_check=list(HealthCheck), derandomize=True)
+    run_state_machine_as_test(Nights, settings=how)
