@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -109,6 +110,12 @@ def _warnings_go_beside_what_a_command_says() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first: several workers share them out, and none is left with a long one."""
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Put aside what lives as long as the run: the garbage collector would look through modules and all tests again."""
+    gc.collect()  # what is put aside is never collected
+    gc.freeze()
 
 
 def free_port() -> int:
