@@ -45,7 +45,9 @@ def make_nights(folder: Path) -> Callable[[NightPlan], RehearsedNight]:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("plant", SEARCHED, ids=lambda plant: plant.__name__)
-def test_a_planted_bug_is_found_and_reduced(plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_found_and_reduced(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
     file = observatory(tmp_path, roof=plant is roof_before_the_mount_is_parked)
     make = make_nights(tmp_path / "night")
     plant(monkeypatch)
@@ -64,7 +66,7 @@ def test_a_planted_bug_is_found_and_reduced(plant: Plant, tmp_path: Path, monkey
     result = msgspec.structs.replace(result, violations=found)
     shorter = reduce_night(plan, result, make, lambda *_: None)
     lines = (shorter.script or "").splitlines()
-    print(f"{plant.__name__}: seed {seed}: {found[0]}; {lines}")
+    record_property("told", f"{plant.__name__}: seed {seed}: {found[0]}; {lines}")
     assert len(lines) <= MOST_LINES
 
 
