@@ -105,7 +105,8 @@ class Network:
 
         Where it has given that up and made another one, the end that the second keeps means nothing.
         """
-        return any((end.node, end.peer.node) == (one, other) and not end.disconnecting for end in self._muted)
+        kept = (end for end in self._muted if end.connected and not end.disconnecting)
+        return any((end.node, end.peer.node) == (one, other) for end in kept)
 
     def forget(self, transport: MemoryTransport) -> None:
         """Note that a connection has ended at one end."""
