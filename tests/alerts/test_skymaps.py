@@ -108,9 +108,20 @@ def test_a_part_of_the_sky_is_a_map_too() -> None:
     assert skymap.area(0.9) == pytest.approx(read_skymap(flat()).area(0.9), rel=1e-2)
 
 
-def test_a_finer_flat_map_is_read_coarser(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ordering", ["NESTED", "RING"])
+@pytest.mark.parametrize("name", ["PROB", "PROBDENSITY"])
+@pytest.mark.parametrize("rows", [1, 64])
+def test_a_finer_flat_map_is_read_coarser(ordering: str, name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyros.alerts.skymaps.reading.FINEST_FLAT", 4)
-    skymap = read_skymap(flat())
+    monkeypatch.setattr("pyros.alerts.skymaps.reading._PIECE_CELLS", 1000)
+    values = probabilities() / (AREA if name == "PROBDENSITY" else 1)
+    if ordering == "RING":
+        values = values[core.ring_to_nested(np.arange(CELLS), 2**LEVEL)]
+    table = fits.BinTableHDU.from_columns([fits.Column(name, f"{rows}D", array=values.reshape(-1, rows))])
+    table.header.update({"ORDERING": ordering, "NSIDE": 2**LEVEL})
+    stream = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(stream)
+    skymap = read_skymap(stream.getvalue())
     assert skymap.level.max() == 4
     assert skymap.area(0.9) == pytest.approx(read_skymap(multi_order()).area(0.9), rel=0.05)
 

@@ -17,6 +17,7 @@ from pyros.errors import AlertError
 MAX_LEVEL = 29
 FINEST_FLAT = 10
 """The level (3.4 arcminutes) to which finer flat maps are made coarser while they are read."""
+_PIECE_CELLS = 1 << 20
 _MERGED = 1e-6
 """Four cells that have less probability together become one."""
 _TOLERANCE = 0.1
@@ -49,11 +50,11 @@ def _read(table: Any) -> SkyMap:
     frame = str(header.get("COORDSYS", "C")).strip().upper()[:20]
     if frame not in {"C", "EQ", "EQUATORIAL", "CEL", "CELESTIAL", "ICRS", ""}:
         raise AlertError(f"a sky map in COORDSYS {frame!r}; celestial ones are read")
-    values = np.asarray(table.data[name], dtype=np.float64).ravel()
-    values = np.where(np.isfinite(values), values, 0.0)
-    if values.size == 0 or values.min() < 0:
-        raise AlertError("the sky map is empty, or has negative probabilities")
     names = {each.upper(): each for each in table.columns.names}
+    if _is_too_fine(table, names, name):
+        level, cell, values = _merged(FINEST_FLAT, *_coarse(table, name), is_density=name.upper() == "PROBDENSITY")
+        return _finished(header, level, cell, values, None, is_density=name.upper() == "PROBDENSITY")
+    values = _values(table.data[name])
     along = _along(table, names, len(values))
     if "UNIQ" in names:
         level, cell = _of_uniq(np.asarray(table.data[names["UNIQ"]], dtype=np.int64).ravel())
@@ -66,13 +67,56 @@ def _read(table: Any) -> SkyMap:
         else:
             level, cell, values = _merged(int(level[0]), cell, values, is_density=name.upper() == "PROBDENSITY")
             along = None
+    return _finished(header, level, cell, values, along, is_density=name.upper() == "PROBDENSITY")
+
+
+def _finished(
+    header: Any,
+    level: Integers,
+    cell: Integers,
+    values: Floats,
+    along: tuple[Floats, Floats, Floats] | None,
+    *,
+    is_density: bool,
+) -> SkyMap:
     _check_apart(level, cell)
     areas = 4 * np.pi / 12 / 4.0**level
-    probability = values * areas if name.upper() == "PROBDENSITY" else values
+    probability = values * areas if is_density else values
     total = float(probability.sum())
     if not 1 - _TOLERANCE <= total <= 1 + _TOLERANCE:
         raise AlertError(f"the probabilities of the sky map sum to {total:.3g}, not to 1")
     return SkyMap(level, cell, probability / total, distance=_distance(header), along=along)
+
+
+def _values(column: Any) -> Floats:
+    values = np.asarray(column, dtype=np.float64).ravel()
+    values = np.where(np.isfinite(values), values, 0.0)
+    if values.size == 0 or values.min() < 0:
+        raise AlertError("the sky map is empty, or has negative probabilities")
+    return values
+
+
+def _is_too_fine(table: Any, names: dict[str, str], name: str) -> bool:
+    """Whether this is a flat map of the whole sky that is read coarser."""
+    size = table.data[name].size
+    if {"UNIQ", "PIXEL"} & names.keys() or size <= 12 * 4**FINEST_FLAT or table.header.get("FIRSTPIX"):
+        return False
+    return bool(size == 12 * _nside(table.header, size) ** 2)
+
+
+def _coarse(table: Any, name: str) -> tuple[Integers, Floats]:
+    """Sum the values of a flat map of the whole sky up to cells of `FINEST_FLAT`, by and by: it may have 50 million."""
+    column, nside = table.data[name], _nside(table.header, table.data[name].size)
+    shift = 2 * (nside.bit_length() - 1 - FINEST_FLAT)
+    sums, first = np.zeros(12 * 4**FINEST_FLAT), 0
+    step = max(1, _PIECE_CELLS * len(column) // column.size)
+    for begin in range(0, len(column), step):
+        values = _values(column[begin : begin + step])
+        cell = _nested(table.header, np.arange(first, first + len(values), dtype=np.int64), nside)
+        np.add.at(sums, cell >> shift, values)
+        first += len(values)
+    sums /= 4 ** (shift // 2) if name.upper() == "PROBDENSITY" else 1
+    return np.arange(len(sums), dtype=np.int64), sums
 
 
 def _along(table: Any, names: dict[str, str], count: int) -> tuple[Floats, Floats, Floats] | None:
@@ -102,22 +146,31 @@ def _of_uniq(numbers: Integers) -> tuple[Integers, Integers]:
 def _of_nside(table: Any, names: dict[str, str], count: int) -> tuple[Integers, Integers]:
     """Return level and nested number of each row of a map whose cells have one size."""
     header = table.header
-    nside = int(header.get("NSIDE", 0)) or round((count / 12) ** 0.5)
-    level = nside.bit_length() - 1
-    if nside < 1 or nside != 1 << level or level > MAX_LEVEL:
-        raise AlertError(f"NSIDE {nside} of the sky map is no power of 2 up to 2**{MAX_LEVEL}")
+    nside = _nside(header, count)
     if "PIXEL" in names:
         cell = np.asarray(table.data[names["PIXEL"]], dtype=np.int64).ravel()
     else:
         cell = np.arange(count, dtype=np.int64) + int(header.get("FIRSTPIX", 0))
     if len(cell) != count or cell.min() < 0 or cell.max() >= 12 * nside**2:
         raise AlertError(f"the sky map has cells that NSIDE {nside} has not")
+    return np.full(count, nside.bit_length() - 1, dtype=np.int64), _nested(header, cell, nside)
+
+
+def _nside(header: Any, count: int) -> int:
+    nside = int(header.get("NSIDE", 0)) or round((count / 12) ** 0.5)
+    level = nside.bit_length() - 1
+    if nside < 1 or nside != 1 << level or level > MAX_LEVEL:
+        raise AlertError(f"NSIDE {nside} of the sky map is no power of 2 up to 2**{MAX_LEVEL}")
+    return nside
+
+
+def _nested(header: Any, cell: Integers, nside: int) -> Integers:
     ordering = str(header.get("ORDERING", "")).strip().upper()
     if ordering == "RING":
-        cell = np.asarray(healpix().ring_to_nested(cell, nside), dtype=np.int64)
-    elif ordering not in {"NESTED", "NEST"}:
+        return np.asarray(healpix().ring_to_nested(cell, nside), dtype=np.int64)
+    if ordering not in {"NESTED", "NEST"}:
         raise AlertError(f"ORDERING {ordering[:20]!r} of the sky map; RING, NESTED and NUNIQ are read")
-    return np.full(count, level, dtype=np.int64), cell
+    return cell
 
 
 def _merged(level: int, cell: Integers, values: Floats, is_density: bool) -> tuple[Integers, Integers, Floats]:
