@@ -47,7 +47,7 @@ def unpacked_table(data: bytes) -> bytes:
             table = io.BytesIO()  # whose bytes are had without a copy
             table.write(header)
             if sum(map(table.write, file.pieces(size))) < size:
-                raise AlertError("the sky map's file is cut: its table has less than its header says")
+                raise AlertError("no sky map: the file is cut: its table has less than its header says")
             table.write(bytes(_padded(size) - size))
             sum(map(len, file.pieces(_PIECE_BYTES)))  # what may be left: at its end is the checksum
             return table.getvalue()
@@ -56,7 +56,7 @@ def unpacked_table(data: bytes) -> bytes:
             raise AlertError(f"the FITS file has more than {_MAX_SKIPPED_BYTES} bytes before a table of probabilities")
         if sum(map(len, file.pieces(_padded(size)))) < _padded(size):
             break
-    raise AlertError(f"the FITS file has no table with a column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}")
+    raise AlertError(f"no sky map: the FITS file has no table with a column {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}")
 
 
 class _File:
@@ -80,10 +80,10 @@ class _File:
             try:
                 piece = self._unpacker.decompress(self._packed, size)
             except zlib.error as error:
-                raise AlertError(f"the sky map's gzip is damaged: {error}") from None
+                raise AlertError(f"no sky map: its gzip is damaged: {error}") from None
             self._packed = self._unpacker.unconsumed_tail
         if not piece and not self._unpacker.eof:
-            raise AlertError("the sky map's gzip is cut")
+            raise AlertError("no sky map: its gzip is cut")
         return piece
 
     def pieces(self, size: int) -> Iterator[bytes]:
