@@ -508,6 +508,21 @@ def test_a_dome_that_answers_late_is_within_reach(
     assert here.presence[-1][1]
 
 
+def test_a_network_on_which_everything_takes_two_seconds_closes_no_dome(
+    place: Callable[..., GuardianRig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = place()
+    here.open()
+    here.run(10)
+    monkeypatch.setattr(here.reactor.network, "delay", lambda one, other: 2.0)
+    here.run(60)
+    assert here.shutter == "open"
+    assert here.told == []
+    assert [present for _, present, _ in here.presence] == [True]
+    monkeypatch.undo()
+    here.run(10)
+
+
 def test_an_agent_that_cannot_say_whether_it_lives_does_not_beat(place: Callable[..., GuardianRig]) -> None:
     here = place()
     here.open()

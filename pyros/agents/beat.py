@@ -214,6 +214,8 @@ class _Beats(LineOnlyReceiver):
         self._sender = sender
         self._nonce = ""
         self._number = 0
+        self._sent = 0.0
+        """When the last beat was sent, monotonic seconds: the next one counts from that, however late its answer."""
         self._reason = ""
         self._timer: Timer | None = None
         self._soon = False
@@ -232,8 +234,10 @@ class _Beats(LineOnlyReceiver):
                 self._beat()
             case ["OK", state, *rest] if self._nonce:
                 self._waits = False
-                pause = self._sender.pause_after(state, rest == ["rest"])
-                self._later(0.0 if self._soon else pause, self._beat)
+                pause = self._sender.pause_after(state, rest == ["rest"]) - (
+                    self._sender.clock.monotonic() - self._sent
+                )
+                self._later(0.0 if self._soon else max(0.0, pause), self._beat)
                 self._sender.answered(state)
             case _:
                 self._abort(f"it says {line[:100].decode('ascii', 'replace')!r}")
@@ -255,6 +259,7 @@ class _Beats(LineOnlyReceiver):
             self._later(min(self._sender.pause, _SOON_SECONDS), self._beat)
             return
         self._number, self._soon = self._number + 1, False
+        self._sent = self._sender.clock.monotonic()
         words = f"BEAT {self._number} {keys.sign(self._sender.key, 'beat', self._nonce, self._number)}"
         if self._sender.at_rest:
             words += f" rest {keys.sign(self._sender.key, 'rest', self._nonce, self._number)}"
