@@ -311,10 +311,10 @@ class Invariants:
                 self.report("observing a retracted alert", text)
 
     def _troubled(self, device: str) -> bool:
-        """Whether a device's agent cannot know what it does, or could not shortly before."""
+        """Whether a device's agent cannot know, or for want of room tell, what it does, or could not shortly before."""
         night = self._night
         since = night.alive_since(device)
-        sick = since is None or night.now - since < SLACK_SECONDS or night.faulty(device)
+        sick = since is None or night.now - since < SLACK_SECONDS or night.faulty(device) or night.full_disk
         sick = sick or not night.link(device, f"{device}{DEVICE}") or not night.link(device, "observation_manager")
         key = f"trouble with {device}"
         if sick:

@@ -389,6 +389,19 @@ def test_exposures_need_a_mount_that_tracks_and_an_open_dome(judge: Judge) -> No
     assert judge.broken()[1:] == ["exposing in a closed dome"]
 
 
+def test_what_the_dome_could_not_tell_on_a_full_disk_nobody_could_know(judge: Judge) -> None:
+    judge.night.states |= {"telescope": "tracking", "dome": "closed"}
+    judge.night.readings["target"] = "10 20"
+    judge.night.full_disk = True
+    judge.pass_time(10)
+    judge.night.full_disk = False
+    judge.rules.requested("camera", "DO expose seconds=60")
+    assert judge.broken() == []
+    judge.pass_time(61)
+    judge.rules.requested("camera", "DO expose seconds=60")
+    assert judge.broken() == ["exposing in a closed dome"]
+
+
 def test_the_sky_is_not_exposed_behind_a_cover() -> None:
     judge = Judge(cover=True)
     judge.open()
