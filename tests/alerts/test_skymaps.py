@@ -113,7 +113,7 @@ def test_a_part_of_the_sky_is_a_map_too() -> None:
 @pytest.mark.parametrize("rows", [1, 64])
 def test_a_finer_flat_map_is_read_coarser(ordering: str, name: str, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyros.alerts.skymaps.reading.FINEST_FLAT", 4)
-    monkeypatch.setattr("pyros.alerts.skymaps.reading._PIECE_CELLS", 1000)
+    monkeypatch.setattr("pyros.alerts.skymaps.reading.PIECE_CELLS", 1000)
     values = probabilities() / (AREA if name == "PROBDENSITY" else 1)
     if ordering == "RING":
         values = values[core.ring_to_nested(np.arange(CELLS), 2**LEVEL)]

@@ -17,7 +17,8 @@ from pyros.errors import AlertError
 MAX_LEVEL = 29
 FINEST_FLAT = 10
 """The level (3.4 arcminutes) to which finer flat maps are made coarser while they are read."""
-_PIECE_CELLS = 1 << 20
+PIECE_CELLS = 1 << 20
+"""So many cells of a flat map are read at a time."""
 _MERGED = 1e-6
 """Four cells that have less probability together become one."""
 _TOLERANCE = 0.1
@@ -109,7 +110,7 @@ def _coarse(table: Any, name: str) -> tuple[Integers, Floats]:
     column, nside = table.data[name], _nside(table.header, table.data[name].size)
     shift = 2 * (nside.bit_length() - 1 - FINEST_FLAT)
     sums, first = np.zeros(12 * 4**FINEST_FLAT), 0
-    step = max(1, _PIECE_CELLS * len(column) // column.size)
+    step = max(1, PIECE_CELLS * len(column) // column.size)
     for begin in range(0, len(column), step):
         values = _values(column[begin : begin + step])
         cell = _nested(table.header, np.arange(first, first + len(values), dtype=np.int64), nside)
