@@ -210,10 +210,10 @@ class Calibrating:
             return False
         if getattr(message.payload, "observation", running.order.id) != running.order.id:
             return False
-        if message.was_said_before(running.given):
-            return True
         if name in self._others:
             self._others[name](message)
+        elif message.was_said_before(running.given):
+            self.manager.log.info("{name} answers an earlier command", name=name)
         elif running.phase == "waiting" and running.command == self._ends.get(name, self._failures.get(name)):
             if name in self._ends:
                 self._ended(running, message.payload)

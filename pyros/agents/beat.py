@@ -234,10 +234,9 @@ class _Beats(LineOnlyReceiver):
                 self._beat()
             case ["OK", state, *rest] if self._nonce:
                 self._waits = False
-                pause = self._sender.pause_after(state, rest == ["rest"]) - (
-                    self._sender.clock.monotonic() - self._sent
-                )
-                self._later(0.0 if self._soon else max(0.0, pause), self._beat)
+                pause = self._sender.pause_after(state, rest == ["rest"])
+                waited = self._sender.clock.monotonic() - self._sent
+                self._later(0.0 if self._soon else max(0.0, pause - waited), self._beat)
                 self._sender.answered(state)
             case _:
                 self._abort(f"it says {line[:100].decode('ascii', 'replace')!r}")

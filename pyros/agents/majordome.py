@@ -205,7 +205,8 @@ class MajordomeAgent(Agent):
             self._dome_is_open()
 
     def plan_updated(self, message: Message) -> None:
-        plan, running = message.payload, self.state.running
+        plan: Plan = message.payload
+        running = self.state.running
         self._gate.planned = message.said
         if not self._is_overtaken(plan):
             self.state.plan = plan

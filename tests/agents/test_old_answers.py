@@ -21,18 +21,9 @@ _ANSWERS: dict[str, tuple[str, Any]] = {
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Any:
-    made = AgentRig(
-        ObservationManagerAgent(),
-        tmp_path,
-        "majordome",
-        "scheduler",
-        "telescope",
-        "camera",
-        "filter_wheel",
-        "dome",
-        site=SITE,
-    )
+def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    others = ("majordome", "scheduler", "telescope", "camera", "filter_wheel", "dome", *getattr(request, "param", ()))
+    made = AgentRig(ObservationManagerAgent(), tmp_path, *others, site=SITE)
     yield made
     made.stop()
 
@@ -89,3 +80,20 @@ def test_an_image_that_comes_late_counts_though_its_observation_goes_on_already(
     heard = [rig.hear(*answer, peer=device) for device, answer in _ANSWERS.items()]
     assert [number for each in heard for number in _exposures(each)] == [2]
     assert rig.agent.state.images == ["/data/1.fits"]
+
+
+@pytest.mark.parametrize("rig", [["focuser"]], indirect=True)
+def test_a_calibration_hears_that_the_target_was_lost_just_before_its_last_command(rig: Any) -> None:
+    rig.hear(m.DOME_OPENED, m.Reason(reason="the evening"), peer="dome")
+    rig.hear(m.CALIBRATE, m.CalibrationOrder(id="focus", kind="focus"), peer="majordome")
+    rig.reactor.advance(10.0)
+    running = rig.agent.state.calibration
+    rig.hear(m.SLEW_FINISHED, m.SlewFinished("focus", 10.0, 20.0, 3.0), peer="telescope")
+    assert running.pointing is not None
+    rig.hear(m.TRACKING_LOST, m.TrackingLost("focus", "a gust"), peer="telescope", waited=0.2)
+    assert rig.agent.state.calibration is None or rig.agent.state.calibration.pointing is None
+
+
+@pytest.mark.parametrize(("doubt", "old"), [(0.0, True), (4.9, True), (5.1, False)])
+def test_what_may_have_been_said_since_is_not_said_before(doubt: float, old: bool) -> None:
+    assert m.Message("1", "Note", "east", 0.0, said=95.0, doubt=doubt).was_said_before(100.0) is old

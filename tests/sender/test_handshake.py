@@ -259,7 +259,7 @@ def test_on_one_computer_the_clocks_are_one(place: HandshakeReceiver) -> None:
     connection = place.connect().hello()
     place.clock.advance(0.5)
     connection.answer(now=1000.3)
-    assert connection.side.ahead == 0.0
+    assert (connection.side.ahead, connection.side.doubt) == (0.0, 0.0)
     place.clock.advance(10 * REMEASURE_SECONDS)
     assert len(connection.said) == 2, "there is nothing to measure again"
 
@@ -300,6 +300,7 @@ def test_nothing_looks_younger_than_it_is(offset: float, there: float, back: flo
     said = now - age  # by the sender's clock; by ours it was then:
     truth = said + offset
     assert truth - there - ALLOWANCE - 1e-6 <= said + ahead <= truth + 1e-6
+    assert truth <= said + ahead + connection.side.doubt + 1e-6, "and it may have been said no later than by the doubt"
 
 
 def test_a_clock_elsewhere_is_measured_again_since_clocks_drift(place: HandshakeReceiver) -> None:
