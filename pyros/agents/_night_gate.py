@@ -57,7 +57,7 @@ class NightGate:
             return None
         for planned in plan.observations:
             observation = planned.observation
-            if observation.id != plan.start_now or observation.requested <= self._state.done.get(observation.id, -1.0):
+            if observation.id != plan.start_now or self._state.is_done(observation):
                 continue
             reason = self.reason_closed() or self._reason_not_now(observation)
             if reason != self._told_reason:

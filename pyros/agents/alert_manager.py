@@ -382,8 +382,9 @@ class AlertManagerAgent(PublishingAgent):
             return reason
         reason = f"{reason}, but {best.id} stands: the observation goes on there"
         followed.asked = msgspec.structs.replace(
-            known, ra=best.ra, dec=best.dec, error_radius=best.error_radius, alert=best.id, reason=reason
-        )
+            known, ra=best.ra, dec=best.dec, error_radius=best.error_radius, alert=best.id, reason=reason,
+            requested=self.clock.time(),
+        )  # fmt: skip
         return reason
 
     def _observation(

@@ -241,7 +241,9 @@ class MajordomeAgent(Agent):
         running = self.state.running
         mine = running is not None and running.id == report.observation and running.id not in self.state.observed
         if message.name == messages.OBSERVATION_FINISHED:
-            self.state.note_done(report.observation, running.requested if running and mine else message.sent)
+            requested = running.requested if running is not None and mine else report.requested
+            if requested is not None:
+                self.state.note_done(report.observation, requested)
         if mine:
             self.state.running = None
             self.state.plan = None  # it was made before this end

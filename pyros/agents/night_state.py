@@ -78,8 +78,12 @@ class MajordomeState(msgspec.Struct):
     end_timer: int | None = None
     """When the session ends for want of something to observe."""
 
+    def is_done(self, request: Observation) -> bool:
+        """Whether this request is done; one with the same id that was made at another time need not be."""
+        return self.done.get(request.id) == request.requested
+
     def note_done(self, observation: str, requested: float) -> None:
-        """Note that an observation is done; an old plan may name it still, but only a newer request is observed."""
+        """Note that an observation is done; an old plan may name it still, but only another request is observed."""
         self.done.pop(observation, None)
         self.done[observation] = requested
         while len(self.done) > _MAX_DONE:

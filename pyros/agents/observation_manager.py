@@ -163,7 +163,7 @@ class ObservationManagerAgent(Agent):
         """
         observation: Observation = message.payload
         if (hold := self.holds.hold) is not None:
-            report = ObservationReport(observation=observation.id, reason=str(hold), again=True)
+            report = ObservationReport(observation.id, reason=str(hold), again=True, requested=observation.requested)
             self._report(messages.OBSERVATION_FAILED, report)
             return
         slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
@@ -183,7 +183,8 @@ class ObservationManagerAgent(Agent):
         self._cover.open(f"for {observation.id}")
         exposures = _one_by_one(observation)
         self._prepare(observation, exposures[min(self.state.done, len(exposures) - 1)].filter)
-        self._report(messages.OBSERVATION_STARTED, ObservationReport(observation=observation.id))
+        report = ObservationReport(observation.id, requested=observation.requested)
+        self._report(messages.OBSERVATION_STARTED, report)
         self.state.announced = False  # others are told when the telescope is on its way: no commit is in the slew's way
 
     def abort_observation(self, message: Message) -> None:
@@ -502,7 +503,7 @@ class ObservationManagerAgent(Agent):
             return
         exposures = _one_by_one(current)
         if self.state.done >= len(exposures):
-            report = ObservationReport(observation=current.id, images=tuple(self.state.images))
+            report = ObservationReport(current.id, tuple(self.state.images), requested=current.requested)
             self._end()
             self._report(messages.OBSERVATION_FINISHED, report)
             self._publish("finished", current)
@@ -588,7 +589,7 @@ class ObservationManagerAgent(Agent):
             self.send_to(self.TELESCOPE, messages.ABORT, abort)
         report = ObservationReport(
             observation=current.id, images=tuple(self.state.images), reason=reason, again=again,
-            superseded_by=superseded_by, for_good=for_good,
+            superseded_by=superseded_by, for_good=for_good, requested=current.requested,
         )  # fmt: skip
         self._interrupted(current)
         self._end()

@@ -21,7 +21,16 @@ from pyros.agents.agent import Agent
 from pyros.agents.night_plan import NightPlanner
 from pyros.agents.options import AgentOption, OptionTable
 from pyros.agents.runtime.batches import NotTaken
-from pyros.messages import FieldRequests, FiltersKnown, Message, Observation, Payload, Plan, PlannedObservation
+from pyros.messages import (
+    FieldRequests,
+    FiltersKnown,
+    Message,
+    Observation,
+    ObservationReport,
+    Payload,
+    Plan,
+    PlannedObservation,
+)
 from pyros.planning import Site, improvement, night_log
 from pyros.planning.cadence import is_over, occurrences, wanted_until
 from pyros.planning.improvement import ImprovementJob
@@ -260,15 +269,19 @@ class SchedulerAgent(Agent):
 
     def observation_finished(self, message: Message) -> None:
         """Forget a finished observation, unless a better position came while its last image was taken."""
-        observation = message.payload.observation
+        report: ObservationReport = message.payload
+        observation = report.observation
         wanted, started = self._find(observation), self.state.started
         if (told := wanted or started) is not None and told.id == observation:
-            self._log_fate(told, "observed", "", len(message.payload.images))
+            self._log_fate(told, "observed", "", len(report.images))
         self._ended(observation)
         if told is not None and told.probability is not None:
             self.state.fields_made = [*self.state.fields_made, observation][-_MAX_FIELDS_MADE:]
-        again = wanted is not None and started is not None and started.id == wanted.id
-        if not (again and wanted is not None and started is not None and not _same_sky(started, wanted)):
+        if started is not None and report.is_of(started):
+            done = wanted is None or _same_sky(started, wanted)
+        else:  # what has begun was another request with this id
+            done = wanted is None or report.is_of(wanted)
+        if done:
             self._made(observation)
         self.state.taken.pop(observation, None)
         self._plan(changed=False)

@@ -256,6 +256,13 @@ class ObservationReport(Payload, frozen=True):
     """The observation that begins in its place, the same one for a better position; '' for none."""
     for_good: bool = False
     """Whether an instrument can never do what is asked: it isn't tried again."""
+    requested: float | None = None
+    """When what it is about was asked for, Unix seconds: the same id may have been asked for anew since. None: an older
+    version has said it."""
+
+    def is_of(self, request: Observation) -> bool:
+        """Whether it is about this request, and not about an older or newer one with the same id."""
+        return self.observation == request.id and self.requested in (None, request.requested)
 
 
 OBSERVATION_REQUESTED = register("Observation requested", Observation, guarded=True)

@@ -283,6 +283,17 @@ def test_what_another_mission_saw_is_observed_when_the_finer_position_is_taken_b
     assert (observed.ra, observed.dec, observed.alert) == (12.0, 20.0, "ivo://nasa.gsfc.gcn/Fermi#GBM_x")
 
 
+def test_going_on_at_the_place_before_is_asked_for_anew(rig: AlertManagerRig) -> None:
+    """What was asked for with the same id at the finer position may have been done meanwhile."""
+    packets = _burst_of_two_missions()
+    rig.take(packets["trigger"])
+    ((_, finer),) = rig.take(packets["search"])
+    rig.reactor.advance(60)
+    ((_, back),) = rig.take(packets["retraction"])
+    assert (finer.ra, back.ra, back.id) == (10.0, 12.0, finer.id)
+    assert back.requested == finer.requested + 60
+
+
 def test_what_the_rules_had_not_wanted_is_not_observed_instead(rig: AlertManagerRig) -> None:
     packets = _burst_of_two_missions()
     coarse = packets["trigger"].replace(b">0.9<", b">9<")

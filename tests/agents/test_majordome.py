@@ -201,6 +201,29 @@ def test_a_plan_that_goes_on_with_what_has_given_way_is_overtaken(rig: Majordome
     assert rig.say("scheduler", messages.PLAN_UPDATED, known) == observe
 
 
+@pytest.mark.parametrize("step", [10, -3600])
+def test_the_end_of_what_was_asked_for_before_ends_nothing_newer(rig: MajordomeRig, step: float) -> None:
+    """A better position came before the end was heard, of an observation that was given up here meanwhile."""
+    rig.open()
+    first = rig.agent.state.running
+    assert first is not None
+    rig.unsafe()
+    assert rig.agent.state.running is None
+    rig.clock.step(step)  # by which what is asked for now may look older
+    newer = rig.planned("one")
+    rig.clock.step(10)
+    ended = ObservationReport("one", requested=first.requested)
+    rig.say("observation_manager", messages.OBSERVATION_FINISHED, ended)
+    rig.shut()
+    rig.safe()
+    rig.say("scheduler", messages.PLAN_UPDATED, newer)
+    assert rig.agent.state.running == newer.observations[0].observation
+    rig.say("dome", messages.DOME_OPENED, Reason())
+    rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport("one"))
+    rig.say("scheduler", messages.PLAN_UPDATED, newer)
+    assert rig.agent.state.running is None, "it is done"
+
+
 def test_a_roof_opens_over_a_parked_mount_and_before_the_slew() -> None:
     with majordome(roof=True) as rig:
         rig.safe()

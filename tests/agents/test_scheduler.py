@@ -285,6 +285,19 @@ def test_a_sequence_longer_than_the_night_goes_on_after_an_alert(rig: SchedulerR
     assert plan.observations[0].observation.remaining()[0].count == 99
 
 
+@pytest.mark.parametrize("of", ["older", "newer"])
+def test_the_end_of_what_was_asked_for_before_leaves_the_better_position(rig: SchedulerRig, of: str) -> None:
+    """The majordome has begun with the plan before; that the plan of the better position was sent says nothing."""
+    older = request("burst", alert="ivo://x/burst#1")
+    newer = request("burst", alert="ivo://x/burst#2", where=place(60, 120), requested=NOW.timestamp() + 1)
+    rig.ask(older)
+    rig.ask(newer)
+    rig.begin("burst")
+    ended = ObservationReport("burst", requested={"older": older, "newer": newer}[of].requested)
+    assert ended.is_of(newer) == (of == "newer")
+    assert rig.say(messages.OBSERVATION_FINISHED, ended).start_now == ("burst" if of == "older" else None)
+
+
 def test_what_begins_in_place_of_another_is_not_superseded_by_a_third(rig: SchedulerRig) -> None:
     """A better position of a burst stops its own observation first: no burst of the same priority takes its place."""
     for name, seconds in (("older", 60.0), ("burst", 0.0)):
