@@ -111,7 +111,7 @@ class Stack:
             f"option_frozen_after = {changes.get('frozen_after', 1800)}\n"
             f"disk_dome = {0.01 if 'data' in changes else 1}",
             "weather": f"option_interval = {INTERVAL:g}",
-            "dome": "app = bench._safety_agents:HangingDomeAgent",
+            "dome": "app = bench._safety_agents:StuckDomeAgent",
         }
         for name in AGENTS:
             lines += [f"[{name}]", f"port = {self.ports[name]}", *extra.get(name, "").splitlines()]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from lxml import etree
 
 from pyros.alerts import Alert, parse
+from pyros.alerts.formats.gcn import read_json
 from pyros.errors import AlertError
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -385,6 +389,25 @@ def test_a_name_with_two_values_is_refused(colon: str) -> None:
         parse(twice)
     with pytest.raises(AlertError, match="'a' twice: 1 and 2"):
         parse(packet[:-1] + f', "note": "\\u0022:", "more": [{{"a"{colon}1, "a"{colon}2}}]}}'.encode())
+
+
+def test_a_quotation_mark_by_its_number_hides_no_name() -> None:
+    packet = changed("neutrino.json")
+    hidden = b', "alert_type": "initial", "note": "\\u0022\\u0022\\u0022\\u0022"}'
+    with pytest.raises(AlertError, match="'alert_type' twice"):
+        parse(packet[:-1] + hidden)
+
+
+def test_a_list_of_numbers_costs_little_more_than_decoding() -> None:
+    """It was looked through one by one: 50 MB of zeros held the broker up for a minute."""
+    packet = b"[" + b"0," * 1_000_000 + b"0]"
+
+    def seconds(work: Callable[[bytes], object]) -> float:
+        begun = time.process_time()
+        work(packet)
+        return time.process_time() - begun
+
+    assert min(seconds(read_json) for _ in range(3)) < 10 * max(seconds(msgspec.json.decode) for _ in range(3))
 
 
 def test_a_name_that_stands_twice_with_one_value_is_taken() -> None:

@@ -55,6 +55,7 @@ _UTILITY = frozenset({"planned", "commanded"})
 _SAYING = ("alert_tense", "alert_type", "role", "notice_type", "subtype", "status", "mode")
 """Fields in which a notice says what it is."""
 _CORE = frozenset({"trigger_time", "alert_datetime", "alert_type", "alert_tense", "ra", "ra_dec_error", "mission"})
+_QUOTE_BY_NUMBER = rb"\u0022"
 CONTAINMENT = 0.9
 """Of an error whose notice doesn't tell it (GCN's schema, core/Localization), or says null."""
 MIN_CORE_FIELDS = 2
@@ -81,20 +82,12 @@ def _check_names(packet: bytes, notice: Any) -> None:
     """Raise AlertError where a name stands twice in an object with different values.
 
     Which of them counts is each reader's choice (RFC 8259, section 4), so that I-JSON forbids it (RFC 7493, section
-    2.3), and one of two values of ``alert_type`` may take the event back. Only where there are more quotation marks
-    than the decoded strings have, all names are looked at.
+    2.3), and one of two values of ``alert_type`` may take the event back. Written again, a packet without such names
+    has as many quotation marks as before, unless one was written by its number; only where that may be otherwise are
+    all names looked at.
     """
-    if packet.count(b'"') != 2 * _string_count(notice):
+    if _QUOTE_BY_NUMBER in packet or packet.count(b'"') != msgspec.json.encode(notice).count(b'"'):
         json.loads(packet, object_pairs_hook=_object, parse_constant=lambda _: None)
-
-
-def _string_count(value: Any) -> int:
-    """Return how many strings a decoded value has, names included."""
-    if isinstance(value, str):
-        return 1
-    if isinstance(value, dict):
-        return len(value) + sum(map(_string_count, value.values()))
-    return sum(map(_string_count, value)) if isinstance(value, list) else 0
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
