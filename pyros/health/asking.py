@@ -9,21 +9,23 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from pyros.clock import Deadline
 from pyros.config import BROKER, AgentConfig, BrokerConfig, Config, GuardianConfig
-from pyros.errors import ConfigError, DeliveryError, JournalError
-from pyros.hold import Hold
+from pyros.errors import AgentUnreachable, ConfigError, DeliveryError, JournalError
+from pyros.health.told import ToldByAgent, ToldByBroker, ToldByGuardian, why_not
 from pyros.journal.events import EventReader
-from pyros.prepared import prepared
-from pyros.printable import instant, printable
+from pyros.printable import instant
 from pyros.sender import ask, open_connection, reachable
 
 LONG_SECONDS = 3.0
 """A handler that takes longer hangs: it should take milliseconds."""
 _LONGEST_ANSWER = 1 << 20  # bytes
+_NOT_OF_AGENTS = ("events", "missing", "dome")
+"""What only broker and guardian say, by which they are told from agents."""
 
 
 def ask_all(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:
@@ -45,30 +47,47 @@ def of_agent(section: AgentConfig, timeout: float) -> dict[str, Any]:
     line: dict[str, Any] = {"agent": section.name, "address": section.where}
     try:
         said = ask(section, "status", timeout)
-        msgspec.convert(said, prepared(_ToldByAgent))
     except DeliveryError as error:
         return line | {"up": False, "reason": error.reason}
-    except msgspec.ValidationError as error:
-        return line | {"up": False, "reason": f"what answers there is not an agent: {printable(str(error))}"}
-    return line | {"up": True} | said | line
+    if reason := why_not(said, ToldByAgent, "an agent"):
+        return line | {"up": False, "reason": reason}
+    shown = {key: value for key, value in said.items() if key not in _NOT_OF_AGENTS}
+    return line | {"up": True} | shown | line | {"up": True}
 
 
 def of_guardian(section: GuardianConfig, timeout: float, unit: str = "") -> dict[str, Any]:
     """Ask the guardian how it is doing and what it sees of the dome; or why it doesn't answer, in ``reason``."""
-    line: dict[str, Any] = {"agent": f"guardian {unit}".strip(), "address": section.where, "up": False}
+    line: dict[str, Any] = {"agent": f"guardian {unit}".strip(), "address": section.where}
+    down = line | {"up": False}
     try:
-        with open_connection(section.place, timeout) as connection:
-            connection.settimeout(timeout)
-            connection.sendall(b"STATUS\n")
-            with connection.makefile("rb") as answers:
-                greeting, answer = answers.readline(_LONGEST_ANSWER), answers.readline(_LONGEST_ANSWER)
+        greeting, answer = _lines_of_guardian(section, timeout)
         if not greeting.startswith(b"GUARDIAN "):
-            return line | {"reason": "what listens there is no guardian"}
-        return line | {"up": True} | msgspec.json.decode(answer, type=dict[str, Any])
+            return down | {"reason": "what listens there is no guardian"}
+        said = msgspec.json.decode(answer, type=dict[str, Any])
     except DeliveryError as error:
-        return line | {"reason": error.reason}
-    except (OSError, msgspec.DecodeError) as error:
-        return line | {"reason": getattr(error, "strerror", None) or str(error)}
+        return down | {"reason": error.reason}
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
+        return down | {"reason": getattr(error, "strerror", None) or str(error)}
+    if reason := why_not(said, ToldByGuardian, "a guardian"):
+        return down | {"reason": reason}
+    return line | {"up": True} | said | line | {"up": True}
+
+
+def _lines_of_guardian(section: GuardianConfig, timeout: float) -> tuple[bytes, bytes]:
+    """Return what the guardian says first, and its answer. Raises OSError, and as `open_connection` does."""
+    deadline, said = Deadline(timeout), b""
+    with open_connection(section.place, max(deadline.left(), 0.001)) as connection:
+        connection.sendall(b"STATUS\n")
+        while said.count(b"\n") < 2 and len(said) < _LONGEST_ANSWER:
+            connection.settimeout(max(deadline.left(), 0.001))
+            more = connection.recv(65536)
+            if not deadline.left():
+                raise TimeoutError("timed out")
+            if not more:
+                break
+            said += more
+    greeting, _, rest = said.partition(b"\n")
+    return greeting, rest.partition(b"\n")[0]
 
 
 def _broker(config: Config, section: BrokerConfig, timeout: float) -> dict[str, Any]:
@@ -106,12 +125,16 @@ def broker_of(config: Config) -> BrokerConfig:
 def of_broker(config: Config, timeout: float = 2.0) -> dict[str, Any]:
     """Ask the running broker how it is doing.
 
-    Raises ConfigError when it has no port for that, AgentUnreachable when it doesn't run.
+    Raises ConfigError when it has no port for that, AgentUnreachable when it doesn't run, or what answers is no broker.
     """
     section = broker_of(config)
     if section.port is None:
         raise ConfigError([f"{config.path}: [broker] port: missing; give one, there the broker answers how it is"])
-    return ask(config.peer(BROKER), "status", timeout)
+    peer = config.peer(BROKER)
+    said = ask(peer, "status", timeout)
+    if reason := why_not(said, ToldByBroker, "a broker"):
+        raise AgentUnreachable(BROKER, peer.where, reason)
+    return said
 
 
 def receiving(said: dict[str, Any]) -> bool:
@@ -148,34 +171,3 @@ def kafka_state(kafka: dict[str, Any]) -> str:
     """Return how it is with a Kafka service, in a few words."""
     state = "SILENT" if kafka["silent"] else "receiving" if kafka["topics"] else "NOT RECEIVING"
     return f"{state} since {instant(kafka['since'])}"
-
-
-class _Handling(msgspec.Struct):
-    """What an agent's thread is doing."""
-
-    message: str
-    seconds: float
-
-
-class _SaidAlarm(msgspec.Struct):
-    """An alarm as the agent that has raised it says it."""
-
-    key: str
-    text: str
-    since: float
-
-
-class _ToldByAgent(msgspec.Struct):
-    """What an agent must say about itself, where it says it, so that it can be shown."""
-
-    agent: str
-    since: Annotated[float, msgspec.Meta(ge=0, lt=1e11)]
-    taken: int = 0
-    failed: int = 0
-    refused: int = 0
-    waiting: int = 0
-    hold: Hold | None = None
-    alarms: list[_SaidAlarm] = []
-    outbox: dict[str, int] = {}
-    handling: _Handling | None = None
-    forgotten: dict[str, int] = {}

@@ -285,6 +285,8 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
             while True:
                 connection.settimeout(max(deadline.left(), 0.001))
                 data = connection.recv(65536)
+                if not deadline.left():  # whoever says something for ever is asked no longer than the silent
+                    raise TimeoutError("timed out")
                 if not data:
                     raise AgentUnreachable(agent.name, agent.where, "the connection was closed without an answer")
                 for frame in decoder.feed(data):
@@ -295,6 +297,8 @@ def ask(agent: AgentConfig, query: str, timeout: float = 2.0) -> dict[str, Any]:
                         raise MessageRefused(agent.name, agent.where, frame.error)
     except (OSError, WireError) as error:
         raise AgentUnreachable(agent.name, agent.where, getattr(error, "strerror", None) or str(error)) from None
+    except RecursionError:
+        raise AgentUnreachable(agent.name, agent.where, "its answer is nested too deeply") from None
 
 
 def open_connection(agent: AgentConfig, timeout: float) -> socket.socket:

@@ -241,6 +241,47 @@ def test_status_of_what_answers_oddly(observatory: Path, said: dict[str, Any], s
     assert result.stdout.replace("\n", "").isprintable()
 
 
+STRANGER = {"dome": "\x1b[2J", "told": "", "beats": 1, "beat": 1.5, "closing": False, "since": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("who", "said", "shown"),
+    [
+        ("broker", {}, r"^broker .* down .*"),
+        ("broker", {"since": 5.0, "remotes": ["x"]}, r"^broker .* down .*"),
+        ("guardian", {"up": False}, r"guardian .* down +what answers there is not a guardian: Object missing"),
+        ("guardian", {"dome": "closed"}, r"guardian .* down +what answers there is not a guardian: Object missing"),
+        ("guardian", STRANGER | {"beat": "x"}, r"guardian .* down .* Expected `float`, got `str` - at `\$.beat`"),
+        ("guardian", STRANGER | {"up": False, "agent": "dome"}, r"guardian .* up .* dome \\x1b\[2J, a beat 2 s"),
+        ("dome", {"agent": "dome", "since": 0, "up": False, "missing": 5, "dome": "x", "events": [1]}, r"^dome .* up "),
+    ],
+)
+def test_status_of_what_is_no_broker_and_no_guardian(
+    observatory: Path, who: str, said: dict[str, Any], shown: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        answer = encode_frame(Frame(status=said))
+        if who == "guardian":
+            answer = f"GUARDIAN 1 x\n{json.dumps(said)}\n".encode()
+        threading.Thread(target=answer_once, args=(there, answer)).start()
+        text = observatory.read_text()
+        observatory.write_text(re.sub(rf"(\[{who}\][^\[]*?port = )\d+", rf"\g<1>{there.getsockname()[1]}", text))
+        result = run("status", "--config", observatory)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert re.search(shown, result.stdout, re.MULTILINE), result.stdout
+    assert result.stdout.replace("\n", "").isprintable()
+
+
+def test_broker_status_of_what_is_no_broker(observatory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        threading.Thread(target=answer_once, args=(there, encode_frame(Frame(status={"up": True})))).start()
+        text = observatory.read_text()
+        observatory.write_text(re.sub(r"(\[broker\][^\[]*?port = )\d+", rf"\g<1>{there.getsockname()[1]}", text))
+        result = run("broker", "status", "--config", observatory)
+    assert result.exit_code == 1
+    assert "what answers there is not a broker: Object missing required field `since`" in result.stderr
+
+
 def answer_once(server: socket.socket, answer: bytes) -> None:
     with server.accept()[0] as connection:
         connection.recv(4096)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -134,7 +136,6 @@ def test_another_agent_at_its_address_is_told(place: Any, agent: KeepingAgent, o
 def test_something_else_at_its_address_is_told(place: Any, said: bytes, told: str) -> None:
     section = place.config.agent("other")
     with socket.create_server((section.ip, section.port)) as server:
-        import threading
 
         def serve() -> None:
             connection, _ = server.accept()
@@ -156,6 +157,42 @@ def test_an_agent_that_never_answers_is_not_waited_for_longer_than_asked(place: 
             Sender.send_to("other", "Keep", config=place.config, timeout=0.2)
         with pytest.raises(AgentUnreachable, match="timed out"):
             ask(section, "status", timeout=0.2)
+
+
+@pytest.mark.parametrize("said", [wire.encode_frame(wire.Frame(ack=1)), b"\0"], ids=["frames", "bytes of a frame"])
+def test_who_says_something_for_ever_is_asked_no_longer(place: Any, said: bytes) -> None:
+    section = place.config.agent("other")
+    with socket.create_server((section.ip, section.port)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection, suppress(OSError):
+                connection.sendall(b"\0\xff\xff\xff" * (len(said) == 1))
+                while True:
+                    connection.sendall(said)
+                    threading.Event().wait(0.01)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(AgentUnreachable, match="timed out"):
+            ask(section, "status", timeout=0.2)
+        thread.join()
+
+
+def test_an_answer_of_too_many_levels_is_none(place: Any) -> None:
+    section = place.config.agent("other")
+    deep = b'{"status": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}"
+    with socket.create_server((section.ip, section.port)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(len(deep).to_bytes(4, "big") + deep)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(AgentUnreachable, match="too deep"):
+            ask(section, "status", timeout=5)
+        thread.join()
 
 
 def test_who_waits_for_ever_is_answered_as_others_are(place: Any, agent: KeepingAgent) -> None:
