@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 from pyros.agents.agent import Agent
-from pyros.agents.night_state import MajordomeState
+from pyros.agents.night_state import RETRY_SECONDS, MajordomeState
 from pyros.agents.night_table import State
 from pyros.errors import PlanningError
-from pyros.messages import Message, Observation
+from pyros.messages import Message, Observation, ObservationReport
 from pyros.planning import Site
 from pyros.planning.phases import reason_not_now
 from pyros.planning.visibility import sun_altitude
@@ -20,6 +20,8 @@ MONITORING_SILENT = "monitoring is silent"
 DOME_SILENT = "the dome's agent is silent"
 NO_DOME = "there is no [dome], and [telescope] doesn't say that it stands in the open (open_air = yes)"
 _PLAN_FRESH_SECONDS = 180.0
+_LAG_SECONDS = 10.0  # how much later the scheduler may hear of a failure than was meant
+_MAX_FAILED = 100
 _TWILIGHT_MARGIN = 0.5  # degrees of the Sun after the night's end: until then the scheduler ends the night
 
 
@@ -41,6 +43,10 @@ class NightGate:
         """When the last plan was said, and until when nothing is opened."""
         self.heard_monitoring = self.heard_dome = -math.inf
         """When the two agents said something last."""
+        self.failed: dict[str, tuple[float | None, float]] = {}
+        """By the ids of observations that have failed: when that request was made (Unix seconds), and until when it is
+        not begun again. A scheduler that hears of it later plans with it still, and the mount would be sent off anew
+        with each of its plans."""
         self.flats = False
         """Whether flats of the sky are wanted, for which the dome opens in twilight."""
         self._told_reason = ""
@@ -59,7 +65,7 @@ class NightGate:
             observation = planned.observation
             if observation.id != plan.start_now or self._state.is_done(observation):
                 continue
-            reason = self.reason_closed() or self._reason_not_now(observation)
+            reason = self.reason_closed() or self._reason_failed(observation) or self._reason_not_now(observation)
             if reason != self._told_reason:
                 self._told_reason = reason
                 if reason:
@@ -77,6 +83,18 @@ class NightGate:
         if now >= self.weather_until:
             return MONITORING_SILENT
         return self.no_dome or self.dome_reason or self.reason_day(flats=flats)
+
+    def note_failed(self, report: ObservationReport, said: float) -> None:
+        """Note what has failed by the instruments, by a report that was said then (monotonic seconds)."""
+        self.failed.pop(report.observation, None)
+        self.failed[report.observation] = (report.requested, said + RETRY_SECONDS - _LAG_SECONDS)
+        while len(self.failed) > _MAX_FAILED:
+            del self.failed[next(iter(self.failed))]
+
+    def _reason_failed(self, observation: Observation) -> str:
+        requested, until = self.failed.get(observation.id, (None, -math.inf))
+        fails = requested == observation.requested and self._agent.clock.monotonic() < until
+        return "it has just failed" if fails else ""
 
     def _reason_not_now(self, observation: Observation) -> str:
         """Why the sky or the time forbids this observation, though the plan has it: the plan is older than this moment.

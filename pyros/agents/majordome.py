@@ -244,6 +244,8 @@ class MajordomeAgent(Agent):
             requested = running.requested if running is not None and mine else report.requested
             if requested is not None:
                 self.state.note_done(report.observation, requested)
+        elif not report.again:
+            self._gate.note_failed(report, message.said)
         if mine:
             self.state.running = None
             self.state.plan = None  # it was made before this end

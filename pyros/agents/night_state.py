@@ -9,6 +9,8 @@ from pyros.agents.sharpness import Sharpness
 from pyros.messages import CalibrationOrder, Observation, Plan
 
 _MAX_DONE = 200
+RETRY_SECONDS = 60.0
+"""What has failed by the instruments is tried again after so long, at the earliest."""
 
 
 class MajordomeState(msgspec.Struct):

@@ -19,6 +19,7 @@ from pyros import messages
 from pyros.agents._filters import check_filters
 from pyros.agents.agent import Agent
 from pyros.agents.night_plan import NightPlanner
+from pyros.agents.night_state import RETRY_SECONDS
 from pyros.agents.options import AgentOption, OptionTable
 from pyros.agents.runtime.batches import NotTaken
 from pyros.messages import (
@@ -49,7 +50,7 @@ MAX_REQUESTS = 1000
 """How many requests are kept; each repeat of an alert's is one."""
 _MAX_FIELDS_MADE = 300
 _INTERVAL = 60.0
-_PAUSES = (60.0, 120.0, 300.0, 900.0, 1800.0)
+_PAUSES = (RETRY_SECONDS, 120.0, 300.0, 900.0, 1800.0)
 """Seconds before the instruments are tried again with what they failed at; after the last attempt it is given up.
 
 A mount that refuses everything for some minutes fails all that is up, one after the other, and is in order again long

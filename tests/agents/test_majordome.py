@@ -16,6 +16,7 @@ import yaml
 from pyros import messages
 from pyros.agents.majordome import ATTEMPTS, PAUSES
 from pyros.agents.night_reporting import NightReporting
+from pyros.agents.night_state import RETRY_SECONDS
 from pyros.agents.night_table import State
 from pyros.journal import JournalReader
 from pyros.messages import (
@@ -222,6 +223,26 @@ def test_the_end_of_what_was_asked_for_before_ends_nothing_newer(rig: MajordomeR
     rig.say("observation_manager", messages.OBSERVATION_FINISHED, ObservationReport("one"))
     rig.say("scheduler", messages.PLAN_UPDATED, newer)
     assert rig.agent.state.running is None, "it is done"
+
+
+def test_what_has_just_failed_is_not_begun_again_by_a_plan_that_does_not_know(rig: MajordomeRig) -> None:
+    """The reports to the scheduler are late, and the mount refuses: it plans again at once, each time it is asked."""
+    rig.open()
+    observe = ("observation_manager", messages.OBSERVE)
+    plan = rig.planned("burst", alert="ivo://burst")
+    request = plan.observations[0].observation
+    assert rig.say("scheduler", messages.PLAN_UPDATED, plan) == [observe]
+    failed = ObservationReport("burst", reason="slew failed", requested=request.requested)
+    rig.say("observation_manager", messages.OBSERVATION_FAILED, failed)
+    assert rig.say("scheduler", messages.PLAN_UPDATED, plan) == []
+    assert rig.plan("two", alert="ivo://two") == [observe], "others are begun"
+    rig.say("observation_manager", messages.OBSERVATION_FAILED, msgspec.structs.replace(failed, observation="two"))
+    assert rig.plan("burst", alert="ivo://burst", requested=request.requested + 1) == [observe], (
+        "so is a better position"
+    )
+    rig.say("observation_manager", messages.OBSERVATION_FAILED, msgspec.structs.replace(failed, again=True))
+    assert observe not in rig.pass_(RETRY_SECONDS)
+    assert observe in rig.say("scheduler", messages.PLAN_UPDATED, plan)
 
 
 def test_a_roof_opens_over_a_parked_mount_and_before_the_slew() -> None:
