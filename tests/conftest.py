@@ -24,7 +24,9 @@ from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
     LogLevelFilterPredicate,
+    formatEvent,
     globalLogBeginner,
+    globalLogPublisher,
     textFileLogObserver,
 )
 from twisted.python import threadable
@@ -342,6 +344,20 @@ def reactor_in_a_thread() -> Iterator[Any]:
         running.callFromThread(running.stop)
         thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Collect what Twisted's log is told."""
+    lines: list[str] = []
+
+    def watch(event: Any) -> None:
+        lines.append(formatEvent(event) or "")
+
+    publisher: Any = globalLogPublisher
+    publisher.addObserver(watch)
+    yield lines
+    publisher.removeObserver(watch)
 
 
 @pytest.fixture

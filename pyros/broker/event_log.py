@@ -1,7 +1,6 @@
-"""What the log says of events: one line a second at most for those that are stored, a line for each that is not.
+"""What the log says of stored events: one line a second at most, the first at once.
 
-The first stored event is logged at once; too many lines of refused ones are left out.
-A line for each event would cost a busy broker a tenth of its time, and a hostile peer would fill the disk with lines.
+A line for each event would cost a busy broker a tenth of its time.
 """
 
 from __future__ import annotations
@@ -10,12 +9,10 @@ from collections.abc import Iterable
 
 from twisted.logger import Logger
 
-from pyros.clock import Clock, Timer, cancel_call
+from pyros.clock import Timer, cancel_call
 from pyros.reactor import Reactor
 
 EVERY = 1.0  # seconds between lines
-MAX_LINES = 60  # of events that were not stored, in a minute
-_MINUTE = 60.0
 
 log = Logger(namespace="pyros.broker")
 
@@ -52,25 +49,3 @@ class EventLog:
         )  # fmt: skip
         if not last:
             self._quiet = self._reactor.callLater(EVERY, self._tell)
-
-
-class LineLimit:
-    """Lets a bounded number of lines through. For one thread."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._since, self._count = clock.monotonic(), 0
-
-    def more(self) -> str | None:
-        """Whether one more line may be written: what to add to it, or None if it may not."""
-        now = self._clock.monotonic()
-        left_out = 0
-        if now - self._since > _MINUTE:
-            left_out = max(0, self._count - MAX_LINES)
-            self._since, self._count = now, 0
-        self._count += 1
-        if self._count > MAX_LINES:
-            return None
-        if self._count == MAX_LINES:
-            return " (more such lines are left out for a minute)"
-        return f" (and {left_out} before, of which there is no line)" if left_out else ""

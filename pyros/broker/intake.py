@@ -11,13 +11,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from pyros import alerts
-from pyros.broker.event_log import LineLimit
 from pyros.broker.packet import check_schema, identify, identify_by_content, one_line, parse
 from pyros.broker.store import EventStore
 from pyros.broker.transaction import Stored
 from pyros.broker.vtp.carried import MAX_CARRIED
 from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.errors import AlertError, JournalError
+from pyros.line_limit import LineLimit
 
 PREVIOUSLY_SEEN = "Previously seen by this broker"  # Comet's words
 
@@ -47,7 +47,7 @@ class Intake:
     ) -> None:
         """``carry`` gets what VTP cannot carry: the packet, its name, its topic, and its number in the store."""
         self._store, self._broadcast, self._carry = store, broadcast, carry
-        self._lines = LineLimit(store.clock)
+        self._lines = LineLimit(store.clock.monotonic)
         self.counts = {"new": 0, "duplicate": 0, "refused": 0, "failed": 0}
 
     def receive(
@@ -109,14 +109,9 @@ class Intake:
     def _receipt(self, receipt: Receipt, source: str) -> Receipt:
         """Count and log a packet that wasn't new."""
         self.counts[receipt.outcome] += 1
-        more = self._lines.more()
-        if more is not None:
-            tell = log.info if receipt.outcome == "duplicate" else log.warn
-            tell(
-                "{what} from {source} rejected: {reason}{more}",
-                what=receipt.ivorn or "a packet",
-                source=source,
-                reason=receipt.reason,
-                more=more,
-            )
+        self._lines.tell(
+            log.info if receipt.outcome == "duplicate" else log.warn,
+            "{what} from {source} rejected: {reason}",
+            what=receipt.ivorn or "a packet", source=source, reason=receipt.reason,
+        )  # fmt: skip
         return receipt

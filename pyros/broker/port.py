@@ -23,6 +23,7 @@ from pyros.broker.vtp.protocol import Connections, allowed, host_of
 from pyros.clock import cancel_call
 from pyros.config import BROKER, Network
 from pyros.errors import PyrosError, WireError
+from pyros.line_limit import LineLimit
 from pyros.reactor import Reactor
 from pyros.sender.inbound import InboundHandshake, InboundPort
 from pyros.sender.inbound_tls import InboundTls, PortTls
@@ -205,9 +206,10 @@ class BrokerPort(Factory):
         self.receiver = InboundPort(BROKER, key, agents, reactor)
         self.reactor, self.allow, self.status, self.publish = reactor, allow, status, publish
         self.asking: Connections[BrokerConnection] = Connections(reactor)
+        self._lines = LineLimit(reactor.seconds)
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
         if not allowed(addr, self.allow) or len(self.asking) >= MAX_ASKING:
-            log.warn("{host} may not ask for the status; closed", host=host_of(addr))
+            self._lines.tell(log.warn, "{host} may not ask for the status; closed", host=host_of(addr))
             return None
         return BrokerConnection(self)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from twisted.logger import formatEvent, globalLogPublisher
 
 from pyros.agents.analyzer import AnalyzerAgent
 from tests.rig import AgentRig, make_config
@@ -29,20 +28,6 @@ def test_the_catalogue_is_the_one_that_is_named(inline: Makes, tmp_path: Path, n
     (tmp_path / "field.csv").write_text("ra,dec,magnitude\n150,2,14\n")
     settings = agent_with(inline, tmp_path, catalogue=named).agent.settings
     assert settings.catalogue == taken.format(folder=tmp_path)
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """Collect what Twisted's log is told."""
-    lines: list[str] = []
-
-    def watch(event: Any) -> None:
-        lines.append(formatEvent(event) or "")
-
-    publisher: Any = globalLogPublisher
-    publisher.addObserver(watch)
-    yield lines
-    publisher.removeObserver(watch)
 
 
 @pytest.mark.parametrize(

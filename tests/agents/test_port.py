@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 from pyros import wire
 from pyros.agents.runtime import port as agent_port
 from pyros.agents.runtime.batches import Batch, BatchAnswer
-from pyros.agents.runtime.port import AgentPort, Crowd
+from pyros.agents.runtime.port import MAX_ANONYMOUS, AgentPort, Crowd
 from pyros.clock import VirtualClock
 from pyros.config import AgentConfig
+from pyros.line_limit import MAX_LINES
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.inbound import PING_SECONDS
 from pyros.wire import Decoder, Entry, Frame, Hello, encode_frame
@@ -324,6 +325,20 @@ def test_a_client_served_to_its_end_that_does_not_take_its_answers_is_cut_off(ri
     assert transport.disconnecting
     rig.reactor.advance(60)
     assert transport.aborting
+
+
+def test_strangers_do_not_fill_the_log(rig: PortRig, logged: list[str]) -> None:
+    for _ in range(300):
+        rig.connect(host="10.0.0.1")
+    assert len(logged) == MAX_LINES
+    assert logged[-1] == "connection from 10.0.0.1 is not allowed (more such lines are left out for a minute)"
+    for _ in range(MAX_ANONYMOUS + 300):
+        rig.connect()
+    assert len(logged) == 2 * MAX_LINES
+    rig.reactor.advance(61)
+    logged.clear()
+    rig.connect(host="10.0.0.1")
+    assert logged[-1] == "connection from 10.0.0.1 is not allowed (and 240 before, of which there is no line)"
 
 
 def test_another_network_is_told_and_closed(rig: PortRig) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 
 from pyros.broker.packet import parse
 from pyros.broker.vtp import broadcaster as broadcaster_module
@@ -17,6 +19,7 @@ from pyros.broker.vtp.broadcaster import MAX_BACKLOG, AlertBroadcaster, AlertBro
 from pyros.broker.vtp.filtering import Job
 from pyros.broker.vtp.protocol import MAX_CHATTER, frame, transport
 from pyros.clock import VirtualClock
+from pyros.line_limit import MAX_LINES
 from tests.broker.conftest import make_event, read_answers
 from tests.builders import InlineReactor, MemoryLine
 
@@ -251,3 +254,13 @@ def test_networks_and_numbers_are_limited(factory: AlertBroadcasterFactory, monk
     assert factory.buildProtocol(IPv4Address("TCP", "192.168.0.1", 1)) is None
     monkeypatch.setattr(broadcaster_module, "MAX_SUBSCRIBERS", 2)
     assert [connect(factory)[1].aborting for _ in range(3)] == [False, False, True]
+
+
+def test_strangers_do_not_fill_the_log(factory: AlertBroadcasterFactory, logged: list[str]) -> None:
+    for _ in range(300):
+        assert factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4242)) is None
+    assert len(logged) == MAX_LINES
+    for _ in range(300):
+        subscriber, _ = connect(factory)
+        subscriber.connectionLost(Failure(ConnectionDone()))
+    assert len(logged) == 2 * MAX_LINES

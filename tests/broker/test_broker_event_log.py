@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pyros.broker import event_log
-from pyros.broker.event_log import MAX_LINES, EventLog, LineLimit
-from pyros.clock import VirtualClock
+from pyros.broker.event_log import EventLog
 from tests.builders import InlineReactor
 
 
@@ -34,13 +33,3 @@ def test_silence_needs_no_timer(reactor: InlineReactor) -> None:
     reactor.advance(1)
     assert not reactor.getDelayedCalls()
     told.stop()
-
-
-def test_lines_are_bounded_and_those_left_out_are_told(reactor: InlineReactor, clock: VirtualClock) -> None:
-    lines = LineLimit(clock)
-    assert [lines.more() for _ in range(MAX_LINES - 1)] == [""] * (MAX_LINES - 1)
-    assert lines.more() == " (more such lines are left out for a minute)"
-    assert [lines.more() for _ in range(500)] == [None] * 500
-    reactor.advance(61)
-    assert lines.more() == " (and 500 before, of which there is no line)"
-    assert lines.more() == ""

@@ -17,6 +17,7 @@ from pyros.broker import port as broker_port
 from pyros.broker.port import BrokerConnection, BrokerPort
 from pyros.config import AgentConfig
 from pyros.errors import JournalError
+from pyros.line_limit import MAX_LINES
 from pyros.messages import Publish, encode_payload
 from pyros.sender.handshake import SenderHandshake
 from pyros.sender.inbound_tls import PortTls
@@ -114,6 +115,12 @@ def test_who_has_not_proved_the_key_has_the_time_of_a_question(asked: CountingPo
     reactor.advance(1.1)
     assert strange[1].aborting
     assert not known[1].aborting
+
+
+def test_strangers_do_not_fill_the_log(asked: CountingPort, logged: list[str]) -> None:
+    for _ in range(300):
+        assert asked.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4242)) is None
+    assert len(logged) == MAX_LINES
 
 
 def test_a_journal_that_cannot_be_read_is_told(asked: CountingPort) -> None:

@@ -18,8 +18,9 @@ from pyros.broker.store import EventStore
 from pyros.broker.transaction import Stored
 from pyros.broker.vtp import receiver as receiver_module
 from pyros.broker.vtp.protocol import frame
-from pyros.broker.vtp.receiver import AlertReceiver, AlertReceiverFactory
+from pyros.broker.vtp.receiver import MAX_PER_PEER, AlertReceiver, AlertReceiverFactory
 from pyros.clock import VirtualClock
+from pyros.line_limit import MAX_LINES
 from tests.broker.conftest import make_event, read_answers
 from tests.builders import InlineReactor, MemoryLine
 
@@ -226,3 +227,13 @@ def test_the_longest_silent_author_makes_room(port: AuthorsPort, monkeypatch: py
 )
 def test_only_allowed_networks(port: AuthorsPort, address: Any, welcome: bool) -> None:
     assert (port.factory.buildProtocol(address) is not None) is welcome
+
+
+def test_strangers_do_not_fill_the_log(port: AuthorsPort, logged: list[str]) -> None:
+    for _ in range(300):
+        assert port.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4242)) is None
+    assert len(logged) == MAX_LINES
+    for _ in range(MAX_PER_PEER + 300):
+        author, _ = port.connect()
+        author.dataReceived((2**31).to_bytes(4, "big"))
+    assert len(logged) == 2 * MAX_LINES

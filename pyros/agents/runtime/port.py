@@ -23,6 +23,7 @@ from pyros.agents.runtime.direct_writer import DirectWriter
 from pyros.clock import Clock, cancel_call
 from pyros.config import AgentConfig
 from pyros.errors import WireError
+from pyros.line_limit import LineLimit
 from pyros.printable import printable
 from pyros.reactor import Reactor
 from pyros.sender.inbound import InboundHandshake, InboundPort
@@ -133,6 +134,7 @@ class AgentPort(ServerFactory):
         self.status = status
         self.tls = PortTls(section)
         self.receiver = InboundPort(section.name, key, agents, reactor, takes_fleeting=True, lanes=True)
+        self.lines, self._strangers = LineLimit(clock.monotonic), LineLimit(clock.monotonic)
         self.waiting = 0
         self.waiting_bytes = 0
         self.connections: dict[AgentConnection, None] = {}
@@ -145,7 +147,7 @@ class AgentPort(ServerFactory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         host = getattr(addr, "host", "")
         if not self._allowed(host):
-            self.log.warn("connection from {host} is not allowed", host=host)
+            self._strangers.tell(self.log.warn, "connection from {host} is not allowed", host=host)
             return _NotAllowed(host)
         if not self.crowd.admits(self.log):
             return None  # Twisted closes it at once
@@ -155,7 +157,8 @@ class AgentPort(ServerFactory):
         self.connections[connection] = None
         anonymous = [other for other in self.connections if other.peer is None]
         if len(anonymous) > MAX_ANONYMOUS:
-            self.log.warn("more than {count} unknown connections: the oldest is closed", count=MAX_ANONYMOUS)
+            text = "more than {count} unknown connections: the oldest is closed"
+            self.lines.tell(self.log.warn, text, count=MAX_ANONYMOUS)
             anonymous[0].drop("too many connections")
 
     def closed(self, connection: AgentConnection) -> None:
@@ -521,7 +524,7 @@ class AgentConnection(Protocol):
     def _timed_out(self, reason: str) -> None:
         transport: Any = self.transport
         if transport is not None:
-            self._port.log.debug("connection dropped: {reason}", reason=reason)
+            self._port.lines.tell(self._port.log.debug, "connection dropped: {reason}", reason=reason)
             transport.abortConnection()
 
     def hold(self, why: str) -> None:

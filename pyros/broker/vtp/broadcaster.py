@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ from pyros.broker.vtp.protocol import (
 from pyros.clock import Clock, cancel_call
 from pyros.config import Network
 from pyros.errors import AlertError
+from pyros.line_limit import LineLimit
 from pyros.reactor import Reactor
 from pyros.tls_words import of_failure
 
@@ -94,20 +95,23 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         if len(self.factory.broadcasters.crowd(self)) > MAX_PER_PEER:
             self.cut_off(f"this computer has {MAX_PER_PEER} subscriptions already")
             return
-        log.info("{peer} has connected", peer=self.peer)
+        self._tell(log.info, "{peer} has connected")
         self.write(frame(transport("authenticate", self.factory.local_ivo, self.factory.clock.now())))
 
     def connectionLost(self, reason: Failure) -> None:
         if why := of_failure(reason):
-            log.warn("{peer} is not let in: {why}", peer=self.peer, why=why)
+            self._tell(log.warn, "{peer} is not let in: {why}", why=why)
         elif self in self.factory.broadcasters:
-            log.info("{peer} has gone", peer=self.peer)
+            self._tell(log.info, "{peer} has gone")
         self._leave()
         Int32StringReceiver.connectionLost(self, reason)
 
+    def _tell(self, write: Callable[..., None], line: str, **values: Any) -> None:
+        self.factory.lines.tell(write, line, peer=self.peer, **values)
+
     def cut_off(self, reason: str) -> None:
         """Close at once, whatever waits to be sent."""
-        log.warn("{peer} is cut off: {reason}", peer=self.peer, reason=reason)
+        self._tell(log.warn, "{peer} is cut off: {reason}", reason=reason)
         self._leave()
         self.transport.abortConnection()
 
@@ -190,7 +194,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
             case "nak":  # VTP, section 6.4: this removes a subscriber from the distribution
                 self.cut_off(f"it refused an event: {one_line(root.findtext('Meta/Result') or 'no reason given')}")
             case _:
-                log.warn("{peer} sent what a subscriber doesn't send: {tag}", peer=self.peer, tag=one_line(root.tag))
+                self._tell(log.warn, "{peer} sent what a subscriber doesn't send: {tag}", tag=one_line(root.tag))
 
     def _install_filters(self, root: etree._Element) -> None:
         """Install the subscriber's filters, in both spellings, as in Comet.
@@ -209,17 +213,17 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
                 if condemned := self.factory.filtering.condemned(text):
                     raise ValueError(condemned)
                 self.filters.append(compile_filter(text))
-                log.info("{peer} filters by {filter}", peer=self.peer, filter=one_line(text))
+                self._tell(log.info, "{peer} filters by {filter}", filter=one_line(text))
             except ValueError as error:
                 self.refused_filters.append(str(error))
-                log.warn("{peer}: {error}", peer=self.peer, error=error)
+                self._tell(log.warn, "{peer}: {error}", error=error)
 
     def _carry(self, root: etree._Element) -> None:
         """Begin to send what VTP cannot carry, where it asks for that and for no filter, which only knows VOEvents."""
         wanted = carried.is_asked_for(root) and not self.filters
         if wanted and not self.carries:
             if sum(each.carries for each in self.factory.broadcasters) >= MAX_CARRIERS:
-                log.warn("{peer} gets VOEvents alone: {count} others get all", peer=self.peer, count=MAX_CARRIERS)
+                self._tell(log.warn, "{peer} gets VOEvents alone: {count} others get all", count=MAX_CARRIERS)
                 return
             if self.factory.replay is not None and not self.ivo:  # what came since it connected belongs to the past
                 self.live_from = self.replayed = self.factory.replay.newest
@@ -244,13 +248,13 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
         try:
             asked = replay.before(_time(since)) if since else None
         except ValueError:
-            log.warn("{peer}: replay-since {text} is no time", peer=self.peer, text=one_line(since))
+            self._tell(log.warn, "{peer}: replay-since {text} is no time", text=one_line(since))
             asked = None
         begin = position if asked is None else asked
         if begin is not None and begin < self.live_from:
             self.replayed = max(begin, self.live_from - MAX_REPLAY)
             count = self.live_from - self.replayed
-            log.info("{peer} ({ivo}) gets {count} events of the past", peer=self.peer, ivo=self.ivo, count=count)
+            self._tell(log.info, "{peer} ({ivo}) gets {count} events of the past", ivo=self.ivo, count=count)
             self._replay_soon()
         elif position is None:
             self.factory.remember(self)
@@ -301,7 +305,7 @@ class AlertBroadcaster(VOEventBroadcaster):  # type: ignore[misc]  # Comet has n
 
     def _filter_refused(self, _: Filter, reason: str) -> None:
         self.refused_filters.append(reason)
-        log.warn("{peer}: a filter is no longer taken, it {reason}", peer=self.peer, reason=one_line(reason))
+        self._tell(log.warn, "{peer}: a filter is no longer taken, it {reason}", reason=one_line(reason))
 
     def send(self, number: int, ivorn: str, framed: bytes) -> None:
         """Send an event whatever its filters say."""
@@ -337,6 +341,7 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
         self.reactor, self.clock, self.allow, self.max_length = reactor, clock, allow, max_length
         self.alive_loop.clock = reactor
         self.broadcasters: Connections[AlertBroadcaster] = Connections(reactor)
+        self.lines, self._strangers = LineLimit(reactor.seconds), LineLimit(reactor.seconds)
 
     def save_soon(self) -> None:
         """Remember every second how far everybody has got, while anybody is there."""
@@ -368,7 +373,7 @@ class AlertBroadcasterFactory(VOEventBroadcasterFactory):  # type: ignore[misc]
     def build(self, addr: Any, allow: Sequence[Network]) -> Protocol | None:
         """Return a connection from one of the allowed networks; None for any other."""
         if not allowed(addr, allow):
-            log.warn("subscriber {host} is in no allowed network; closed", host=host_of(addr))
+            self._strangers.tell(log.warn, "subscriber {host} is in no allowed network; closed", host=host_of(addr))
             return None
         protocol: Protocol | None = super().buildProtocol(addr)
         return protocol

@@ -18,6 +18,7 @@ from pyros.broker.vtp.one_answer import OneAnswerConnection
 from pyros.broker.vtp.protocol import MAX_LENGTH, Connections, allowed, frame, host_of, transport
 from pyros.clock import Clock
 from pyros.config import Network
+from pyros.line_limit import LineLimit
 from pyros.reactor import Reactor
 from pyros.tls_words import of_failure
 
@@ -53,7 +54,7 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         self.setTimeout(None)
         self.factory.authors.discard(self)
         if why := of_failure(reason):
-            log.warn("{source} is not let in: {why}", source=self.source, why=why)
+            self.factory.lines.tell(log.warn, "{source} is not let in: {why}", source=self.source, why=why)
         Int32StringReceiver.connectionLost(self, reason)
 
     def readConnectionLost(self) -> None:
@@ -73,7 +74,8 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
             self.setTimeout(TIMEOUT)
             return
         if not self.taken:
-            log.warn("{source}: no event within {seconds:.0f} seconds; closed", source=self.source, seconds=TIMEOUT)
+            text = "{source}: no event within {seconds:.0f} seconds; closed"
+            self.factory.lines.tell(log.warn, text, source=self.source, seconds=TIMEOUT)
         self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
@@ -94,7 +96,7 @@ class AlertReceiver(VOEventReceiver):  # type: ignore[misc]  # Comet has no type
         reason = f"a packet of {length} bytes; the limit is {self.MAX_LENGTH}"
         if length >= _STRANGE:
             reason += " (its length comes first, in four bytes, big-endian)"
-        log.warn("{source}: {reason}", source=self.source, reason=reason)
+        self.factory.lines.tell(log.warn, "{source}: {reason}", source=self.source, reason=reason)
         self._answer(Receipt("refused", reason=reason), linger=True)
 
     def _answer(self, receipt: Receipt, *, linger: bool = False) -> None:
@@ -137,6 +139,7 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
         super().__init__(local_ivo)
         self.reactor, self.clock, self.intake, self.allow, self.max_length = reactor, clock, intake, allow, max_length
         self.authors: Connections[AlertReceiver] = Connections(reactor)
+        self.lines, self._strangers = LineLimit(reactor.seconds), LineLimit(reactor.seconds)
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
         return self.build(addr, self.allow)
@@ -144,7 +147,7 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
     def build(self, addr: Any, allow: Sequence[Network]) -> Protocol | None:
         """Return a connection from one of the allowed networks; None for any other."""
         if not allowed(addr, allow):
-            log.warn("author {host} is in no allowed network; closed", host=host_of(addr))
+            self._strangers.tell(log.warn, "author {host} is in no allowed network; closed", host=host_of(addr))
             return None
         protocol: Protocol | None = super().buildProtocol(addr)
         return protocol
@@ -163,6 +166,7 @@ class AlertReceiverFactory(VOEventReceiverFactory):  # type: ignore[misc]
 
     def _drop_one_of(self, authors: list[AlertReceiver], limit: int) -> None:
         silent = next((author for author in authors if not author.taken), authors[-1])
-        log.warn("more than {limit} authors: {source} is dropped", limit=limit, source=silent.source)
+        text = "more than {limit} authors: {source} is dropped"
+        self.lines.tell(log.warn, text, limit=limit, source=silent.source)
         self.authors.discard(silent)
         silent.transport.abortConnection()
