@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pyros.line_limit import MAX_LINES, LineLimit
 from tests.builders import InlineReactor
 

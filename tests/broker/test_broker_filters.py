@@ -53,6 +53,8 @@ def test_an_event_passes_if_one_filter_says_so(texts: list[str], wanted: bool) -
         ("//*/following::*", "the axis following:: is not allowed"),
         ("/*/*/*/preceding-sibling :: *", "the axis preceding-sibling:: is not allowed"),
         ("//*[namespace::*]", "the axis namespace:: is not allowed"),
+        ("//comment()", "comment\\(\\) is not looked at"),
+        ("processing-instruction()", "processing-instruction\\(\\) is not looked at"),
         ("//*[ancestor::*]", "the axis ancestor:: is not allowed"),
         ("//*/../*/../*", "could take more than"),
         ("//*//*//*", "could take more than"),

@@ -39,7 +39,8 @@ _TOKEN = re.compile(
 )
 _OPERATORS = ("or", "and", "= !=", "< <= > >=", "+ -", "* div mod")
 _AXES = ("child", "attribute", "self", "descendant", "descendant-or-self", "parent")
-_NODE_TYPES = ("node", "text", "comment", "processing-instruction")
+_NODE_TYPES = ("node", "text")
+_NOT_THERE = ("comment", "processing-instruction")
 _FUNCTIONS = {  # name: how many arguments, at least and at most; what comes out
     "boolean": (1, 1, "truth"), "not": (1, 1, "truth"), "true": (0, 0, "truth"), "false": (0, 0, "truth"),
     "contains": (2, 2, "truth"), "starts-with": (2, 2, "truth"), "lang": (1, 1, "truth"),
@@ -317,6 +318,8 @@ class _Parser:
             raise ValueError(f"a name is missing before {self.word!r}" if self.word else "a name is missing at the end")
         name = self._next()
         if self.word == "(" and self.kind == "symbol":
+            if name in _NOT_THERE:
+                raise ValueError(f"{name}() is not looked at")
             if name not in _NODE_TYPES:
                 raise ValueError(f"{name}() does not stand within a path")
             self._next()
@@ -384,6 +387,8 @@ class _Parser:
         return value
 
     def _called(self, name: str, context: _Nodes) -> _Value:
+        if name in _NOT_THERE:
+            raise ValueError(f"{name}() is not looked at")
         if name not in _FUNCTIONS:
             raise ValueError(f"there is no function {name}() here (there are: {', '.join(_FUNCTIONS)})")
         least, most, kind = _FUNCTIONS[name]
