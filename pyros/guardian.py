@@ -356,8 +356,17 @@ class _GuardianConnection(LineOnlyReceiver):
     def _is_at_rest(self, word: str = "", signature: str = "") -> bool:
         return word == "rest" and keys.is_signed(signature, self._guardian.key, word, self._nonce, self.number)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def give_way(self) -> None:
+        """Close at once, for another connection; it counts no more, though its end comes with the reactor's next round.
+
+        In one round some hundred may be accepted.
+        """
         self._guardian.connections.remove(self)
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self in self._guardian.connections:
+            self._guardian.connections.remove(self)
         if self.number:
             self._guardian.lost()
         if trouble := self._tls.trouble(reason):
@@ -380,5 +389,5 @@ class _Connections(ServerFactory):
         connections = self._guardian.connections
         if len(connections) >= _MAX_CONNECTIONS:
             strangers = [each for each in connections if not each.number]
-            (strangers or connections)[0].transport.abortConnection()
+            (strangers or connections)[0].give_way()
         return _GuardianConnection(self._guardian)

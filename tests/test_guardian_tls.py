@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -120,6 +121,21 @@ def test_no_beat_counts_with_a_wrong_certificate_at_either_end(
     with place.running() as guardian:
         wait_until(lambda: place.said(reason), what=reason)
         assert guardian.beats == 0
+
+
+def test_strangers_who_come_at_once_are_no_more_than_others(tmp_path: Path, reactor: Any) -> None:
+    """All that wait are accepted before any is closed: the bound held for one after the other alone."""
+    place = TlsGuardianRig(tmp_path, reactor)
+    with place.running() as guardian, ExitStack() as stack:
+        wait_until(lambda: guardian.beats > 0)
+        everybody_is_there = threading.Event()
+        reactor.callFromThread(everybody_is_there.wait, PATIENCE)
+        for _ in range(40):
+            stack.enter_context(place.plain)
+        everybody_is_there.set()
+        beats = guardian.beats
+        wait_until(lambda: guardian.beats > beats)
+        assert len(guardian.connections) <= 16
 
 
 def test_a_program_on_its_own_computer_asks_without_tls(tmp_path: Path, reactor: Any) -> None:

@@ -117,6 +117,11 @@ class BrokerConnection(Protocol):
             raise WireError("this is the broker; it answers one query: status")
 
     @property
+    def proved(self) -> bool:
+        """Whether it is an agent's that has proved the key."""
+        return self._handshake.proved
+
+    @property
     def certified(self) -> str | None:
         """The name in the certificate that the agent has shown; None without TLS."""
         return self._tls.certified
@@ -209,7 +214,17 @@ class BrokerPort(Factory):
         self._lines = LineLimit(reactor.seconds)
 
     def buildProtocol(self, addr: Any) -> Protocol | None:
-        if not allowed(addr, self.allow) or len(self.asking) >= MAX_ASKING:
+        if not allowed(addr, self.allow) or not self._has_room():
             self._lines.tell(log.warn, "{host} may not ask for the status; closed", host=host_of(addr))
             return None
         return BrokerConnection(self)
+
+    def _has_room(self) -> bool:
+        """Whether one more may come; the connection goes for it that is the oldest of those without the key."""
+        if len(self.asking) < MAX_ASKING:
+            return True
+        strange = next((each for each in self.asking if not each.proved), None)
+        if strange is not None:
+            self.asking.discard(strange)
+            strange.transport.abortConnection()
+        return strange is not None

@@ -117,6 +117,18 @@ def test_who_has_not_proved_the_key_has_the_time_of_a_question(asked: CountingPo
     assert not known[1].aborting
 
 
+def test_strangers_keep_no_agent_out(asked: CountingPort) -> None:
+    strangers = [asked.connect() for _ in range(broker_port.MAX_ASKING)]
+    agent = asked.connect()
+    greet(*agent)
+    assert [line.aborting for _, line in strangers[:2]] == [True, False]
+    for _ in range(broker_port.MAX_ASKING):
+        asked.connect()
+    assert len(asked.factory.asking) == broker_port.MAX_ASKING
+    agent[0].dataReceived(publish(1))
+    assert (asked.published, agent[1].aborting) == ([b"1"], False)
+
+
 def test_strangers_do_not_fill_the_log(asked: CountingPort, logged: list[str]) -> None:
     for _ in range(300):
         assert asked.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4242)) is None
