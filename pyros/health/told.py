@@ -55,10 +55,10 @@ class ToldByGuardian(msgspec.Struct):
 
     since: Time
     dome: str
-    told: str
     beats: int
     beat: float
     closing: bool
+    told: str = ""
     alarms: list[SaidAlarm] = []
 
 
