@@ -215,8 +215,12 @@ def read_secret(path: Path) -> str:
 
 
 def free_gigabytes(folder: Path) -> float:
-    """Return the free space of a folder's disk in GB (10^9 bytes); infinite where that cannot be known."""
+    """Return the free space of a folder's disk in GB (10^9 bytes); infinite where that cannot be known.
+
+    Where the folder isn't there yet it is the disk of the one that it would be made in.
+    """
     try:
+        folder = next((each for each in (folder, *folder.parents) if each.exists()), folder)
         return shutil.disk_usage(folder).free / 1e9
     except OSError:
         return float("inf")

@@ -130,7 +130,7 @@ class CameraAgent(FiltersAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
-        if reason := self.reason_held(message) or disk_problem(self.config.data, self.config.limits.disk_images):
+        if reason := self.reason_held(message) or disk_problem(self.config.images, self.config.limits.disk_images):
             self.refuse(message, messages.EXPOSURE_FAILED, f"not exposed: {reason}")
             return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter
@@ -364,7 +364,7 @@ class CameraAgent(FiltersAgent):
             longitude=self.site.longitude,
             elevation=self.site.elevation,
         )
-        folder = self.config.data / "images" / night_name(self.site, image.started)
+        folder = self.config.images / night_name(self.site, image.started)
         begin = f"{datetime.fromtimestamp(image.started, UTC):%H%M%S}"
         name = f"{expose.observation}_{begin}_{expose.number:03d}_{expose.filter or expose.image_type}.fits"
         unit = self.section.unit.replace(" ", "_")

@@ -169,7 +169,7 @@ def _night(config: Config, night: str) -> Path | None:
 
     None, which is said, where no night is named and none has any yet: a job that does it every day has not failed.
     """
-    root = config.data / "images"
+    root = config.images
     if not night:
         nights = sorted(folder.name for folder in root.glob("*") if folder.is_dir() and DATE.fullmatch(folder.name))
         if not nights:

@@ -547,6 +547,11 @@ class Config(msgspec.Struct, frozen=True):
         return self.archive or self.data / "archive.sqlite"
 
     @property
+    def images(self) -> Path:
+        """The folder of the images, a folder for each night; it may be on a disk of its own."""
+        return self.data / "images"
+
+    @property
     def clock_shift(self) -> Path:
         """The file of the seconds by which ``clock = night`` has shifted the observatory's clock."""
         return self.data / "clock_shift_seconds"

@@ -60,7 +60,7 @@ def index_files(
     What the analyzer has found stays. ``told`` is called after each group. Raises JournalError.
     """
     site = Site.load(config.site) if config.site != NOWHERE else None
-    home, done = config.data / "images", Indexed()
+    home, done = config.images, Indexed()
     with closing(ImageIndex(index_file(config))) as index:
         known, seen, group = index.known(), set[str](), list[ImageRecord]()
         for path in _files(folders or [home]):

@@ -65,6 +65,19 @@ def test_images_name_telescope_and_camera_as_the_configuration_does(
     assert {(header["TELESCOP"], header["INSTRUME"]) for header in headers} == {(telescope, camera)}
 
 
+@pytest.mark.parametrize("full", ["images", "data"])
+def test_the_disk_that_counts_is_that_of_the_images(full: str, ready: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {getattr(ready.config, full): 4.0}
+    monkeypatch.setattr("pyros.files.free_gigabytes", lambda folder: free.get(folder, 50.0))
+    ready.publish(ready.packet())
+    if full == "data":
+        ready.until(lambda: ready.state("camera") == "exposing", 200)
+        return
+    ready.until(lambda: ready.received("observation_manager", "Exposure failed"), 200)
+    assert b"the disk has 4.00 GB left" in ready.received("observation_manager", "Exposure failed")[0].payload
+    assert ready.requests("camera", "DO expose") == []
+
+
 def test_each_filter_has_its_focus(rehearsal: Callable[..., Night]) -> None:
     options = {"focuser": {"option_offsets": "r:0 i:40"}}
     night = rehearsal(rules=TWO_FILTERS, optional=("focuser",), options=options)

@@ -44,14 +44,15 @@ class DiskCheck(HealthCheck):
     @warning
     def test_images(self) -> None:
         """So much is free that the camera exposes."""
-        self.assert_free(self.observatory.config.data, self.observatory.config.limits.disk_images)
+        config = self.observatory.config
+        self.assert_free(config.images if config.images.exists() else config.data, config.limits.disk_images)
 
     @warning
     def test_nights(self) -> None:
         """There is room for two nights like the fullest of the last week's."""
-        nights = sorted((self.observatory.config.data / "images").glob("????-??-??"))[-_LAST_NIGHTS:]
+        nights = sorted(self.observatory.config.images.glob("????-??-??"))[-_LAST_NIGHTS:]
         sizes = [sum(file.stat().st_size for file in night.iterdir()) / 1e9 for night in nights]
-        free, fullest = free_gigabytes(self.observatory.config.data), max(sizes, default=0.0)
+        free, fullest = free_gigabytes(self.observatory.config.images), max(sizes, default=0.0)
         if free < 2 * fullest:
             self.fail(f"{free:.1f} GB are free, and a night of the last week has {fullest:.1f} GB of images")
 
