@@ -216,7 +216,7 @@ def test_a_pipeline_arrives_in_order_and_goes_on_over_a_restart(place: Any, agen
 
 def test_large_messages(place: Any, agent: KeepingAgent) -> None:
     agent.start(place.config)
-    with Sender.open("keeping", config=place.config) as connection:
+    with Sender.open("keeping", config=place.config, timeout=60) as connection:  # 60 MB on a busy computer
         for n in range(4):
             connection.post("Keep", {"n": n, "data": "x" * 15_000_000})
     assert numbers(agent) == [0, 1, 2, 3]
