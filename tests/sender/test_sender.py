@@ -253,8 +253,9 @@ def test_the_reactor_is_not_woken_only_to_count(
         monkeypatch.setattr(reactor, "callFromThread", count)
         for n in range(20):
             sender.send("Keep", {"n": n})
+        calls = list(woken)  # the end of the connection has the reactor woken for the last message, if it is quick
     assert numbers(agent)[1:] == list(range(20))
-    assert [call for call in woken if call.__func__ is not TurnLoop.count_told] == []
+    assert [call for call in calls if call.__func__ is not TurnLoop.count_told] == []
 
 
 def test_what_is_acknowledged_is_counted(place: Any, agent: KeepingAgent, monkeypatch: pytest.MonkeyPatch) -> None:
