@@ -19,7 +19,7 @@ from pyros import config as configuration
 from pyros.agents.runtime import ending
 from pyros.clock import VirtualClock
 from pyros.health.asking import of_guardian
-from pyros.sender import Sender
+from pyros.sender import Sender, ask
 from tests.conftest import PATIENCE, Program, is_open, wait_until
 from tests.test_twistd import SCRIPTS, TwistdFolder, device, place, stop
 
@@ -121,6 +121,9 @@ def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., Tw
     os.close(other_end)
     try:
         wait_until(lambda: is_open(here.config.agent("minutes").port))
+        ask(
+            here.config.agent("minutes"), "status", PATIENCE
+        )  # its reactor runs, which hears signals; a port is open before
         lowered(here.folder)
         os.close(terminal)
         process.wait(PATIENCE)
