@@ -14,7 +14,7 @@ class LineLimit:
     """Lets a bounded number of lines through. For one thread."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
-        """``seconds`` returns monotonic seconds."""
+        """``seconds`` returns the time in seconds, such as a reactor's."""
         self._seconds = seconds
         self._since, self._count = seconds(), 0
 
@@ -28,7 +28,7 @@ class LineLimit:
         """Whether one more line may be written: what to add to it, or None if it may not."""
         now = self._seconds()
         left_out = 0
-        if now - self._since > _MINUTE:
+        if not 0 <= now - self._since <= _MINUTE:  # a reactor's clock may be set back
             left_out = max(0, self._count - MAX_LINES)
             self._since, self._count = now, 0
         self._count += 1

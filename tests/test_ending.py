@@ -121,9 +121,8 @@ def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., Tw
     os.close(other_end)
     try:
         wait_until(lambda: is_open(here.config.agent("minutes").port))
-        ask(
-            here.config.agent("minutes"), "status", PATIENCE
-        )  # its reactor runs, which hears signals; a port is open before
+        # Its port is open before its reactor runs, which hears signals.
+        ask(here.config.agent("minutes"), "status", PATIENCE)
         lowered(here.folder)
         os.close(terminal)
         process.wait(PATIENCE)

@@ -17,6 +17,14 @@ def test_lines_are_bounded_and_those_left_out_are_told() -> None:
     assert lines.more() == ""
 
 
+def test_a_clock_that_is_set_back_leaves_no_more_lines_out() -> None:
+    times = [1000.0, *[1001.0] * (MAX_LINES + 5), -2600.0]
+    clock = iter(times)
+    lines = LineLimit(lambda: next(clock))
+    assert [lines.more() for _ in range(MAX_LINES + 5)][-1] is None
+    assert lines.more() == " (and 5 before, of which there is no line)"
+
+
 def test_a_line_is_written_with_what_is_to_be_added() -> None:
     said: list[str] = []
     reactor = InlineReactor()

@@ -11,7 +11,7 @@ from pyros.agents.agent import Agent
 from pyros.agents.night_state import RETRY_SECONDS, MajordomeState
 from pyros.agents.night_table import State
 from pyros.errors import PlanningError
-from pyros.messages import Message, Observation, ObservationReport
+from pyros.messages import Message, Observation
 from pyros.planning import Site
 from pyros.planning.phases import reason_not_now
 from pyros.planning.visibility import sun_altitude
@@ -43,7 +43,7 @@ class NightGate:
         """When the last plan was said, and until when nothing is opened."""
         self.heard_monitoring = self.heard_dome = -math.inf
         """When the two agents said something last."""
-        self.failed: dict[str, tuple[float | None, float]] = {}
+        self.failed: dict[str, tuple[float, float]] = {}
         """By the ids of observations that have failed: when that request was made (Unix seconds), and until when it is
         not begun again. A scheduler that hears of it later plans with it still, and the mount would be sent off anew
         with each of its plans."""
@@ -84,10 +84,10 @@ class NightGate:
             return MONITORING_SILENT
         return self.no_dome or self.dome_reason or self.reason_day(flats=flats)
 
-    def note_failed(self, report: ObservationReport, said: float) -> None:
-        """Note what has failed by the instruments, by a report that was said then (monotonic seconds)."""
-        self.failed.pop(report.observation, None)
-        self.failed[report.observation] = (report.requested, said + RETRY_SECONDS - _LAG_SECONDS)
+    def note_failed(self, observation: str, requested: float, said: float) -> None:
+        """Note what has failed by the instruments, when it was requested (Unix), and when that was said (monotonic)."""
+        self.failed.pop(observation, None)
+        self.failed[observation] = (requested, said + RETRY_SECONDS - _LAG_SECONDS)
         while len(self.failed) > _MAX_FAILED:
             del self.failed[next(iter(self.failed))]
 

@@ -240,12 +240,13 @@ class MajordomeAgent(Agent):
             self.state.observed.remove(report.observation)
         running = self.state.running
         mine = running is not None and running.id == report.observation and running.id not in self.state.observed
-        if message.name == messages.OBSERVATION_FINISHED:
-            requested = running.requested if running is not None and mine else report.requested
-            if requested is not None:
-                self.state.note_done(report.observation, requested)
+        requested = running.requested if running is not None and mine else report.requested
+        if requested is None:
+            pass  # an older version has said it, of what does not run here
+        elif message.name == messages.OBSERVATION_FINISHED:
+            self.state.note_done(report.observation, requested)
         elif not report.again:
-            self._gate.note_failed(report, message.said)
+            self._gate.note_failed(report.observation, requested, message.said)
         if mine:
             self.state.running = None
             self.state.plan = None  # it was made before this end
