@@ -90,7 +90,7 @@ class ObservatoryService(Service):
         os.umask(self._umask)  # a daemon has been given another one meanwhile
         if self._until_stdin_ends:
             self._reactor.callWhenRunning(StandardInput, self._reactor)
-        self._reactor.callWhenRunning(self._hear_hang_up)
+        self._hear_hang_up()
         started = self.observatory.start()
         if self.observatory.failure is not None:
             started.addErrback(lambda _: None)  # told here

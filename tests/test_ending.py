@@ -19,7 +19,7 @@ from pyros import config as configuration
 from pyros.agents.runtime import ending
 from pyros.clock import VirtualClock
 from pyros.health.asking import of_guardian
-from pyros.sender import Sender, ask
+from pyros.sender import Sender
 from tests.conftest import PATIENCE, Program, is_open, wait_until
 from tests.test_twistd import SCRIPTS, TwistdFolder, device, place, stop
 
@@ -109,6 +109,22 @@ def test_an_observatory_ends_when_everything_is_safe(place: Callable[..., Twistd
     assert here.notes() == ["all live", "shutdown"]
 
 
+@SIGNALS
+def test_an_observatory_that_is_ended_while_it_starts_makes_safe(
+    place: Callable[..., TwistdFolder], number: int
+) -> None:
+    """The signal comes when ports are open, and before the reactor runs, which takes signals by itself."""
+    here = with_crane(place())
+    file = here.folder / "minutes_agent.py"
+    signalled = f"__import__('os').kill(__import__('os').getpid(), {int(number)})"
+    file.write_text(file.read_text().replace("self.reactor = reactor", f"self.reactor = reactor\n        {signalled}"))
+    program = here.twistd("pyros", "--config", here.path)
+    wait_until(lambda: "lowering the crane" in program.output, what=program.output)
+    lowered(here.folder)
+    assert program.wait() in (0, -number), program.output
+    assert "Traceback" not in program.output + program.errors
+
+
 def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., TwistdFolder]) -> None:
     here = with_crane(place())
     terminal, other_end = pty.openpty()
@@ -121,8 +137,6 @@ def test_an_observatory_ends_when_its_terminal_is_closed(place: Callable[..., Tw
     os.close(other_end)
     try:
         wait_until(lambda: is_open(here.config.agent("minutes").port))
-        # Its port is open before its reactor runs, which hears signals.
-        ask(here.config.agent("minutes"), "status", PATIENCE)
         lowered(here.folder)
         os.close(terminal)
         process.wait(PATIENCE)

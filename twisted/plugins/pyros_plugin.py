@@ -26,8 +26,10 @@ class PyrosServiceMaker:
     def makeService(self, options):  # type: ignore[no-untyped-def]
         from twisted.internet import reactor  # noqa: PLC0415  here twistd has chosen it
 
-        # From the opening of the first port until the reactor takes Ctrl-C itself, it would be a traceback.
+        # The reactor takes signals when it runs, which is after ports are open and agents have begun: until then Ctrl-C
+        # would be a traceback, and SIGTERM would end all without making anything safe.
         signal.signal(signal.SIGINT, reactor.sigInt)  # type: ignore[attr-defined]
+        signal.signal(signal.SIGTERM, reactor.sigTerm)  # type: ignore[attr-defined]
         return namedAny(f"{self._module}.{self._make}")(options)
 
 
