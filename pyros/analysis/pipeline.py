@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pyros.analysis.positions import FARTHEST, Match, centre_and_radius, match, 
 from pyros.analysis.sources import DetectedSources, find
 from pyros.angles import wrapped
 from pyros.errors import ImageError
-from pyros.instruments.fits import read_image
+from pyros.instruments.fits import header_number, read_image
 from pyros.stars import Catalogue, Stars
 from pyros.stars.field import NONE
 
@@ -39,13 +40,15 @@ class Detected:
     @property
     def seconds(self) -> float:
         """Exposure time in seconds."""
-        return _number(self.header, "EXPTIME", 0.0)
+        return header_number(self.header, "EXPTIME") or 0.0
 
     @property
     def middle(self) -> float:
         """The middle of the exposure as a modified Julian date; NaN if the header doesn't say."""
-        mjd = _number(self.header, "MJD-AVG", np.nan)
-        return mjd if np.isfinite(mjd) else _number(self.header, "MJD-OBS", np.nan) + self.seconds / 2 / 86400
+        middle = header_number(self.header, "MJD-AVG")
+        if middle is None and (begin := header_number(self.header, "MJD-OBS")) is not None:
+            middle = begin + self.seconds / 2 / 86400
+        return math.nan if middle is None else middle
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def detect(path: Path, masters: Masters, saturation: float) -> Detected:
     read = read_image(path)
     pixels, used = masters.calibrate(read)
     try:
-        found = find(pixels, _number(read.header, "GAIN", 1.0), saturation)
+        found = find(pixels, header_number(read.header, "GAIN") or 1.0, saturation)
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
     return Detected(path, read.header, read.pixels.shape, found, used)
@@ -164,8 +167,3 @@ def _pointing(header: WCS | None, true: WCS, shape: tuple[int, ...]) -> Measured
     ra0, dec0, _ = centre_and_radius(header, shape)
     east = wrapped(ra - ra0) * float(np.cos(np.radians(dec))) * 3600
     return MeasuredPointing(ra, dec, east, (dec - dec0) * 3600)
-
-
-def _number(header: fits.Header, keyword: str, default: float) -> float:
-    value = header.get(keyword)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default

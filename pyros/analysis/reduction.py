@@ -17,7 +17,7 @@ from astropy.io import fits
 from pyros.analysis.masters import MAX_FRAMES, Master, Masters, make_masters
 from pyros.errors import ImageError
 from pyros.files import atomic_write
-from pyros.instruments.fits import ImageFile, read_header, read_image
+from pyros.instruments.fits import ImageFile, header_number, read_header, read_image
 
 Progress = Callable[[float, str], None]
 """Is told how far it is, 0 to 100, and with what."""
@@ -54,9 +54,9 @@ def make_night_masters(folder: Path, masters: Path) -> tuple[list[Path], list[st
             continue
         kind = _kind(header)
         if kind in ("BIAS", "DARK", "FLAT"):
-            key = (kind, *(header.get(name) for name in ("NAXIS1", "NAXIS2")),
-                   header.get("EXPTIME") if kind == "DARK" else header.get("FILTER") if kind == "FLAT" else None,
-                   round(header.get("CCD-TEMP") or 0.0) if kind == "DARK" else None)  # fmt: skip
+            dark, filter_name = kind == "DARK", str(header.get("FILTER", "")) if kind == "FLAT" else ""
+            seconds, temperature = (header_number(header, name) if dark else None for name in ("EXPTIME", "CCD-TEMP"))
+            key = (kind, header["NAXIS1"], header["NAXIS2"], filter_name, seconds, round(temperature or 0.0))
             alike.setdefault(key, []).append(path)
     frames = [path for paths in alike.values() for path in paths[:MAX_FRAMES]]
     return (make_masters(frames, masters) if frames else []), problems

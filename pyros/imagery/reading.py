@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ def _started(header: fits.Header, path: Path) -> float:
         when = datetime.fromisoformat(text.removesuffix("Z"))
     except ValueError:
         raise ImageError(f"{path}: DATE-OBS: {text!r} is no time") from None
+    if not MINYEAR < when.year < MAXYEAR:  # of which some zones' times cannot be told
+        raise ImageError(f"{path}: DATE-OBS: {text!r} is no time of an image")
     return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
 
 

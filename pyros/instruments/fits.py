@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from math import cos, isfinite, radians, sin
@@ -105,21 +105,31 @@ def read_image(path: Path | str) -> ImageFile:
     Of a cube the first plane is taken. Raises ImageError, one line that names the file and says what is wrong.
     """
     path = Path(path)
-    with _image_errors(path), fits.open(path, memmap=False) as units:
+    # Astropy has much to say about other people's headers.
+    with _image_errors(path), warnings.catch_warnings(action="ignore"), fits.open(path, memmap=False) as units:
         unit = _first_image(path, units)
         if unit.header["NAXIS1"] * unit.header["NAXIS2"] > LARGEST:
             raise ImageError(f"{path}: its image has more than {LARGEST} pixels")
         data = np.asarray(unit.data)
         plane = data.reshape(-1, *data.shape[-2:])[0]
-        return ImageFile(path, np.ascontiguousarray(plane, dtype=np.float32), unit.header.copy())
+        return ImageFile(path, np.ascontiguousarray(plane, dtype=np.float32), _readable(unit.header))
 
 
 def read_header(path: Path) -> fits.Header:
     """Read the header of the image that `read_image` reads, without its pixels. Raises ImageError as that does."""
-    # Astropy has much to say about other people's headers.
     with _image_errors(path), warnings.catch_warnings(action="ignore"), fits.open(path, lazy_load_hdus=True) as units:
-        header: fits.Header = _first_image(path, units).header.copy()
-        return header
+        return _readable(_first_image(path, units).header)
+
+
+def _readable(header: fits.Header) -> fits.Header:
+    """Return a copy without the cards that cannot be read, or not be written again, at which each look would fail."""
+    readable = fits.Header()
+    for card in header.cards:
+        with suppress(ValueError, fits.VerifyError):
+            card.verify("silentfix+exception")
+            if not isinstance(card.value, float) or isfinite(card.value):
+                readable.append(card, end=True)
+    return readable
 
 
 def header_lines(path: Path) -> list[tuple[str, str, str]]:
@@ -157,8 +167,10 @@ def header_number(header: fits.Header, keyword: str) -> float | None:
 
 def is_image(header: fits.Header) -> bool:
     """Whether a unit of a file holds an image of two axes or more; not a table, and not a spectrum."""
-    return header.get("XTENSION", "IMAGE").strip() == "IMAGE" and all(
-        header.get(f"NAXIS{axis}", 0) > 0 for axis in range(1, max(2, header["NAXIS"]) + 1)
+    return (
+        header.get("XTENSION", "IMAGE").strip() == "IMAGE"
+        and header["NAXIS"] >= 2
+        and all(header.get(f"NAXIS{axis}", 0) > 0 for axis in range(1, header["NAXIS"] + 1))
     )
 
 

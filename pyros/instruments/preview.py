@@ -124,7 +124,7 @@ def _compass(draw: ImageDraw.ImageDraw, header: Any, shape: tuple[int, int]) -> 
     font = _font(shape)
     for direction, letter in ((north, "N"), (east, "E")):
         length = float(np.hypot(*direction))
-        if length > 0:
+        if 0 < length < np.inf:
             tip = corner + arm * direction / length * np.array([1, -1])
             draw.line((*corner, *tip), fill=TEXT_COLOUR, width=2)
             draw.text(tuple(tip + (tip - corner) * 0.2), letter, fill=TEXT_COLOUR, font=font, anchor="mm")

@@ -59,6 +59,18 @@ def test_a_nights_images_are_reduced_and_say_how(night: Path, tmp_path: Path) ->
     assert [path.name for path in reduce_night(night, masters, to)[0]] == ["o-1_1_r.fits"]
 
 
+@pytest.mark.parametrize("temperature", ["n/a", True, None])
+def test_a_dark_of_no_temperature_keeps_no_master_from_being_made(
+    temperature: object, night: Path, tmp_path: Path
+) -> None:
+    dark = next(path for path in images_of(night) if fits.getheader(path)["IMAGETYP"] == "DARK")
+    with fits.open(dark, mode="update") as units:
+        units[0].header["CCD-TEMP"] = temperature
+    written, problems = make_night_masters(night, tmp_path / "masters")
+    assert problems == []
+    assert "master_bias_200x160.fits" in {path.name for path in written}
+
+
 def test_a_night_without_a_bias_makes_no_flat(night: Path, tmp_path: Path) -> None:
     for path in images_of(night):
         if fits.getheader(path)["IMAGETYP"] == "BIAS":

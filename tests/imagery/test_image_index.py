@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.wcs import WCS
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,6 +97,15 @@ def test_what_is_no_image_is_told_with_its_file(tmp_path: Path, content: bytes) 
     path = tmp_path / "bad.fits"
     path.write_bytes(content)
     with pytest.raises(ImageError, match=r"bad\.fits: "):
+        read_record(path, None)
+
+
+@pytest.mark.parametrize("when", ["0001-01-01T00:00:00", "9999-12-31T23:59:59-23:59", "2026-13-45T00:00:00", "soon"])
+def test_a_time_that_is_none_is_told_with_its_file(tmp_path: Path, when: str) -> None:
+    path = picture(tmp_path / "a.fits")
+    with fits.open(path, mode="update") as units:
+        units[0].header["DATE-OBS"] = when
+    with pytest.raises(ImageError, match=f"a.fits: DATE-OBS: '{when}' is no time"):
         read_record(path, None)
 
 

@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from pyros.errors import ImageError
-from pyros.instruments.fits import ImageFacts, read_image, write_image, write_job, write_pixels
+from pyros.instruments.fits import ImageFacts, read_header, read_image, write_image, write_job, write_pixels
 from pyros.instruments.interfaces import Image
 from pyros.instruments.preview import write_preview
 
@@ -280,6 +280,39 @@ def test_files_that_are_no_images(tmp_path: Path) -> None:
                 read_image(tmp_path / f"{name}.fits")
         assert str(error.value).startswith(str(tmp_path / f"{name}.fits: "))
         assert "\n" not in str(error.value)
+
+
+def with_card(path: Path, card: bytes) -> Path:
+    """Have a file's header say the card, in the place of the one of that keyword or of OBJECT."""
+    content = path.read_bytes()
+    place = content.find(card[:10])
+    place = place if place >= 0 else content.find(b"OBJECT  = ")
+    path.write_bytes(content[:place] + card.ljust(80) + content[place + 80 :])
+    return path
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        b"CCD-TEMP= -20.0     \x13", b"OBJECT  = '\xe9toile'", b"BSC%LE  = 3", b"EXPTIME = 1E400",
+        b"COMMENT \xe9\x01",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_in_a_header_is_left_out(tmp_path: Path, card: bytes) -> None:
+    path = with_card(write_image(tmp_path / "a.fits", exposure(), FACTS), card)
+    for header in (read_image(path).header, read_header(path)):
+        assert header["OBSID"] == "o-17"
+        assert header.get(card[:8].strip().decode(), "?toile") == "?toile"
+        header.tofile(tmp_path / "again.fits", overwrite=True)
+    write_preview(path, tmp_path / "a.png")
+
+
+def test_what_has_one_axis_is_no_image_whatever_its_header_says_of_another(tmp_path: Path) -> None:
+    unit = fits.PrimaryHDU(np.arange(10.0))
+    unit.header["OBJECT"] = "a spectrum"
+    unit.writeto(tmp_path / "a.fits")
+    with pytest.raises(ImageError, match="has no image in it"):
+        read_image(with_card(tmp_path / "a.fits", b"NAXIS2  =                   40"))
 
 
 @pytest.mark.parametrize(
