@@ -245,6 +245,24 @@ def test_what_has_just_failed_is_not_begun_again_by_a_plan_that_does_not_know(ri
     assert observe in rig.say("scheduler", messages.PLAN_UPDATED, plan)
 
 
+def test_what_fails_while_the_same_place_is_asked_for_anew_has_failed_for_that_too(rig: MajordomeRig) -> None:
+    """The observation manager knows of the older request alone: for what it does the newer one changes nothing."""
+    rig.open()
+    observe = ("observation_manager", messages.OBSERVE)
+    older = rig.planned("burst", alert="ivo://burst")
+    assert rig.say("scheduler", messages.PLAN_UPDATED, older) == [observe]
+    (line,) = older.observations
+    requested = line.observation.requested + 10
+    anew = msgspec.structs.replace(line.observation, requested=requested)
+    newer = msgspec.structs.replace(older, observations=(msgspec.structs.replace(line, observation=anew),))
+    assert rig.say("scheduler", messages.PLAN_UPDATED, newer) == []
+    failed = ObservationReport("burst", reason="slew failed", requested=line.observation.requested)
+    rig.say("observation_manager", messages.OBSERVATION_STARTED, ObservationReport("burst"))
+    rig.say("observation_manager", messages.OBSERVATION_FAILED, failed)
+    assert rig.say("scheduler", messages.PLAN_UPDATED, newer) == []
+    assert observe in rig.pass_(RETRY_SECONDS), "the plan still has it"
+
+
 def test_a_roof_opens_over_a_parked_mount_and_before_the_slew() -> None:
     with majordome(roof=True) as rig:
         rig.safe()
