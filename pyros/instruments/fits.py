@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from math import cos, isfinite, radians, sin
+from math import cos, isfinite, prod, radians, sin
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def read_image(path: Path | str) -> ImageFile:
     # Astropy has much to say about other people's headers.
     with _image_errors(path), warnings.catch_warnings(action="ignore"), fits.open(path, memmap=False) as units:
         unit = _first_image(path, units)
-        if unit.header["NAXIS1"] * unit.header["NAXIS2"] > LARGEST:
+        if prod(unit.header[f"NAXIS{axis}"] for axis in range(1, unit.header["NAXIS"] + 1)) > LARGEST:
             raise ImageError(f"{path}: its image has more than {LARGEST} pixels")
         data = np.asarray(unit.data)
         plane = data.reshape(-1, *data.shape[-2:])[0]
@@ -152,10 +152,21 @@ def _image_errors(path: Path) -> Iterator[None]:
 
 
 def _first_image(path: Path, units: fits.HDUList) -> Any:
-    for unit in units:
+    for unit in units_of(units):
         if is_image(unit.header):
             return unit
     raise ImageError(f"{path}: has no image in it")
+
+
+def units_of(units: fits.HDUList) -> Iterator[Any]:
+    """Yield the units of a file in their order, each when it is asked for.
+
+    Raises ValueError after one that would end before it begins (NAXIS1 = -64): astropy reads it again, without an end.
+    """
+    for unit in units:
+        yield unit
+        if (unit.fileinfo() or {"datSpan": 0})["datSpan"] < 0:
+            raise ValueError("a unit of it has less than no data")
 
 
 def header_number(header: fits.Header, keyword: str) -> float | None:
@@ -205,9 +216,10 @@ def write_image(path: Path | str, image: Image, facts: ImageFacts, *, compress: 
 
 def _is_same(path: Path, facts: ImageFacts) -> bool:
     try:
-        with fits.open(path) as units:
-            header = units[-1].header
-    except OSError:  # not FITS
+        with _image_errors(path), fits.open(path) as units:
+            *_, last = units_of(units)
+            header = last.header
+    except ImageError:
         return False
     return (header.get("OBSID"), header.get("EXPNUM")) == (_printable(facts.observation), facts.number)
 

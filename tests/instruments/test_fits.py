@@ -16,6 +16,7 @@ from astropy.wcs import WCS
 
 from pyros.errors import ImageError
 from pyros.instruments.fits import ImageFacts, read_header, read_image, write_image, write_job, write_pixels
+from pyros.instruments.indi.image import decode
 from pyros.instruments.interfaces import Image
 from pyros.instruments.preview import write_preview
 
@@ -305,6 +306,24 @@ def test_what_cannot_be_read_in_a_header_is_left_out(tmp_path: Path, card: bytes
         assert header.get(card[:8].strip().decode(), "?toile") == "?toile"
         header.tofile(tmp_path / "again.fits", overwrite=True)
     write_preview(path, tmp_path / "a.png")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("card", ["NAXIS1  =                 -960", "PCOUNT  =                -2892"])
+def test_a_unit_that_ends_before_it_begins_is_not_read_for_ever(tmp_path: Path, card: str) -> None:
+    """Astropy goes on with the unit after it, which is the same one."""
+    table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.arange(3.0))])
+    path = foreign(tmp_path / "a.fits", table, fits.ImageHDU(np.zeros((2, 2))))
+    content = path.read_bytes()
+    where = content.find(card[:10].encode(), content.find(b"XTENSION"))
+    path.write_bytes(content[:where] + card.ljust(80).encode() + content[where + 80 :])
+    for read in (read_image, read_header):
+        with pytest.raises(ImageError, match="less than no data"):
+            read(path)
+    with pytest.raises(ValueError, match="less than no data"):
+        decode(path.read_bytes())
+    with pytest.raises(FileExistsError):
+        write_image(path, exposure(), FACTS)
 
 
 def test_what_has_one_axis_is_no_image_whatever_its_header_says_of_another(tmp_path: Path) -> None:

@@ -88,10 +88,10 @@ def _inflated(unpacking: Any, data: bytes) -> bytes:
 def _frame_of(data: bytes) -> DecodedImage:
     from astropy.io import fits  # noqa: PLC0415  half a second that only cameras spend
 
-    from pyros.instruments.fits import LARGEST, is_image  # noqa: PLC0415
+    from pyros.instruments.fits import LARGEST, is_image, units_of  # noqa: PLC0415
 
     with fits.open(io.BytesIO(data), memmap=False) as units:
-        unit = next((unit for unit in units if is_image(unit.header)), None)
+        unit = next((unit for unit in units_of(units) if is_image(unit.header)), None)
         if unit is None:
             raise ValueError("it has no image in it")
         shape = [unit.header[f"NAXIS{axis}"] for axis in range(1, unit.header["NAXIS"] + 1)]
