@@ -171,6 +171,10 @@ def table(rows: int, size: int) -> bytes:
         (table(1 << 22, 30_000_000), "has 4194304 cells"),
         (table(3, 30_000_000), "UNIQ 0 is no HEALPix cell"),
         (
+            table(3, 2880).replace(b"TFIELDS =                    2", b"TFIELDS = %20d" % 10**9),
+            "TFIELDS 1000000000",
+        ),
+        (
             fits.Header({"SIMPLE": True, "BITPIX": 8, "NAXIS": 1, "NAXIS1": 1 << 40}).tostring().encode(),
             "before a table",
         ),

@@ -23,6 +23,8 @@ _BLOCK_BYTES = 2880
 _MAX_HEADER_BYTES = 400 * _BLOCK_BYTES
 _MAX_SKIPPED_BYTES = 64 * 1024 * 1024
 """Before the table: images and tables of something else."""
+_MOST_NUMBERED = 999
+"""Axes and columns, whose numbers have three digits (FITS 4.0, 4.4.1.1 and 7.3.1)."""
 _PIECE_BYTES = 1 << 20
 _PACKED_BYTES = 1 << 16
 _END = b"END".ljust(80)
@@ -126,14 +128,17 @@ def _count(cards: Any, name: str, default: int | None = None) -> int:
 
 
 def _field_count(cards: Any) -> int:
-    return min(_count(cards, "TFIELDS", 0), 999)
+    """Return how many columns a table has; astropy would make any number of them."""
+    if (count := _count(cards, "TFIELDS", 0)) > _MOST_NUMBERED:
+        raise AlertError(f"no sky map: a header with TFIELDS {count}")
+    return count
 
 
 def _data_bytes(cards: Any) -> int:
     axes = _count(cards, "NAXIS")
     if axes == 0:
         return 0
-    if axes > 999:
+    if axes > _MOST_NUMBERED:
         raise AlertError(f"no sky map: a header with NAXIS {axes}")
     bits: int = cards.get("BITPIX", 0)
     if bits not in {8, 16, 32, 64, -32, -64}:
