@@ -198,7 +198,7 @@ def test_an_agent_ends_and_a_signal_comes_at_the_same_time(monkeypatch: pytest.M
     observatory = SimpleNamespace(start=Deferred[None], failure=None, hosts={"notes": host}, clock=None, hanging=None)
     monkeypatch.setattr("pyros.twistd.RunningObservatory", lambda *_, **__: observatory)
     monkeypatch.setattr("os.umask", Mock())
-    monkeypatch.setattr(ObservatoryService, "_hear_hang_up", Mock())
+    monkeypatch.setattr("signal.signal", Mock())
     config: Any = SimpleNamespace(group="", clock="real")
     ObservatoryService(config, agents=["notes"]).startService()
     host.stopped.callback(None)

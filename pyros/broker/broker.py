@@ -232,6 +232,8 @@ class Broker:
         """End the broker as SIGKILL ends its process, for rehearsals: its reactor is dead, and what waits is lost."""
         if self._archiving is not None:
             self._archiving.stop()
+        if self._outbound is not None:
+            self._outbound.close()
         if self._store is not None:
             self._replay.close()
             self._store.close()

@@ -5,7 +5,6 @@ Every mistake is reported at once, each with file, section, key and what would b
 
 from __future__ import annotations
 
-import ast
 import configparser
 import os
 from pathlib import Path
@@ -114,17 +113,16 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
     file = find(path)
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",), strict=True)
     try:
-        with file.open(encoding="utf-8") as stream:
-            parser.read_file(stream, source=str(file))
+        text = file.read_text(encoding="utf-8")
+        parser.read_string(text, source=str(file))
     except configparser.MissingSectionHeaderError as error:
-        told = (
-            f"line {error.lineno}: {error.line.strip()[:60]!r} stands before the first section, such as [observatory]"
-        )
-        raise ConfigError([f"{file}: {told}"]) from None
+        line = f"line {error.lineno}: {error.line.strip()[:60]!r}"
+        raise ConfigError([f"{file}: {line} stands before the first section, such as [observatory]"]) from None
     except configparser.ParsingError as error:
-        lines = [(number, ast.literal_eval(line).strip()[:60]) for number, line in error.errors]
+        lines = text.split("\n")  # as the error has them they depend on Python's version
+        told = [(number, lines[number - 1].strip()[:60]) for number, _ in error.errors]
         raise ConfigError(
-            [f"{file}: line {number}: {line!r} is neither 'key = value' nor a [section]" for number, line in lines]
+            [f"{file}: line {number}: {line!r} is neither 'key = value' nor a [section]" for number, line in told]
         ) from None
     except (configparser.Error, UnicodeDecodeError, OSError) as error:
         raise ConfigError([f"{file}: {' '.join(str(error).split())}"]) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from functools import cached_property
 from typing import Any
@@ -111,6 +112,12 @@ def default_observatory() -> Observatory:
     """
     path = str(configuration.find())
     if path not in _default:
-        _default.clear()
+        _close_default()
         _default[path] = Observatory(views.observed(path))
     return _default[path]
+
+
+@atexit.register
+def _close_default() -> None:
+    while _default:
+        _default.popitem()[1].observed.close()

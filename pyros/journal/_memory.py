@@ -7,6 +7,7 @@ committed outlives the agent's end in the same Python process, as a file would.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections import Counter, deque
 from collections.abc import Container
 from pathlib import Path
@@ -57,6 +58,7 @@ class _JournalContent:
     def own_tables(self) -> sqlite3.Connection:
         if self.tables is None:
             self.tables = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            weakref.finalize(self, self.tables.close)
         return self.tables
 
 

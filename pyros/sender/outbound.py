@@ -160,11 +160,15 @@ class Outbound:
         callers, self._callers = list(self._callers.values()), {}
 
         def close(_: object) -> Deferred[Any]:
-            if self._reader is not None:
-                self._reader.close()
+            self.close()
             return DeferredList([caller.stop() for caller in callers])
 
         return DeferredList([link.stop() for link in links]).addCallback(close)
+
+    def close(self) -> None:
+        """Read the outbox no more. That is all that is left to do where the reactor is dead, as in a rehearsal."""
+        if self._reader is not None:
+            self._reader.close()
 
     def _link(self, agent: str) -> AgentLink:
         link = self._links.get(agent)

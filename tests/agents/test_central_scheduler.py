@@ -82,6 +82,7 @@ class CentralSchedulerRig(AgentRig):
 def rig(tmp_path: Path) -> Iterator[CentralSchedulerRig]:
     rig = CentralSchedulerRig(tmp_path)
     yield rig
+    rig.stop()
     assert rig.host.turns.failed == 0
 
 

@@ -333,7 +333,7 @@ def test_an_archive_of_format_2_is_brought_up_to_date(archive: Archive, place: P
 
 def test_an_empty_archive_of_format_1_too(tmp_path: Path) -> None:
     Archive(tmp_path / "archive.sqlite").close()
-    with sqlite3.connect(tmp_path / "archive.sqlite") as db:
+    with closing(sqlite3.connect(tmp_path / "archive.sqlite", isolation_level=None)) as db:
         db.execute("UPDATE meta SET format = 1")
         db.execute("CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0, detail=none)")
     db.close()
@@ -656,7 +656,7 @@ def test_what_is_no_archive_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="the archive cannot be used"):
         Archive("nonsense://x")
     Archive(tmp_path / "new.sqlite").close()
-    with sqlite3.connect(tmp_path / "new.sqlite") as db:
+    with closing(sqlite3.connect(tmp_path / "new.sqlite", isolation_level=None)) as db:
         db.execute("UPDATE meta SET format = 99")
     db.close()
     with pytest.raises(JournalError, match="an archive of format 99, this PYROS has 3"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -118,8 +119,8 @@ def test_a_name_that_was_given_on_is_free(tmp_path: Path) -> None:
 def test_a_journal_of_an_earlier_version_has_no_events(tmp_path: Path) -> None:
     journal = SQLITE.open(tmp_path / PATH, durable=False)
     assert events.read(journal.reader()) == []
-    with pytest.raises(sqlite3.OperationalError):
-        sqlite3.connect(tmp_path / PATH).execute("SELECT * FROM alert_events")
+    with closing(sqlite3.connect(tmp_path / PATH)) as db, pytest.raises(sqlite3.OperationalError):
+        db.execute("SELECT * FROM alert_events")
     journal.close()
 
 

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def test_a_broker_that_stops_does_not_wait_for_an_older_archive(
     reactor.advance(0)
     reactor.advance(AFTER)
     archiving.stop()
-    with sqlite3.connect(path) as db:  # as format 1 was
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:  # as format 1 was
         for statement in ("UPDATE meta SET format = 1", "ALTER TABLE words_1 RENAME TO words", "DROP TABLE volumes"):
             db.execute(statement)
     db.close()

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -344,7 +345,7 @@ def test_an_import_that_is_interrupted_goes_on_when_it_is_repeated(
 
 
 def test_an_archive_of_an_older_format_is_brought_up_to_date_before_an_import(archive: Path, tmp_path: Path) -> None:
-    with sqlite3.connect(archive) as db:
+    with closing(sqlite3.connect(archive, isolation_level=None)) as db:
         for statement in (
             "UPDATE meta SET format = 1", "ALTER TABLE words_1 RENAME TO words", "DROP TABLE volumes",
             "DROP INDEX packets_role", "DROP INDEX packets_kind",

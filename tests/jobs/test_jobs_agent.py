@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -253,7 +254,7 @@ def test_after_a_power_cut_what_was_marked_has_crashed(queue: Queues, on_crash: 
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: kill_strays(id_) == 0, what="it to be gone")
     shutil.rmtree(jobs.folder(id_))
-    with sqlite3.connect(jobs.place.config.journal("jobs")) as db:
+    with closing(sqlite3.connect(jobs.place.config.journal("jobs"), isolation_level=None)) as db:
         db.execute("UPDATE jobs SET boot = 'an earlier one'")
     jobs.start()
     end = jobs.wait(id_)

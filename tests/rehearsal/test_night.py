@@ -80,15 +80,17 @@ def test_the_same_seed_is_the_same_night_in_every_process(tmp_path: Path) -> Non
 
 def test_a_short_night_without_faults_observes_and_breaks_no_rule() -> None:
     plan = NightPlan(str(config.demo_file()), "2026-03-20", 1, faults="none", hours=0.4, alerts=150)
-    with night_folder() as folder:
-        world = RehearsedNight(plan, folder)
-        result = world.run()
+
+    def run() -> tuple[NightResult, weakref.ref[RehearsedNight]]:
+        with night_folder() as folder:
+            world = RehearsedNight(plan, folder)
+            return world.run(), weakref.ref(world)
+
+    result, kept = run()
     assert result.violations == ()
     assert result.counts["alerts"] >= 5
     assert result.counts["exposures"] >= 7
     assert result.counts["kills"] == 0
-    kept = weakref.ref(world)
-    del world
     gc.collect()
     assert kept() is None, "a thousand nights would not fit"
 

@@ -272,6 +272,7 @@ class Host:
     def kill(self) -> None:
         """End the agent as SIGKILL ends its process: it makes nothing safe and tells nobody. For rehearsals."""
         self._finish()
+        self.outbound.close()
 
     def post(self, name: str, json: bytes) -> None:
         """Post a message of the agent to itself, such as an instrument's answer: a turn like any other; any thread."""

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -218,7 +219,7 @@ class Simulators:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        with sqlite3.connect(folder / "stars.db") as catalogue:
+        with closing(sqlite3.connect(folder / "stars.db", isolation_level=None)) as catalogue:
             catalogue.execute("CREATE TABLE gaia_sources (ra, dec, pmra, pmdec, phot_g_mean_mag)")
             catalogue.executemany("INSERT INTO gaia_sources VALUES (?, ?, 0, 0, ?)", stars)
         catalogue.close()
