@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -72,6 +73,7 @@ class AgentRig:
             agent, self.config, self.reactor, self.clock, threaded=False, durable=False, journals=self._journals
         )
         self.host.start()
+        weakref.finalize(self.host, self.host.journal.close)
         self.host.outbound.stop()
         self.reactor.advance(0)  # work()
 

@@ -38,7 +38,6 @@ _ON_TARGET = 0.2  # degrees
 _MOST_SLEWS, _SLEWS_SECONDS = 20, 60.0  # a mount that is sent off so often in so short a time is sent to and fro
 _RETRACTED_SECONDS = 8.0  # in which a retraction gets to the camera
 _SAME_PLACE = 0.01  # degrees
-_OF_MONITOR = "the safety monitor says unsafe"
 _OF_OPEN_DOME = ("open when unsafe", "open when told unsafe", "open without majordome", "open without monitoring",
                  "open under hold", "open by day", "the guardian does not close")  # fmt: skip
 """The rules that look how long the dome is not closed."""
@@ -156,8 +155,10 @@ class Invariants:
         self._hold_heard = False
         self.opened = 0
         """How often the dome was opened."""
-        self._unsafe: str | None = None
-        """What `unsafe` has answered in the present look."""
+        self._unsafe = "", ""
+        """Why weather and safety monitor are unsafe really, by the last look."""
+        self._told: tuple[bool, ...] = (False, False)
+        """Whether each tells that: what is frozen tells what it told when that began."""
 
     @property
     def at_rest(self) -> bool:
@@ -326,7 +327,7 @@ class Invariants:
     def look(self) -> None:
         """Look at everything that must not last."""
         night = self._night
-        self._unsafe = None
+        self._look_at_weather()
         if not night.quiet:
             self._since["unquiet"] = night.now
         for device in ("telescope", "dome", "cover"):
@@ -427,18 +428,21 @@ class Invariants:
                 self.report("not closed and parked", f"after the calm hour the {device} is {night.state(device)}")
 
     def _unsafe_now(self) -> str:
-        """Return what `unsafe` does, asked once in each look."""
-        if self._unsafe is None:
-            self._unsafe = self.unsafe()
-        return self._unsafe
+        """Return why it is really unsafe to be open, in words, by each look once; '' when it is safe."""
+        weather, safety = self._unsafe
+        return weather or safety
 
     def _unsafe_in_sight(self) -> str:
-        """Return what is unsafe now, unless only a safety monitor could tell that says for ever what it said before."""
-        unsafe = self._unsafe_now()
-        return "" if unsafe == _OF_MONITOR and self._night.frozen("safety") else unsafe
+        """Return what is unsafe now as far as anybody can know: who is frozen tells for ever what it told before."""
+        return next((unsafe for unsafe, told in zip(self._unsafe, self._told, strict=True) if told), "")
 
-    def unsafe(self) -> str:
-        """Why it is really unsafe to be open, in words; '' when it is safe."""
+    def _look_at_weather(self) -> None:
+        self._unsafe = self._bad_weather(), self._warning()
+        frozen = map(self._night.frozen, ("weather", "safety"))
+        told = zip(self._unsafe, self._told, frozen, strict=True)
+        self._told = tuple(before if still else bool(unsafe) for unsafe, before, still in told)
+
+    def _bad_weather(self) -> str:
         night, limits = self._night, self._night.config.limits
         if "weather" in night.devices:
             if night.truth("weather", "rain") == "1":
@@ -450,9 +454,12 @@ class Invariants:
                     return f"{quantity} is {night.truth('weather', quantity)}"
             if self._spread() < limits.min_spread:
                 return f"the air is {self._spread():.1f} K above its dew point"
-        if "safety" in night.devices and night.truth("safety", "safe").startswith("0"):
-            return _OF_MONITOR
         return ""
+
+    def _warning(self) -> str:
+        night = self._night
+        warns = "safety" in night.devices and night.truth("safety", "safe").startswith("0")
+        return "the safety monitor says unsafe" if warns else ""
 
     def _told_at_once(self) -> bool:
         """Whether everything is in order that tells the dome of bad weather."""

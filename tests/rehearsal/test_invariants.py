@@ -24,7 +24,9 @@ HIGH = 65.0
 
 def _devices() -> dict[str, Description]:
     folder = configuration.demo_file().parent / "observatory" / "simulators"
-    return {name: simulators.load(folder / f"{name}.yaml") for name in ("dome", "telescope", "camera", "weather")}
+    return {
+        name: simulators.load(folder / f"{name}.yaml") for name in ("dome", "telescope", "camera", "weather", "safety")
+    }
 
 
 class FakeNight:
@@ -151,6 +153,29 @@ def test_an_ordinary_night_breaks_nothing(judge: Judge) -> None:
     judge.rules.requested("camera", "#3 DO expose seconds=60")
     judge.pass_time(600)
     assert judge.broken() == []
+
+
+@pytest.mark.parametrize(("device", "quantity", "unsafe"), [("weather", "rain", "1"), ("safety", "safe", "0")])
+def test_nobody_closes_for_what_a_frozen_device_hides(judge: Judge, device: str, quantity: str, unsafe: str) -> None:
+    judge.open()
+    judge.night.stiff.add(device)
+    judge.night.readings[quantity] = unsafe
+    judge.pass_time(600)
+    assert judge.broken() == []
+    judge.night.stiff.discard(device)
+    judge.pass_time(30)
+    assert judge.broken() == []
+    judge.pass_time(10)
+    assert judge.broken() == ["open when told unsafe"]
+
+
+def test_a_station_that_freezes_in_the_rain_tells_of_it(judge: Judge) -> None:
+    judge.open()
+    judge.night.readings["rain"] = "1"
+    judge.pass_time(5)
+    judge.night.stiff.add("weather")
+    judge.pass_time(40)
+    assert judge.broken() == ["open when told unsafe"]
 
 
 @pytest.mark.parametrize(
