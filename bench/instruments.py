@@ -135,7 +135,9 @@ def large_image(
     with process(mount, folder / "telescope.log"), process(command, folder / "camera.log"):
         dial(mount_port).close()
         dial(port).close()
-        camera = in_reactor(reactor, lambda: connect("camera", "native", f"tcp:127.0.0.1:{port}", reactor, clock))
+        # The first image is drawn when the stars have been read.
+        address = f"tcp:127.0.0.1:{port}?readout_seconds={PATIENCE:g}"
+        camera = in_reactor(reactor, lambda: connect("camera", "native", address, reactor, clock))
         wait(reactor, lambda: camera.expose(EXPOSURE, "r"))  # what is made only once
         for number in range(times):
             doing(f"an image of {side} x {side}, {number + 1} of {times}")
