@@ -73,7 +73,7 @@ class AgentRig:
             agent, self.config, self.reactor, self.clock, threaded=False, durable=False, journals=self._journals
         )
         self.host.start()
-        weakref.finalize(self.host, self.host.journal.close)
+        weakref.finalize(self.host, self.host.journal.close)  # Python 3.13 warns of one that ends open
         self.host.outbound.stop()
         self.reactor.advance(0)  # work()
 

@@ -58,7 +58,7 @@ class _JournalContent:
     def own_tables(self) -> sqlite3.Connection:
         if self.tables is None:
             self.tables = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            weakref.finalize(self, self.tables.close)
+            weakref.finalize(self, self.tables.close)  # Python 3.13 warns of one that ends open
         return self.tables
 
 

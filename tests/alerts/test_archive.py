@@ -336,7 +336,6 @@ def test_an_empty_archive_of_format_1_too(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "archive.sqlite", isolation_level=None)) as db:
         db.execute("UPDATE meta SET format = 1")
         db.execute("CREATE VIRTUAL TABLE words USING fts5(text, content='', columnsize=0, detail=none)")
-    db.close()
     archive = Archive(tmp_path / "archive.sqlite")
     archive.store([Packet(event("ivo://a/b#3", text="common item3"), "x", 3.0)])
     assert ids(archive, words="common") == ["ivo://a/b#3"]
@@ -658,7 +657,6 @@ def test_what_is_no_archive_is_said_in_one_line(tmp_path: Path) -> None:
     Archive(tmp_path / "new.sqlite").close()
     with closing(sqlite3.connect(tmp_path / "new.sqlite", isolation_level=None)) as db:
         db.execute("UPDATE meta SET format = 99")
-    db.close()
     with pytest.raises(JournalError, match="an archive of format 99, this PYROS has 3"):
         Archive(tmp_path / "new.sqlite")
     with pytest.raises(JournalError, match="format 99, this PYROS has 3; take a newer PYROS"):

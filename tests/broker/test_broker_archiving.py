@@ -188,7 +188,6 @@ def test_a_broker_that_stops_does_not_wait_for_an_older_archive(
     with closing(sqlite3.connect(path, isolation_level=None)) as db:  # as format 1 was
         for statement in ("UPDATE meta SET format = 1", "ALTER TABLE words_1 RENAME TO words", "DROP TABLE volumes"):
             db.execute(statement)
-    db.close()
     journal = store.journal
     stopping, starting = (ArchiveFiller(journal.path, journal.epoch, path) for _ in range(2))
     stopping.hurry()

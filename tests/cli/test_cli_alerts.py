@@ -351,7 +351,6 @@ def test_an_archive_of_an_older_format_is_brought_up_to_date_before_an_import(ar
             "DROP INDEX packets_role", "DROP INDEX packets_kind",
         ):  # fmt: skip
             db.execute(statement)
-    db.close()
     asked = run("alerts", "search", "faint", "--archive", archive)
     assert "pyros alerts import brings it up to date" in asked.stderr
     (tmp_path / "new.xml").write_bytes(packet("new", text="a faint one, too"))

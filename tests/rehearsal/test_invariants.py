@@ -124,6 +124,13 @@ class Judge:
             self.night.now += step
             self.rules.look()
 
+    def must_close(self) -> None:
+        """Check that the dome may be open for 30 s from now on, and not for 40."""
+        self.pass_time(30)
+        assert self.broken() == []
+        self.pass_time(10)
+        assert self.broken() == ["open when told unsafe"]
+
     def broken(self) -> list[str]:
         return list(self.night.violations)
 
@@ -163,10 +170,7 @@ def test_nobody_closes_for_what_a_frozen_device_hides(judge: Judge, device: str,
     judge.pass_time(600)
     assert judge.broken() == []
     judge.night.stiff.discard(device)
-    judge.pass_time(30)
-    assert judge.broken() == []
-    judge.pass_time(10)
-    assert judge.broken() == ["open when told unsafe"]
+    judge.must_close()
 
 
 def test_a_station_that_freezes_in_the_rain_tells_of_it(judge: Judge) -> None:
@@ -185,10 +189,7 @@ def test_a_station_that_freezes_in_the_rain_tells_of_it(judge: Judge) -> None:
 def test_a_dome_that_stays_open_in_bad_weather(judge: Judge, quantity: str, value: str) -> None:
     judge.open()
     judge.night.readings[quantity] = value
-    judge.pass_time(30)
-    assert judge.broken() == []
-    judge.pass_time(10)
-    assert judge.broken() == ["open when told unsafe"]
+    judge.must_close()
 
 
 def test_a_telescope_in_the_open_may_be_out_while_it_hears_so_by_another_connection() -> None:
@@ -284,10 +285,7 @@ def test_the_bound_begins_anew_with_whoever_can_close(judge: Judge, what: str) -
     night.dead.discard("dome")
     night.sick.clear()
     night.broken.clear()
-    judge.pass_time(30)
-    assert judge.broken() == []
-    judge.pass_time(10)
-    assert judge.broken() == ["open when told unsafe"]
+    judge.must_close()
 
 
 def test_the_guardian_closes_when_the_agent_is_dead(judge: Judge) -> None:

@@ -222,7 +222,6 @@ class Simulators:
         with closing(sqlite3.connect(folder / "stars.db", isolation_level=None)) as catalogue:
             catalogue.execute("CREATE TABLE gaia_sources (ra, dec, pmra, pmdec, phot_g_mean_mag)")
             catalogue.executemany("INSERT INTO gaia_sources VALUES (?, ?, 0, 0, ?)", stars)
-        catalogue.close()
         template = Path(alpaca_simulators.__file__).parent / "config" / "template.yaml"
         settings = yaml.safe_load(template.read_text())
         settings["devices"]["camera"][0]["offset"] = "none"  # which is no number, and no server's program expects it
