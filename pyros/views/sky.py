@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -106,9 +107,9 @@ def sky(observed: Observed, unit: str = "") -> SkyView:
     site, now = site_of(observed), observed.time()
     when = datetime.fromtimestamp(now, UTC)
     known = brightest()
-    places = altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in known], when)
+    places = _rounded(altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in known], when), 2)
     stars = [
-        (round(altitude, 2), round(azimuth, 2), magnitude)
+        (altitude, azimuth, magnitude)
         for (altitude, azimuth), (_, _, magnitude) in zip(places, known, strict=True)
         if altitude > 0
     ]
@@ -131,14 +132,19 @@ def sky(observed: Observed, unit: str = "") -> SkyView:
     )  # fmt: skip
 
 
+def _rounded(places: Iterable[tuple[float, float]], digits: int) -> list[tuple[float, float]]:
+    """Return places, (altitude, azimuth) in degrees, with fewer digits: north stays at 0, and is never 360."""
+    return [(round(altitude, digits), round(azimuth, digits) % 360) for altitude, azimuth in places]
+
+
 def _path(site: Site, ra: float, dec: float, when: datetime) -> tuple[tuple[float, float], ...]:
     points = []
     for step in range(_PATH_HOURS * 60 // _PATH_MINUTES + 1):
         altitude, azimuth = altitude_azimuth(site, ra, dec, when + timedelta(minutes=_PATH_MINUTES * step))
         if altitude < 0:
             break
-        points.append((round(altitude, 2), round(azimuth, 2)))
-    return tuple(points)
+        points.append((altitude, azimuth))
+    return tuple(_rounded(points, 2))
 
 
 def _regions(observed: Observed, site: Site, when: datetime, words: dict[str, str]) -> tuple[Region, ...]:
@@ -164,10 +170,10 @@ def _region(event: StoredEvent, site: Site, when: datetime, word: str) -> Region
     done = {each.key for each in observed}
     places = [*((each.ra, each.dec, True) for each in observed),
               *((each.ra, each.dec, False) for each in targets if each.key not in done)]  # fmt: skip
-    high = altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in inner], when)
-    fields = altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in places], when)
+    high = _rounded(altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in inner], when), 1)
+    fields = _rounded(altitudes_azimuths(site, [(ra, dec) for ra, dec, _ in places], when), 1)
     points = tuple(
-        (round(altitude, 1), round(azimuth, 1), round(share, 2))
+        (altitude, azimuth, round(share, 2))
         for (altitude, azimuth), (_, _, share) in zip(high, inner, strict=True)
         if altitude > 0
     )
@@ -176,7 +182,7 @@ def _region(event: StoredEvent, site: Site, when: datetime, word: str) -> Region
     return Region(
         name=event.name, word=word, radius=facts.place.radius, points=points, area90=facts.area90,
         fields=tuple(
-            MapField(altitude=round(altitude, 1), azimuth=round(azimuth, 1), observed=made)
+            MapField(altitude=altitude, azimuth=azimuth, observed=made)
             for (altitude, azimuth), (_, _, made) in zip(fields, places, strict=True)
             if altitude > 0
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_the_target_is_shown_with_its_way(tmp_path: Path) -> None:
     assert shown.limit == 20.0
     assert all(altitude > 0 and 0 <= azimuth < 360 for altitude, azimuth, _ in shown.stars)
     assert 0 <= shown.sidereal < 24
+    observed.close()
+
+
+@pytest.mark.parametrize("when", ["2026-11-01T00:05", "2026-11-01T00:31"])
+def test_a_star_just_west_of_north_stands_at_0_and_one_just_rising_is_not_up(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first of these times one stands at 359.999 degrees, at the second one at a height of 0.004."""
+    observed = views.observed(configuration(tmp_path))
+    monkeypatch.setattr(observed, "time", datetime.fromisoformat(when).replace(tzinfo=UTC).timestamp)
+    assert all(altitude > 0 and 0 <= azimuth < 360 for altitude, azimuth, _ in sky(observed).stars)
     observed.close()
 
 
