@@ -144,9 +144,11 @@ class Calibrating:
     """Runs the order in the observation manager's state; all methods are for its turns."""
 
     def __init__(
-        self, manager: Agent, recipes: Mapping[str, Callable[[Calibrating], Recipe]], covering: Covering
-    ) -> None:
-        self.manager, self._covering = manager, covering
+        self, manager: Agent, recipes: Mapping[str, Callable[[Calibrating], Recipe]], covering: Covering,
+        catching_up: Callable[[], float],
+    ) -> None:  # fmt: skip
+        """``catching_up`` returns for how many seconds the others are heard before anything is begun under the sky."""
+        self.manager, self._covering, self._catching_up = manager, covering, catching_up
         self._recipes = {kind: recipe(self) for kind, recipe in recipes.items()}
         self._ends = {
             messages.EXPOSURE_FINISHED: messages.EXPOSE,
@@ -295,6 +297,10 @@ class Calibrating:
         running = self.running
         assert running is not None
         recipe, sky = self._recipes[running.order.kind], self._needs_sky(running.order)
+        if sky and (wait := self._catching_up()):
+            self.manager.log.info("messages have come late: others are heard for {seconds:.1f} s", seconds=wait)
+            self.pause(wait)
+            return
         if sky and running.pointing is None:
             ra, dec = self._field(running)
             slew = Slew(observation=running.order.id, ra=ra, dec=dec)

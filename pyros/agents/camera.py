@@ -55,6 +55,7 @@ _ROTATION = AgentOption("rotation", number(-360.0, 360.0), 0.0)
 _NAME = AgentOption("name", str, "")
 _SATURATION = AgentOption("saturation", positive, 60_000.0)
 _COMPRESS = AgentOption("compress", yes_or_no, False)
+_STALE = 5.0  # seconds; the dome may be closed since, and who asked for it hears of that first when asked again
 _LAST_WRITE_SECONDS = 2.0
 """How long the agent's end waits for an image that is being written."""
 
@@ -130,7 +131,8 @@ class CameraAgent(FiltersAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
-        if reason := self.reason_held(message) or disk_problem(self.config.images, self.config.limits.disk_images):
+        reason = self.reason_held(message) or self.too_old(message, _STALE)
+        if reason := reason or disk_problem(self.config.images, self.config.limits.disk_images):
             self.refuse(message, messages.EXPOSURE_FAILED, f"not exposed: {reason}")
             return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter

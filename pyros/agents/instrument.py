@@ -12,6 +12,7 @@ the device is connected again, the agent first asks it what it is doing, and `re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar
@@ -306,10 +307,14 @@ class InstrumentAgent(Agent):
         observation = getattr(message.payload, "observation", "")
         self.send_if_there(message.sender, name, messages.Failure(observation=observation, reason=reason))
 
-    def too_old(self, message: Message) -> str:
-        """Why a command must not be carried out any more, for it waited while this agent was down; '' if it may."""
-        age = self.clock.time() - message.sent
-        return f"the command is {age:.0f} s old" if age > _STALE else ""
+    def too_old(self, message: Message, seconds: float = _STALE) -> str:
+        """Why a command must not be carried out any more, for it waited for this agent or in its sender; '' if it may.
+
+        Its age is the least that it may have; by the wall clocks where nothing better is known.
+        """
+        known = message.said > -math.inf
+        age = self.clock.monotonic() - message.said - message.doubt if known else self.clock.time() - message.sent
+        return f"the command is {age:.0f} s old" if age > seconds else ""
 
     def reason_held(self, message: Message) -> str:
         """Why this command of the automation must not be carried out now; '' when it may, or a person gives it."""

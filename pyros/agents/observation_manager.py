@@ -61,6 +61,8 @@ _MAX_FLIPS = 2
 _READOUT_SECONDS = 10.0  # and what else an exposure takes beside its own time
 _DITHER_PLACES = 16
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
+_LATE = 2.0  # seconds; a message that took longer was waiting for this agent, or for a connection
+_CATCH_UP = 5.0  # seconds in which whoever has something to say is heard: who is away is tried each four
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
@@ -82,7 +84,7 @@ class ObservationManagerAgent(Agent):
         super().__init__(Agent.OBSERVATION_MANAGER)
         recipes = {"bias": FramesRecipe, "dark": FramesRecipe, "flat": FlatRecipe, "focus": FocusRecipe}
         self._cover = Covering(self, self._next, lambda: self.state.current is not None)
-        self._calibrating = Calibrating(self, recipes, self._cover)
+        self._calibrating = Calibrating(self, recipes, self._cover, self._catching_up)
         self.actions_by_message |= {
             messages.OBSERVE: self.observe,
             messages.ABORT_OBSERVATION: self.abort_observation,
@@ -118,6 +120,7 @@ class ObservationManagerAgent(Agent):
         self._centring = ObservationCentring(self, self._slew, self._expose, self._expect_within, self._go_on_exposing)
 
     def work(self) -> None:
+        self._heard_late = -math.inf
         self._guiding.work()
         self._centring.work()
         telescope = self.config.agents.get(self.TELESCOPE)
@@ -136,9 +139,15 @@ class ObservationManagerAgent(Agent):
 
     def analyze_message(self, message: Message) -> None:
         """Handle a message; the answer to a command of a calibration is for that."""
+        if message.was_said_before(self.clock.monotonic() - _LATE):
+            self._heard_late = self.clock.monotonic()
         self._cover.hears(message)
         if not self._calibrating.takes(message):
             super().analyze_message(message)
+
+    def _catching_up(self) -> float:
+        """Return for how many seconds nothing is begun on the strength of what is known: others may have news, too."""
+        return max(0.0, self._heard_late + _CATCH_UP - self.clock.monotonic())
 
     def close_cover(self, message: Message) -> None:
         """Have the cover closed, by the majordome's or the guardian's word; what needs the sky ends."""
@@ -461,6 +470,9 @@ class ObservationManagerAgent(Agent):
 
     def _pause(self, reason: str, seconds: float, device: str = "") -> None:
         self.log.warn("{reason}; it is tried again", reason=reason)
+        self._wait(seconds, device)
+
+    def _wait(self, seconds: float, device: str = "") -> None:
         self._expect_within(None)
         self.state.phase = "waiting"
         self.call_later(seconds, STEP_AGAIN, ObservingStep(number=self.state.step, device=device))
@@ -507,6 +519,10 @@ class ObservationManagerAgent(Agent):
             self._end()
             self._report(messages.OBSERVATION_FINISHED, report)
             self._publish("finished", current)
+            return
+        if wait := self._catching_up():
+            self.log.info("messages have come late: others are heard for {seconds:.1f} s", seconds=wait)
+            self._wait(wait)
             return
         if self.state.astray:
             self.log.warn("the telescope was away for a moment: it is sent there again")
@@ -562,9 +578,7 @@ class ObservationManagerAgent(Agent):
         )  # fmt: skip
         if step.wait:
             self.log.info("no exposure fits in before the meridian: waiting {seconds:.0f} s", seconds=step.wait)
-            self._expect_within(None)
-            self.state.phase = "waiting"
-            self.call_later(step.wait, STEP_AGAIN, ObservingStep(number=self.state.step))
+            self._wait(step.wait)
         elif step.flip and self.state.flips >= _MAX_FLIPS:
             self._stop("the mount does not change the side of its pier", again=False, halt=True)
         elif step.flip:

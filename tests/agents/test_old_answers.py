@@ -43,6 +43,7 @@ def test_an_answer_to_an_earlier_observation_of_the_same_is_not_taken_for_the_ne
     heard = [rig.hear(*answer, peer=device) for device, answer in _ANSWERS.items() if device != late]
     heard.append(rig.hear(*_ANSWERS[late], peer=late, waited=30.0))
     assert [_exposures(each) for each in heard] == [[], [], []]
+    rig.reactor.advance(5.0)
     assert _exposures(rig.hear(*_ANSWERS[late], peer=late)) == [1]
 
 
@@ -92,6 +93,62 @@ def test_a_calibration_hears_that_the_target_was_lost_just_before_its_last_comma
     assert running.pointing is not None
     rig.hear(m.TRACKING_LOST, m.TrackingLost("focus", "a gust"), peer="telescope", waited=0.2)
     assert rig.agent.state.calibration is None or rig.agent.state.calibration.pointing is None
+
+
+def _observing(rig: Any) -> None:
+    """Have the first of two images taken, and what follows it wait for an observation manager that is dead."""
+    rig.hear(m.DOME_OPENED, m.Reason(reason="for obs-1"), peer="dome")
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    for device, answer in _ANSWERS.items():
+        rig.hear(*answer, peer=device)
+    rig.reactor.advance(300.0)
+
+
+def _later(rig: Any, seconds: float) -> list[int]:
+    """Let time pass, and the timers that are due then; which exposures begin."""
+    rig.reactor.advance(seconds)
+    due = rig.turns.due_timers()
+    return _exposures(rig.run(*due)) if due else []
+
+
+_IMAGE = (m.EXPOSURE_FINISHED, m.ExposureFinished("obs-1", 1, "r", "/data/1.fits"))
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "peer"),
+    [
+        (m.ABORT_OBSERVATION, m.Abort("obs-1", "it rains"), "majordome"),
+        (m.DOME_CLOSED, m.Reason(reason="it rains"), "dome"),
+        (m.TRACKING_LOST, m.TrackingLost("obs-1", "a gust"), "telescope"),
+    ],
+)
+def test_an_image_that_has_waited_begins_no_other_one_before_the_others_are_heard(
+    name: str, payload: Any, peer: str, rig: Any
+) -> None:
+    _observing(rig)
+    assert _exposures(rig.hear(*_IMAGE, peer="camera", waited=280.0)) == []
+    assert _later(rig, 4.0) == []
+    rig.hear(name, payload, peer=peer, waited=200.0)
+    assert [number for _ in range(20) for number in _later(rig, 1.0)] == []
+    assert rig.agent.state.images == ["/data/1.fits"]
+    assert rig.agent.state.phase in ("idle", "slewing")
+
+
+def test_an_image_that_has_waited_begins_the_next_one_where_nobody_objects(rig: Any) -> None:
+    _observing(rig)
+    assert _exposures(rig.hear(*_IMAGE, peer="camera", waited=280.0)) == []
+    assert _later(rig, 5.0) == [2]
+
+
+def test_an_end_that_has_waited_gives_a_calibration_no_next_command_before_the_others_are_heard(rig: Any) -> None:
+    rig.hear(m.DOME_OPENED, m.Reason(reason="the evening"), peer="dome")
+    rig.hear(m.CALIBRATE, m.CalibrationOrder(id="flat", kind="flat"), peer="majordome")
+    rig.reactor.advance(300.0)
+    end = m.SlewFinished("flat", 10.0, 20.0, 3.0)
+    assert sent(rig.hear(m.SLEW_FINISHED, end, peer="telescope", waited=280.0), "dome") == []
+    rig.reactor.advance(4.0)
+    rig.hear(m.DOME_CLOSED, m.Reason(reason="it rains"), peer="dome", waited=200.0)
+    assert rig.agent.state.calibration is None
 
 
 @pytest.mark.parametrize(("doubt", "old"), [(0.0, True), (4.9, True), (5.1, False)])

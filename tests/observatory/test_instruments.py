@@ -14,6 +14,7 @@ from pyros.errors import WorkerError
 from pyros.planning.visibility import altitude_azimuth
 from pyros.workers import Worker
 from tests.observatory.conftest import EXPOSURE, Night
+from tests.rig import batch_of
 
 TWO_FILTERS = """rules:
   - name: two
@@ -204,6 +205,19 @@ def test_an_image_outlives_the_worker_that_was_to_write_it(
     assert left == [0]
     assert fits.getheader(night.images()[0])["OBSID"]
     assert len(night.said("is written once more: the camera's worker")) == times
+
+
+@pytest.mark.parametrize(("waited", "begun"), [(6.0, 0), (4.0, 1)])
+def test_an_exposure_that_was_ordered_long_ago_is_not_begun(waited: float, begun: int, ready: Night) -> None:
+    """An observation manager that died with it in its journal sends it when it lives again, whatever was done since."""
+    expose = messages.Expose(
+        observation="old", number=1, of=1, filter="r", seconds=1.0, ra=0.0, dec=0.0, pointing_ra=0.0, pointing_dec=0.0
+    )
+    said = (messages.EXPOSE, messages.encode_payload(messages.EXPOSE, expose))
+    ready.observatory.hosts["camera"].loop.receive(batch_of(ready.clock, "automation of old", 1, said, age=waited))
+    ready.until(lambda: ready.received("camera", messages.EXPOSE), 5)
+    ready.run(5)
+    assert len(ready.requests("camera", "DO expose")) == begun
 
 
 def test_filters_that_the_wheel_has_not_are_an_alarm(rehearsal: Callable[..., Night]) -> None:
