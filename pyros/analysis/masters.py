@@ -8,7 +8,7 @@ is read from headers: the shape always, for a dark the temperature and the neare
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -111,23 +111,33 @@ class Masters:
         return [each for each in self.frames if each.kind == kind and each.pixels.shape == shape]
 
 
-def make_masters(files: Iterable[Path], folder: Path) -> list[Path]:
+def refuse_broken(error: ImageError) -> None:
+    """Let a frame that cannot be used end the making of masters."""
+    raise error
+
+
+def make_masters(
+    files: Iterable[Path], folder: Path, broken: Callable[[ImageError], None] = refuse_broken
+) -> list[Path]:  # fmt: skip
     """Combine bias, dark and flat frames (IMAGETYP) into masters in a folder; returns the files written.
 
     Masters that the folder has already serve where the files have none: flats of tonight need no new bias. Raises
-    ImageError, naming the file or what is missing.
+    ImageError, naming the file or what is missing; where ``broken`` takes it instead, a frame that cannot be read, or
+    a flat without light, is left out.
     """
-    groups = _groups(files)
-    if not groups:
+    groups = _groups(files, broken)
+    if not groups and broken is refuse_broken:
         raise ImageError("none of the files is a bias, a dark or a flat (IMAGETYP)")
     masters = Masters.load(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for key in sorted(groups, key=lambda key: ("BIAS", "DARK", "FLAT").index(key.kind)):
-        pixels = _combine(groups[key], masters, key)
-        master = Master(key.kind, pixels, key.seconds, key.temperature, key.filter)
+        frames = _frames(groups[key], masters, key, broken)
+        if not frames:
+            continue
+        master = Master(key.kind, _median(frames), key.seconds, key.temperature, key.filter)
         masters.frames.insert(0, master)
-        written.append(_write(folder / key.name, master, len(groups[key])))
+        written.append(_write(folder / key.name, master, len(frames)))
     return written
 
 
@@ -151,10 +161,14 @@ class _Group:
         return "_".join(["master", self.kind.lower(), *(word for word in words if word)]) + ".fits"
 
 
-def _groups(files: Iterable[Path]) -> dict[_Group, list[Path]]:
+def _groups(files: Iterable[Path], broken: Callable[[ImageError], None]) -> dict[_Group, list[Path]]:
     groups: dict[_Group, list[Path]] = {}
     for path in files:
-        read = read_image(path)
+        try:
+            read = read_image(path)
+        except ImageError as error:
+            broken(error)
+            continue
         kind = str(read.header.get("IMAGETYP", "")).upper().split()[:1]
         shape: tuple[int, int] = read.pixels.shape
         temperature = header_number(read.header, "CCD-TEMP")
@@ -174,8 +188,10 @@ def _groups(files: Iterable[Path]) -> dict[_Group, list[Path]]:
     return groups
 
 
-def _combine(files: list[Path], masters: Masters, key: _Group) -> Pixels:
-    """Combine frames by their median, after taking off bias (and dark) and dividing a flat by its own median."""
+def _frames(
+    files: list[Path], masters: Masters, key: _Group, broken: Callable[[ImageError], None]
+) -> list[Pixels]:  # fmt: skip
+    """Return frames without bias (and dark), a flat divided by its own median."""
     bias = masters.bias(key.shape)
     if key.kind != "BIAS" and bias is None:
         what = "a dark needs a master bias, or bias frames among the files" if key.kind == "DARK" else _FLATS_BIAS
@@ -193,11 +209,16 @@ def _combine(files: list[Path], masters: Masters, key: _Group) -> Pixels:
                 frame = frame - dark.pixels * np.float32(seconds / dark.seconds)
             level = float(np.median(frame))
             if level <= 0:
-                raise ImageError(f"{path}: is a flat without light")
+                broken(ImageError(f"{path}: is a flat without light"))
+                continue
             frame = frame / np.float32(level)
         frames.append(frame)
-    combined = np.empty(key.shape, dtype=np.float32)
-    for begin in range(0, key.shape[0], _ROWS_AT_ONCE):
+    return frames
+
+
+def _median(frames: list[Pixels]) -> Pixels:
+    combined = np.empty_like(frames[0])
+    for begin in range(0, len(combined), _ROWS_AT_ONCE):
         rows = slice(begin, begin + _ROWS_AT_ONCE)
         combined[rows] = np.median(np.stack([frame[rows] for frame in frames]), axis=0)
     return combined

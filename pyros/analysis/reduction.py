@@ -59,7 +59,8 @@ def make_night_masters(folder: Path, masters: Path) -> tuple[list[Path], list[st
             key = (kind, header["NAXIS1"], header["NAXIS2"], filter_name, seconds, round(temperature or 0.0))
             alike.setdefault(key, []).append(path)
     frames = [path for paths in alike.values() for path in paths[:MAX_FRAMES]]
-    return (make_masters(frames, masters) if frames else []), problems
+    written = make_masters(frames, masters, lambda error: problems.append(str(error))) if frames else []
+    return written, problems
 
 
 def reduce_night(

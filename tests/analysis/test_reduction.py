@@ -71,6 +71,28 @@ def test_a_dark_of_no_temperature_keeps_no_master_from_being_made(
     assert "master_bias_200x160.fits" in {path.name for path in written}
 
 
+@pytest.mark.parametrize("kind", ["BIAS", "DARK", "FLAT"])
+def test_a_frame_that_breaks_off_is_left_out_of_a_nights_masters(kind: str, night: Path, tmp_path: Path) -> None:
+    """Its header is whole: what it was to be is known, and how many like it there are."""
+    alike = [path for path in images_of(night) if fits.getheader(path)["IMAGETYP"] == kind]
+    alike[0].write_bytes(alike[0].read_bytes()[:20_000])
+    written, problems = make_night_masters(night, tmp_path / "masters")
+    assert len(written) == 3
+    assert [problem.startswith(f"{alike[0]}: ") for problem in problems] == [True]
+    combined = next(path for path in written if kind.lower() in path.name)
+    assert fits.getheader(combined)["NCOMBINE"] == len(alike) - 1
+
+
+def test_flats_without_light_are_left_out_of_a_nights_masters(night: Path, tmp_path: Path) -> None:
+    flats = [path for path in images_of(night) if fits.getheader(path)["IMAGETYP"] == "FLAT"]
+    for path in flats:
+        with fits.open(path, mode="update") as units:
+            units[0].data[:] = 0
+    written, problems = make_night_masters(night, tmp_path / "masters")
+    assert len(written) == 2
+    assert len(problems) == len(flats)
+
+
 def test_a_night_without_a_bias_makes_no_flat(night: Path, tmp_path: Path) -> None:
     for path in images_of(night):
         if fits.getheader(path)["IMAGETYP"] == "BIAS":
