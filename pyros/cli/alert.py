@@ -14,7 +14,7 @@ from pyros.broker.packet import identify, known_by, parse
 from pyros.broker.vtp.author import send_event
 from pyros.broker.vtp.protocol import MAX_LENGTH
 from pyros.cli.alert_template import filled, is_template
-from pyros.cli.common import ConfigOption, complain, looking, out
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, complain, looking, out
 from pyros.cli.timeline import AlertTimeline
 from pyros.config import Config
 from pyros.errors import AgentUnreachable, AlertError, PyrosError
@@ -36,7 +36,9 @@ def alert(
         ),
     ],
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show what happens to it, or don't.")] = True,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to follow it.")] = 3600.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to follow it.")
+    ] = 3600.0,
     config: ConfigOption = None,
 ) -> None:
     """Publish an alert to the broker and follow it: decision, slew, images, until its end or Ctrl-C.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, Group, JsonOption, out
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, Group, JsonOption, out
 from pyros.errors import ConfigError
 from pyros.health.asking import kafka_state, of_broker, receiving, remote_state
 from pyros.printable import instant
@@ -51,7 +51,9 @@ def gate(
 
 @app.command()
 def status(
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for its answer.")] = 2.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait for its answer.")
+    ] = 2.0,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:

@@ -66,6 +66,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For programs: JSON, on
 
 _YEARS = range(1950, 2151)
 """What a night may be asked for: beyond them nobody knows how the Earth will have turned."""
+LONGEST_WAIT = 7 * 86_400.0
+"""Seconds that a command may be told to wait: sockets and clocks refuse what is beyond some years."""
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's, whether typer brings its own click or not

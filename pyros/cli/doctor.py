@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pyros import views
-from pyros.cli.common import ConfigOption, complain, facts_table, out, show
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, complain, facts_table, out, show
 from pyros.clock import Deadline
 from pyros.errors import ConfigError
 from pyros.health.loading import BUILT_IN, SITE_FILE
@@ -43,7 +43,11 @@ def doctor(
     watch: Annotated[
         float | None,
         typer.Option(
-            min=1.0, metavar="SECONDS", help="Look again each so many seconds, until Ctrl-C.", show_default=False
+            min=1.0,
+            max=LONGEST_WAIT,
+            metavar="SECONDS",
+            help="Look again each so many seconds, until Ctrl-C.",
+            show_default=False,
         ),
     ] = None,
     config: ConfigOption = None,

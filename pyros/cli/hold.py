@@ -13,14 +13,14 @@ import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.common import ConfigOption, complain, observatory_clock, out, user_name
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, complain, observatory_clock, out, user_name
 from pyros.config import Config
 from pyros.hold import Hold, Holds
 from pyros.messages import HoldOrder, Payload, ReleaseOrder, ServiceOrder
 from pyros.orders import tell
 
 TimeoutOption = Annotated[
-    float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for each agent's answer.")
+    float, typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait for each agent's answer.")
 ]
 
 

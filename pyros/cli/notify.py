@@ -10,7 +10,17 @@ import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.common import ConfigOption, Group, JsonOption, complain, observatory_clock, out, plain_table, show
+from pyros.cli.common import (
+    LONGEST_WAIT,
+    ConfigOption,
+    Group,
+    JsonOption,
+    complain,
+    observatory_clock,
+    out,
+    plain_table,
+    show,
+)
 from pyros.clock import Deadline
 from pyros.config import Config, StandardAgents
 from pyros.errors import PyrosError
@@ -78,7 +88,9 @@ def send_test(
     recipients: Annotated[
         list[str] | None, typer.Argument(metavar="[RECIPIENT]...", help="By default everybody.", show_default=False)
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1.0, metavar="SECONDS", help="How long to wait.")] = 60.0,
+    timeout: Annotated[
+        float, typer.Option(min=1.0, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait.")
+    ] = 60.0,
     config: ConfigOption = None,
 ) -> None:
     """Send a test message to everybody, or to some, through the running notifier, and tell what came of it.

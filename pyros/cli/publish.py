@@ -11,7 +11,7 @@ from pyros import config as configuration
 from pyros.alerts import followup
 from pyros.alerts.formats import event_keys
 from pyros.alerts.formats.times import parse_iso
-from pyros.cli.common import ConfigOption, looking, out
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, looking, out
 from pyros.clock import Deadline
 from pyros.config import BrokerConfig, Config
 from pyros.errors import PyrosError
@@ -66,7 +66,9 @@ def publish(
     time: Annotated[
         Any, typer.Option("--time", parser=instant, metavar="TIME", help="Of the image; now if left out (UTC).")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait.")] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait.")
+    ] = 10.0,
     config: ConfigOption = None,
 ) -> None:
     """Publish a detection by hand: the alert manager writes the VOEvent, the broker sends it to its subscribers.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, complain, out
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, complain, out
 from pyros.config import NOWHERE, StandardAgents
 from pyros.errors import PyrosError
 from pyros.messages import RELOAD_RULES, RELOAD_SITE, NoPayload
@@ -16,7 +16,9 @@ from pyros.sender import Sender
 
 
 def reload(
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for each agent.")] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait for each agent.")
+    ] = 10.0,
     config: ConfigOption = None,
 ) -> None:
     """Have the running observatory read its site and its alert rules again, without a restart.

@@ -23,6 +23,7 @@ from pyros.alerts.rules.rules import Decision, Rules
 from pyros.cli.alerts.histogram import draw
 from pyros.cli.alerts.options import ArchiveOption, SinceOption, UntilOption, reading
 from pyros.cli.common import (
+    LONGEST_WAIT,
     ConfigOption,
     Group,
     JsonOption,
@@ -114,7 +115,9 @@ def try_(
 
 @app.command()
 def reload(
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the agent.")] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait for the agent.")
+    ] = 10.0,
     config: ConfigOption = None,
 ) -> None:
     """Have the running alert manager read its rules again, without a restart.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, out
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, out
 from pyros.clock import Deadline
 from pyros.config import AgentConfig
 from pyros.errors import AgentError
@@ -24,11 +24,17 @@ def send(
     payload: Annotated[
         str | None, typer.Option("--payload", "-p", metavar="JSON", help="The message's payload, a JSON object.")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the agent.")] = 10.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait for the agent.")
+    ] = 10.0,
     wait: Annotated[
         float | None,
         typer.Option(
-            "--wait", min=0.1, metavar="SECONDS", help="Wait so many seconds for the end of an instrument's command."
+            "--wait",
+            min=0.1,
+            max=LONGEST_WAIT,
+            metavar="SECONDS",
+            help="Wait so many seconds for the end of an instrument's command.",
         ),
     ] = None,
     config: ConfigOption = None,

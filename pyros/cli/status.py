@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from pyros import config as configuration
-from pyros.cli.common import ConfigOption, JsonOption, complain, looking, out, plain_table, show
+from pyros.cli.common import LONGEST_WAIT, ConfigOption, JsonOption, complain, looking, out, plain_table, show
 from pyros.config import Config
 from pyros.health.asking import LONG_SECONDS, ask_all
 from pyros.printable import instant
@@ -23,7 +23,8 @@ _FIGURES = ("taken", "failed", "refused", "waiting")
 
 def status(
     timeout: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for an agent's answer.")
+        float,
+        typer.Option(min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait for an agent's answer."),
     ] = 2.0,
     as_json: JsonOption = False,
     config: ConfigOption = None,

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 import trustme
+import typer
 
 from pyros import config as configuration
 from pyros.agents.monitoring import MonitoringState, StandingAlarm
@@ -81,6 +83,27 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], said: str
     assert result.exit_code == 2
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def options_of(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    for name in getattr(command, "commands", None) or ():
+        yield from options_of(command.commands[name], (*path, name))
+    if hasattr(command, "list_commands") and not path:
+        for name in command.list_commands(None):
+            yield from options_of(command.get_command(None, name), (name,))
+    for option in command.params:
+        yield " ".join(path), option
+
+
+def test_no_wait_is_longer_than_a_computer_can_wait(observatory: Path) -> None:
+    endless = [
+        f"{command} {option.opts[0]}"
+        for command, option in options_of(typer.main.get_command(app_module.app))
+        if option.metavar == "SECONDS" and option.max is None
+    ]
+    assert endless == []
+    for word in ("inf", "1e300"):
+        fails(["status", "--timeout", word, "--config", observatory], "--timeout", code=2)
 
 
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pyros import config as configuration
 from pyros.broker.packet import known_by
 from pyros.cli import alert_template
 from pyros.cli.alert import LINGER, read_alert
-from pyros.cli.common import looking, out, program, short, show, signals_as_ctrl_c
+from pyros.cli.common import LONGEST_WAIT, looking, out, program, short, show, signals_as_ctrl_c
 from pyros.cli.console.app import own_name
 from pyros.cli.demo.observatory import ObservatoryProcess
 from pyros.cli.demo.waves import OPTIONS, RETRACTED_WAVE, WAVE, follow_wave
@@ -69,7 +69,9 @@ def demo(
         Path | None,
         typer.Option("--data", metavar="FOLDER", help="Where to put everything; by default a new var/demo-..."),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to follow the alert.")] = 180.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to follow the alert.")
+    ] = 180.0,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="The observatory to use instead of the demo's."),

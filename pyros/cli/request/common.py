@@ -11,7 +11,7 @@ import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.common import complain, looking, observatory_clock, out
+from pyros.cli.common import LONGEST_WAIT, complain, looking, observatory_clock, out
 from pyros.config import Config
 from pyros.coordinates import sexagesimal
 from pyros.errors import ConfigError, DeliveryError, PlanningError, PyrosError
@@ -36,7 +36,10 @@ SimbadOption = Annotated[
 ]
 CheckOption = Annotated[bool, typer.Option("--check", help="Only check it: nothing is sent.")]
 TimeoutOption = Annotated[
-    float, typer.Option(min=0.1, metavar="SECONDS", help="How long to wait for the scheduler, and for SIMBAD.")
+    float,
+    typer.Option(
+        min=0.1, max=LONGEST_WAIT, metavar="SECONDS", help="How long to wait for the scheduler, and for SIMBAD."
+    ),
 ]
 
 
