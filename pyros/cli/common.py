@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import os
 import shutil
@@ -73,6 +74,10 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _UsageError: Any = typer.BadParameter.__mro__[1]  # click's, whether typer brings its own click or not
 
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Errors of a disk, which is full, may only be read, or is broken: none is a mistake of the program."""
+
+
 class Group(TyperGroup):
     """Commands whose errors are told in one line each on stderr, with exit code 1 and without a traceback."""
 
@@ -96,7 +101,35 @@ class Group(TyperGroup):
             where = error.ctx.command_path if error.ctx else "pyros"
             complain(" ".join(error.format_message().split()) + f" (see {where} --help)")
             code = error.exit_code
-        sys.exit(code if isinstance(code, int) else 0)
+        except OSError as error:
+            if error.errno not in _OF_THE_DISK:
+                raise
+            complain(_disk_error(error))
+            code = 1
+        sys.exit(_written(code if isinstance(code, int) else 0))
+
+
+def _disk_error(error: OSError) -> str:
+    return f"{error.filename or 'cannot be written'}: {error.strerror}"
+
+
+def _written(code: int) -> int:
+    """Write what waits for standard output, and return the exit code: 1 in the place of 0 where that fails.
+
+    What cannot be written is dropped: Python would try it once more at its end, and complain in words of its own.
+    """
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno in _OF_THE_DISK and not code:
+            complain(_disk_error(error))
+        with suppress(OSError, ValueError):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, sys.stdout.fileno())
+            os.close(nothing)
+        return code or 1
+    return code
 
 
 @contextmanager

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,6 +107,37 @@ def test_no_wait_is_longer_than_a_computer_can_wait(observatory: Path) -> None:
     assert endless == []
     for word in ("inf", "1e300"):
         fails(["status", "--timeout", word, "--config", observatory], "--timeout", code=2)
+
+
+@pytest.mark.parametrize("command", [["request", "list"], ["--version"]])
+def test_a_disk_that_is_full_is_one_line(observatory: Path, command: list[str]) -> None:
+    for problem in (errno.ENOSPC, errno.EPIPE):
+        with Path("/dev/full").open("wb") if problem == errno.ENOSPC else broken_pipe() as output:
+            done = subprocess.run(
+                [sys.executable, "-c", "from pyros.cli import main; main()", *command],
+                env=os.environ | {"PYROS_AGENT_CONFIG": str(observatory)}, stdout=output, stderr=subprocess.PIPE,
+                text=True, check=False,
+            )  # fmt: skip
+        told = "pyros: cannot be written: No space left on device\n" if problem == errno.ENOSPC else ""
+        assert (done.returncode, done.stderr) == (1, told)
+
+
+@contextmanager
+def broken_pipe() -> Iterator[int]:
+    """Lend the end of a pipe whose reader has gone, as of ``| head -0``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    yield writer
+    os.close(writer)
+
+
+def test_a_disk_that_may_only_be_read_is_one_line(observatory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> list[str]:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "reports/2026-11-29.md")
+
+    monkeypatch.setattr("pyros.cli.report.write_report", refused)
+    result = run("report", "2026-11-29", "--write", "--config", observatory)
+    assert (result.exit_code, result.stderr) == (1, "pyros: reports/2026-11-29.md: Read-only file system\n")
 
 
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
