@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated
 
 import msgspec
@@ -20,6 +19,7 @@ from pyros.cli.common import (
     out,
     plain_table,
     show,
+    user_name,
 )
 from pyros.clock import Deadline
 from pyros.config import Config, StandardAgents
@@ -139,7 +139,7 @@ def ack(
       pyros notify ack 12-1790000000.1790600000.3f...
     """
     loaded = configuration.load(config)
-    acknowledge(loaded, token, getpass.getuser(), observatory_clock(loaded).time())
+    acknowledge(loaded, token, user_name("somebody"), observatory_clock(loaded).time())
     out.print("acknowledged")
 
 

@@ -140,6 +140,17 @@ def test_a_disk_that_may_only_be_read_is_one_line(observatory: Path, monkeypatch
     assert (result.exit_code, result.stderr) == (1, "pyros: reports/2026-11-29.md: Read-only file system\n")
 
 
+def test_a_user_without_a_name_can_acknowledge_and_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 4711")  # of a container
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    result = run("init", tmp_path / "mine", "--simulators", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "\nUser=" in (tmp_path / "mine" / "systemd" / "pyros.service").read_text()
+    fails(["notify", "ack", "no-such-word", "--config", tmp_path / "mine" / "pyros_agent_config.ini"], "pyros: ")
+
+
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     for command in (["check"], ["run"], ["status"], ["demo"], ["messages", "list"], ["send", "a", "b"]):
         result = run(*command, "--config", tmp_path / "none.ini")

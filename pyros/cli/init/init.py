@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import sys
@@ -15,7 +14,7 @@ import typer
 from pyros import config as configuration
 from pyros.alerts.rules import templates
 from pyros.cli.check import check
-from pyros.cli.common import out, program, short
+from pyros.cli.common import out, program, short, user_name
 from pyros.cli.init import units
 from pyros.cli.init.plan import GCN_SECRET, PLAIN, PRIVATE, RULES, ObservatoryPlan, files, ivo_of
 from pyros.cli.init.questions import Questions
@@ -198,7 +197,7 @@ def _write_new(file: Path, text: str, mode: int, private: bool = False) -> None:
 def _units(config: Config) -> dict[str, str]:
     where = {
         "folder": str(config.path.parent), "data": str(config.data), "config": str(config.path),
-        "user": getpass.getuser(), "python": sys.executable, "twistd": program("twistd"),
+        "user": user_name(str(os.getuid())), "python": sys.executable, "twistd": program("twistd"),
     }  # fmt: skip
     parts = [part for part in ("broker", "guardian", "console") if getattr(config, part) is not None]
     return units.units(where, config.name, config.agents, parts, simulated=bool(config.simulators))
