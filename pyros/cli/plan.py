@@ -80,6 +80,9 @@ def plan(
     """
     if picture is not None and picture.suffix.lower() != ".png":
         raise typer.BadParameter(f"--picture: {picture} must end in .png")
+    for name, given in (("--filter", filter_), ("--timezone", timezone)):
+        if given and what_if is None:
+            raise typer.BadParameter(f"{name}: is for the file of --what-if")
     loaded = load_units(config, unit)
     if len(loaded.telescopes) > 1 and picture is not None:
         load_unit(config, unit)  # which asks for one

@@ -231,3 +231,29 @@ def test_a_night_of_the_past_is_answered_from_what_was_kept(config: Config, run:
 def test_a_mistake_in_asking_for_a_plan_is_told(run: Any, arguments: list[str], code: int, said: str) -> None:
     result = run("plan", *arguments)
     assert (result.exit_code, said in result.stderr) == (code, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "said"),
+    [
+        ("own.yaml", ("--timezone", "Europe/Paris"), "--timezone: only an Ekos schedule (.esl) has local times"),
+        ("own.csv", ("--timezone", "Europe/Paris"), "--timezone: only an Ekos schedule (.esl) has local times"),
+        ("own.yaml", ("--filter", "r"), "--filter: only entries of POCS and Ekos name none"),
+        ("own.csv", ("--filter", "r"), "--filter: only entries of POCS and Ekos name none"),
+    ],
+)
+def test_an_option_that_a_file_has_no_use_for_is_refused(
+    run: Any, tmp_path: Path, name: str, option: tuple[str, str], said: str
+) -> None:
+    file = tmp_path / name
+    if file.suffix == ".csv":
+        file.write_text("target,exposures,from\nM 31,r:60,2036-12-01T20:00\n")
+    else:
+        file.write_text("requests:\n  - {target: M 31, exposures: 'r:60', from: 2036-12-01T20:00}\n")
+    for command in (("request", "import", "--check", file), ("plan", "--what-if", file)):
+        refused = run(*command, *option)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert said in refused.stderr
+    alone = run("plan", *option)
+    assert alone.exit_code == 2
+    assert f"{option[0]}: is for the file of --what-if" in alone.stderr

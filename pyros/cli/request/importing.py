@@ -61,18 +61,25 @@ def import_(
 
 
 def read_file(file: Path, filter_name: str = "", timezone: str | None = None) -> Drafts:
-    """Read a file of whatever kind; a time zone that nobody knows is wrong usage."""
+    """Read a file of whatever kind; an unknown time zone, or an option that it has no use for, is wrong usage."""
     kind = file.suffix.lower()
-    if kind == ".csv":
-        return read_requests_csv(file)
     if kind in (".esl", ".xml"):
         try:
             zone = ZoneInfo(timezone) if timezone is not None else None
         except (ZoneInfoNotFoundError, ValueError):
             raise typer.BadParameter(f"--timezone: {timezone!r} is not a time zone, like Europe/Paris") from None
         return read_ekos(file, zone, filter_name)
-    try:
-        document = load_requests_yaml(file)
-    except ValueError:
-        document = None  # it is told by the reader
-    return read_pocs(file, filter_name) if looks_like_pocs(document) else read_requests_yaml(file)
+    if timezone is not None:
+        raise typer.BadParameter(
+            f"--timezone: only an Ekos schedule (.esl) has local times; {file} has UTC, or 2026-12-01T22:30+01:00"
+        )
+    if kind != ".csv":
+        try:
+            document = load_requests_yaml(file)
+        except ValueError:
+            document = None  # it is told by the reader
+        if looks_like_pocs(document):
+            return read_pocs(file, filter_name)
+    if filter_name:
+        raise typer.BadParameter(f"--filter: only entries of POCS and Ekos name none; those of {file} name their own")
+    return read_requests_csv(file) if kind == ".csv" else read_requests_yaml(file)
