@@ -19,6 +19,7 @@ from pyros.cli.app import app
 from pyros.config import Config
 from pyros.journal import Effects, Journal, JournalReader
 from pyros.planning import night_log
+from pyros.planning.intake.names import NamedPosition
 from pyros.planning.night_log import NightLine
 from tests.conftest import wait_until
 
@@ -257,3 +258,17 @@ def test_an_option_that_a_file_has_no_use_for_is_refused(
     alone = run("plan", *option)
     assert alone.exit_code == 2
     assert f"{option[0]}: is for the file of --what-if" in alone.stderr
+
+
+def test_json_is_alone_on_standard_output(
+    scheduler: SchedulerAgent, config: Config, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.path.write_text(config.path.read_text().replace("simbad = no\n", ""))
+    found = NamedPosition("M  33", 23.46, 30.66, "SIMBAD")
+    monkeypatch.setattr("pyros.planning.intake.simbad.resolve", lambda *_, **__: found)
+    file = tmp_path / "requests.yaml"
+    file.write_text("requests:\n  - {target: M 33, exposures: 'r:60'}\n")
+    told = run("plan", "--what-if", file, "--json")
+    assert told.exit_code == 0, told.stderr
+    assert [json.loads(line)["target"] for line in told.stdout.splitlines()] == ["M 33"]
+    assert "M 33: 01h33m50.40s +30d39m36.0s by SIMBAD, as M  33" in told.stderr

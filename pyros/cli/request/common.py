@@ -11,7 +11,7 @@ import typer
 
 from pyros import config as configuration
 from pyros import messages
-from pyros.cli.common import LONGEST_WAIT, complain, looking, observatory_clock, out
+from pyros.cli.common import LONGEST_WAIT, complain, err, looking, observatory_clock, out
 from pyros.config import Config
 from pyros.coordinates import sexagesimal
 from pyros.errors import ConfigError, DeliveryError, PlanningError, PyrosError
@@ -65,7 +65,7 @@ class Names:
         if self._config.simbad != configuration.NO:
             found = self._ask_simbad(name)
             if found is not None:
-                out.print(f"{name}: {sexagesimal(found.ra, found.dec)} by SIMBAD, as {found.name}")
+                err.print(f"{name}: {sexagesimal(found.ra, found.dec)} by SIMBAD, as {found.name}")
                 return found
         if self._away:
             raise ValueError(f"{name!r} is not in {self._own_words()}, and {self._away}; give ra and dec")
