@@ -17,6 +17,7 @@ from pyros import config as configuration
 from pyros.agents.scheduler import SchedulerAgent
 from pyros.cli.app import app
 from pyros.config import Config
+from pyros.errors import AgentUnreachable
 from pyros.journal import Effects, Journal, JournalReader
 from pyros.planning import night_log
 from pyros.planning.intake.names import NamedPosition
@@ -272,3 +273,20 @@ def test_json_is_alone_on_standard_output(
     assert told.exit_code == 0, told.stderr
     assert [json.loads(line)["target"] for line in told.stdout.splitlines()] == ["M 33"]
     assert "M 33: 01h33m50.40s +30d39m36.0s by SIMBAD, as M  33" in told.stderr
+
+
+def test_a_delivery_that_breaks_off_says_what_was_delivered(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send_to(_agent: str, _name: str, request: Any, **_: Any) -> None:
+        if request.id == "pole-field":
+            raise AgentUnreachable("scheduler", "127.0.0.1:5002", "timed out")
+
+    monkeypatch.setattr("pyros.sender.Sender.send_to", send_to)
+    file = tmp_path / "requests.yaml"
+    entries = "".join(f"  - {{target: {name}, exposures: 'r:60'}}\n" for name in ("M 31", "Pole Field", "NGP"))
+    file.write_text(f"requests:\n{entries}")
+    broken = run("request", "import", file)
+    assert broken.exit_code == 1
+    assert "timed out" in broken.stderr
+    assert "pyros: it has: m-31; it may have: pole-field; it has not: ngp" in broken.stderr

@@ -14,7 +14,7 @@ from pyros import messages
 from pyros.cli.common import LONGEST_WAIT, complain, err, looking, observatory_clock, out
 from pyros.config import Config
 from pyros.coordinates import sexagesimal
-from pyros.errors import ConfigError, DeliveryError, PlanningError, PyrosError
+from pyros.errors import AgentUnreachable, ConfigError, DeliveryError, PlanningError, PyrosError
 from pyros.instruments.interfaces import MAX_BINNING
 from pyros.messages import Exposures, Observation
 from pyros.planning import Site
@@ -136,11 +136,15 @@ class RequestDesk:
 
         Raises DeliveryError as `Sender` does, and PyrosError for one that the scheduler has not kept.
         """
-        sent = []
-        for request in requests:
-            Sender.send_to(
-                "scheduler", messages.OBSERVATION_REQUESTED, request, config=self.config, timeout=self.timeout
-            )
+        sent: list[str] = []
+        waiting = iter(requests)
+        for request in waiting:
+            try:
+                Sender.send_to(
+                    "scheduler", messages.OBSERVATION_REQUESTED, request, config=self.config, timeout=self.timeout
+                )
+            except DeliveryError as error:
+                raise _broken_off(error, sent, request.id, [each.id for each in waiting]) from None
             sent.append(request.id)
         kept = scheduler_state(self.config).requests
         if kept and (lost := [each for each in sent if each not in kept]):
@@ -176,6 +180,17 @@ class RequestDesk:
             for each in requests
             if "binning" in can and (largest := max(exposure.binning for exposure in each.exposures)) > most
         ]
+
+
+def _broken_off(error: DeliveryError, sent: list[str], this: str, rest: list[str]) -> PyrosError:
+    """Return the error of a delivery that broke off, which says what has become of each request."""
+    if not sent:
+        return error
+    has_not = ", ".join(rest) if isinstance(error, AgentUnreachable) else ", ".join([this, *rest])
+    parts = [f"it has: {', '.join(sent)}"]
+    parts += [f"it may have: {this}"] if isinstance(error, AgentUnreachable) else []
+    parts += [f"it has not: {has_not}"] if has_not else []
+    return PyrosError(f"{error}\n{'; '.join(parts)} (pyros request list)")
 
 
 def settings_asked(exposures: Iterable[Exposures]) -> list[str]:
