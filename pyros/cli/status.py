@@ -13,7 +13,7 @@ from rich.text import Text
 from pyros import config as configuration
 from pyros.cli.common import LONGEST_WAIT, ConfigOption, JsonOption, complain, looking, out, plain_table, show
 from pyros.config import Config
-from pyros.health.asking import LONG_SECONDS, ask_all
+from pyros.health.asking import LONG_SECONDS, ask_all, nobody_listens
 from pyros.printable import instant
 from pyros.views.observed import Observed
 from pyros.views.states import Monitoring
@@ -131,10 +131,16 @@ def _show(config: Config, found: list[dict[str, Any]]) -> None:
 def _show_troubles(config: Config, found: list[dict[str, Any]]) -> None:
     """Tell in words what the table does not say."""
     down = [line["agent"] for line in found if not line["up"]]
-    if len(down) == len(found):
+    silent = [line["agent"] for line in found if not line["up"] and not nobody_listens(line["reason"])]
+    if len(down) == len(found) and not silent:
         out.print(f"Nothing of {config.name} is running: start it with pyros run --config {config.path}")
-    elif agents := ", ".join(each for each in down if each != "guardian"):
+    elif agents := ", ".join(each for each in down if each != "guardian" and each not in silent):
         out.print(f"Not running: {agents}. Their messages wait where they were sent from.")
+    if silent:
+        out.print(
+            f"No answer that helps: {', '.join(silent)}. They begin, hang, are out of reach, or others use their ports;"
+            " ask again (--timeout waits longer), and look into the log."
+        )
     if "guardian" in down and len(down) < len(found):
         out.print("No guardian: nobody closes the dome when the dome's agent cannot", style="red")
     missed = [each for line in found for each in line.get("missing", ())]

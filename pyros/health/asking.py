@@ -5,6 +5,8 @@ Blocking, for any thread of a program outside the agents. `pyros status`, `pyros
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +28,11 @@ LONG_SECONDS = 3.0
 _LONGEST_ANSWER = 1 << 20  # bytes
 _NOT_OF_AGENTS = ("events", "missing", "dome")
 """What only broker and guardian say, by which they are told from agents."""
+
+
+def nobody_listens(reason: str) -> bool:
+    """Whether that is why an agent does not answer; otherwise it may run, and hang, start, or be out of reach."""
+    return os.strerror(errno.ECONNREFUSED) in reason
 
 
 def ask_all(config: Config, timeout: float = 2.0) -> list[dict[str, Any]]:

@@ -372,6 +372,24 @@ def test_check_asks_for_site_and_rules_where_they_are_needed(tmp_path: Path) -> 
     ]
 
 
+def test_status_tells_silence_from_absence(observatory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answers(reason: str) -> list[dict[str, Any]]:
+        return [
+            {"agent": "dome", "address": "127.0.0.1:5008", "up": False, "reason": "timed out"},
+            {"agent": "scheduler", "address": "127.0.0.1:5002", "up": False, "reason": reason},
+        ]
+
+    monkeypatch.setattr("pyros.cli.status.ask_all", lambda *_: answers("Connection refused"))
+    result = run("status", "--config", observatory)
+    assert result.exit_code == 1
+    assert "Not running: scheduler." in result.stdout
+    assert "No answer that helps: dome. " in result.stdout
+    monkeypatch.setattr("pyros.cli.status.ask_all", lambda *_: answers("timed out"))
+    shown = run("status", "--config", observatory).stdout
+    assert "No answer that helps: dome, scheduler. " in shown
+    assert "start it" not in shown
+
+
 def test_status_shows_the_alarms_that_monitoring_has_kept(observatory: Path, config: Config) -> None:
     journal = Journal(config.journal("monitoring"), durable=False)
     alarm = StandingAlarm("dome", "does not close", "THE DOME DOES NOT CLOSE: press the red button", 1774051200.0)
