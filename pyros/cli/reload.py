@@ -10,6 +10,7 @@ from pyros import config as configuration
 from pyros.cli.common import LONGEST_WAIT, ConfigOption, complain, out
 from pyros.config import NOWHERE, StandardAgents
 from pyros.errors import PyrosError
+from pyros.health.asking import nobody_listens
 from pyros.messages import RELOAD_RULES, RELOAD_SITE, NoPayload
 from pyros.orders import check_reloadable, tell
 from pyros.sender import Sender
@@ -25,7 +26,8 @@ def reload(
 
     Both files are checked before: with a mistake in one of them nobody is told
     anything, and every mistake is shown. What else is in the configuration
-    needs a restart. SIGHUP does the same to a service without a terminal.
+    needs a restart. SIGHUP does the same to a service without a terminal. The exit
+    code is 1 when an agent that runs has not answered.
 
     Examples:
       pyros reload
@@ -39,6 +41,11 @@ def reload(
             complain(f"{agent}: {problem}")
     if all(told.values()):
         raise PyrosError("no agent was told: whoever isn't running reads both when it starts")
+    silent = [agent for agent, problem in told.items() if problem and not nobody_listens(problem)]
     if told.get(StandardAgents.ALERT_MANAGER) == "" and loaded.alert_rules != NOWHERE:
         Sender.send_to(StandardAgents.ALERT_MANAGER, RELOAD_RULES, config=loaded, timeout=timeout)
     out.print(f"{list(told.values()).count('')} agents go on with site and rules as they are now")
+    if silent:
+        raise PyrosError(
+            f"{', '.join(silent)} may go on with what it read before; once it answers (pyros status): pyros reload"
+        )

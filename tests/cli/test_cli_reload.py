@@ -52,3 +52,15 @@ def test_with_a_mistake_nobody_is_told_anything(observatory: Path, told: list[tu
 
 def test_where_nobody_runs_that_is_said(observatory: Path) -> None:
     fails(["reload", "--config", observatory, "--timeout", "1"], "no agent was told")
+
+
+def test_an_agent_that_runs_and_does_not_answer_is_a_failure(
+    observatory: Path, told: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"dome": "Connection refused", "scheduler": "timed out"}
+    monkeypatch.setattr(command, "tell", lambda config, *_: ((each, answers.get(each, "")) for each in config.agents))
+    result = run("reload", "--config", observatory)
+    assert result.exit_code == 1
+    assert result.stdout == "11 agents go on with site and rules as they are now\n"
+    assert "pyros: scheduler may go on with what it read before; " in result.stderr
+    assert told == [("alert_manager", "Reload rules")]
