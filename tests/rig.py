@@ -40,10 +40,14 @@ def make_config(folder: Path, *agents: str) -> Config:
 
 
 def batch_of(
-    clock: Clock, sender: str, first: int, *said: tuple[str, bytes], age: float | None = 0.0, proved: bool = True
-) -> Batch:
-    """Make what an agent has said so many seconds ago (None: nobody knows when), numbered from ``first``."""
-    when = None if age is None else clock.monotonic() - age
+    clock: Clock, sender: str, first: int, *said: tuple[str, bytes], age: float | None = 0.0, proved: bool = True,
+    died: bool = False,
+) -> Batch:  # fmt: skip
+    """Make what an agent has said so many seconds ago (None: nobody knows when), numbered from ``first``.
+
+    ``died``: it was killed before it had sent that, and only the wall clocks tell when it was said.
+    """
+    when = None if age is None or died else clock.monotonic() - age
     entries = [
         Entry(seq, f"{sender}-{seq}", name, clock.time() - (age or 0.0), msgspec.Raw(json), when)
         for seq, (name, json) in enumerate(said, first)
@@ -90,19 +94,23 @@ class AgentRig:
         return self.host.journal
 
     def turn(
-        self, *said: tuple[str, bytes] | str, first: int | None = None, peer: str = "other", waited: float | None = 0.0
-    ) -> TurnOutcome:
+        self, *said: tuple[str, bytes] | str, first: int | None = None, peer: str = "other",
+        waited: float | None = 0.0, died: bool = False,
+    ) -> TurnOutcome:  # fmt: skip
         """One turn of messages that came from another agent, and were on their way for ``waited`` seconds.
 
+        ``died``: in that agent's journal, for it was dead.
         They are numbered from ``first``, by default on from the last that was taken from that agent.
         """
         pairs = [(each, b"{}") if isinstance(each, str) else each for each in said]
-        return self.run(batch_of(self.clock, peer, first or self.taken(peer) + 1, *pairs, age=waited))
+        return self.run(batch_of(self.clock, peer, first or self.taken(peer) + 1, *pairs, age=waited, died=died))
 
-    def hear(self, name: str, payload: Any = None, *, peer: str = "other", waited: float | None = 0.0) -> TurnOutcome:
+    def hear(
+        self, name: str, payload: Any = None, *, peer: str = "other", waited: float | None = 0.0, died: bool = False
+    ) -> TurnOutcome:
         """One turn of one message."""
         json = b"{}" if payload is None else encode_payload(name, payload)
-        return self.turn((name, json), peer=peer, waited=waited)
+        return self.turn((name, json), peer=peer, waited=waited, died=died)
 
     def taken(self, peer: str) -> int:
         """Return the number of the last message that was taken from an agent."""

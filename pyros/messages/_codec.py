@@ -133,6 +133,9 @@ class Message(msgspec.Struct, eq=False):
     """Whether the sender knows the observatory's key."""
     doubt: float = 0.0
     """How much later than ``said`` it may have been said, seconds: the clock of another computer is not quite known."""
+    by_wall: float = math.inf
+    """The same as ``said`` by both wall clocks, for what its sender has not sent before it died: a journal keeps no
+    monotonic time. No lease counts from it, for these clocks may be set; inf: it isn't known either."""
     unreadable: bool = False
     """Whether its payload was found not to be what its name asks for."""
     _payload: Any = None
@@ -149,7 +152,7 @@ class Message(msgspec.Struct, eq=False):
 
         The answer to a command that was given at that instant is not.
         """
-        return -math.inf < self.said < instant - self.doubt
+        return (self.said + self.doubt if self.said > -math.inf else self.by_wall) < instant
 
     def check(self) -> None:
         """Decode a typed payload now.

@@ -32,8 +32,11 @@ def _exposures(outcome: Any) -> list[int]:
     return [payload.number for name, payload in sent(outcome, "camera") if name == m.EXPOSE]
 
 
+@pytest.mark.parametrize("died", [False, True])
 @pytest.mark.parametrize("late", _ANSWERS)
-def test_an_answer_to_an_earlier_observation_of_the_same_is_not_taken_for_the_new_ones(late: str, rig: Any) -> None:
+def test_an_answer_to_an_earlier_observation_of_the_same_is_not_taken_for_the_new_ones(
+    late: str, died: bool, rig: Any
+) -> None:
     rig.hear(m.DOME_OPENED, m.Reason(reason="for obs-1"), peer="dome")
     rig.hear(m.OBSERVE, _BURST, peer="majordome")
     rig.reactor.advance(60.0)
@@ -41,7 +44,7 @@ def test_an_answer_to_an_earlier_observation_of_the_same_is_not_taken_for_the_ne
     rig.hear(m.OBSERVE, _BURST, peer="majordome")
     rig.reactor.advance(1.0)
     heard = [rig.hear(*answer, peer=device) for device, answer in _ANSWERS.items() if device != late]
-    heard.append(rig.hear(*_ANSWERS[late], peer=late, waited=30.0))
+    heard.append(rig.hear(*_ANSWERS[late], peer=late, waited=30.0, died=died))
     assert [_exposures(each) for each in heard] == [[], [], []]
     rig.reactor.advance(5.0)
     assert _exposures(rig.hear(*_ANSWERS[late], peer=late)) == [1]
@@ -114,6 +117,7 @@ def _later(rig: Any, seconds: float) -> list[int]:
 _IMAGE = (m.EXPOSURE_FINISHED, m.ExposureFinished("obs-1", 1, "r", "/data/1.fits"))
 
 
+@pytest.mark.parametrize("died", [False, True])
 @pytest.mark.parametrize(
     ("name", "payload", "peer"),
     [
@@ -123,10 +127,11 @@ _IMAGE = (m.EXPOSURE_FINISHED, m.ExposureFinished("obs-1", 1, "r", "/data/1.fits
     ],
 )
 def test_an_image_that_has_waited_begins_no_other_one_before_the_others_are_heard(
-    name: str, payload: Any, peer: str, rig: Any
+    name: str, payload: Any, peer: str, died: bool, rig: Any
 ) -> None:
+    """``died``: the whole observatory was killed, and all that it had not sent is in its journals."""
     _observing(rig)
-    assert _exposures(rig.hear(*_IMAGE, peer="camera", waited=280.0)) == []
+    assert _exposures(rig.hear(*_IMAGE, peer="camera", waited=280.0, died=died)) == []
     assert _later(rig, 4.0) == []
     rig.hear(name, payload, peer=peer, waited=200.0)
     assert [number for _ in range(20) for number in _later(rig, 1.0)] == []

@@ -61,15 +61,19 @@ class Batch(NamedTuple):
     after: int | None = None
     """The number before that of the first one, which its sender does not have any more."""
 
-    def message(self, entry: Entry, now: float) -> Message:
-        """One of its messages as a handler sees it; ``now`` is the agent's monotonic clock."""
+    def message(self, entry: Entry, now: float, time: float) -> Message:
+        """One of its messages as a handler sees it; ``now`` and ``time`` are the agent's monotonic and wall clock."""
+        by_wall = math.inf
         if entry.said is None or self.clock_offset is None:
             said = -math.inf
+            if self.clock_offset is not None:
+                by_wall = now - (time - entry.sent)
         elif (said := entry.said + self.clock_offset) > now:
             said = now
         return Message(
-            entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved, self.clock_doubt
-        )
+            entry.id, entry.name, self.sender, entry.sent, bytes(entry.payload), said, self.proved, self.clock_doubt,
+            by_wall=by_wall,
+        )  # fmt: skip
 
 
 class BatchAnswer(NamedTuple):

@@ -168,7 +168,7 @@ class TurnLoop:
 
     def _reflex(self, reflex: Callable[[Message], None], batch: Batch, entry: Entry) -> bool:
         """Run a reflex; False where it was not, or failed, and a turn must look at the message."""
-        message = batch.message(entry, self.clock.monotonic())
+        message = batch.message(entry, self.clock.monotonic(), self.clock.time())
         if not message.proved and self.turns.is_guarded(entry.name):
             return False  # its turn will refuse it
         try:

@@ -328,7 +328,7 @@ class Turns:
                     break
                 last = entry.seq
             now = self._clock.monotonic()
-            message = batch.message(entry, now)
+            message = batch.message(entry, now, taken)
             self._handling = (entry.name, now)
             self._entry = id(entry)
             before = self._durable
