@@ -63,6 +63,7 @@ _DITHER_PLACES = 16
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 _LATE = 2.0  # seconds; a message that took longer was waiting for this agent, or for a connection
 _CATCH_UP = 5.0  # seconds in which whoever has something to say is heard: who is away is tried each four
+_STALE = 5.0  # seconds; an order that has waited for longer: the dome, the roof above the mount, may be closed since
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
@@ -171,8 +172,8 @@ class ObservationManagerAgent(Agent):
         The telescope is told first: whoever is told after it has something to do, and takes the processor from it.
         """
         observation: Observation = message.payload
-        if (hold := self.holds.hold) is not None:
-            report = ObservationReport(observation.id, reason=str(hold), again=True, requested=observation.requested)
+        if not_now := self._reason_not_begun(message):
+            report = ObservationReport(observation.id, reason=not_now, again=True, requested=observation.requested)
             self._report(messages.OBSERVATION_FAILED, report)
             return
         slew = Slew(observation=observation.id, ra=observation.ra, dec=observation.dec)
@@ -196,6 +197,13 @@ class ObservationManagerAgent(Agent):
         self._report(messages.OBSERVATION_STARTED, report)
         self.state.announced = False  # others are told when the telescope is on its way: no commit is in the slew's way
 
+    def _reason_not_begun(self, message: Message) -> str:
+        """Why what is ordered is not begun now, and may be ordered again at once; '' when it is."""
+        if (hold := self.holds.hold) is not None:
+            return str(hold)
+        now = self.clock.monotonic()
+        return f"the order has waited for more than {_STALE:.0f} s" if message.was_said_before(now - _STALE) else ""
+
     def abort_observation(self, message: Message) -> None:
         wanted = message.payload.observation
         if self.state.current is not None and wanted in ("", self.state.current.id):
@@ -203,7 +211,7 @@ class ObservationManagerAgent(Agent):
 
     def calibrate(self, message: Message) -> None:
         """Begin a calibration, unless an observation runs or somebody holds the observatory."""
-        not_now = "" if self.holds.hold is None else str(self.holds.hold)
+        not_now = self._reason_not_begun(message)
         if self.state.current is not None:
             not_now = f"{self.state.current.id} is being observed"
         self._calibrating.begin(message.payload, message.sender, not_now)

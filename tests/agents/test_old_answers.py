@@ -159,3 +159,27 @@ def test_an_end_that_has_waited_gives_a_calibration_no_next_command_before_the_o
 @pytest.mark.parametrize(("doubt", "old"), [(0.0, True), (4.9, True), (5.1, False)])
 def test_what_may_have_been_said_since_is_not_said_before(doubt: float, old: bool) -> None:
     assert m.Message("1", "Note", "east", 0.0, said=95.0, doubt=doubt).was_said_before(100.0) is old
+
+
+_ORDERS: dict[str, Any] = {
+    m.OBSERVE: _BURST, m.CALIBRATE: m.CalibrationOrder(id="focus", kind="focus"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("rig", [["focuser"]], indirect=True)
+@pytest.mark.parametrize(("waited", "died"), [(60.0, True), (600.0, False), (18_000.0, True)])
+@pytest.mark.parametrize("name", _ORDERS)
+def test_an_order_that_has_waited_sends_no_mount_away(name: str, waited: float, died: bool, rig: Any) -> None:
+    rig.reactor.advance(20_000.0)
+    heard = rig.hear(name, _ORDERS[name], peer="majordome", waited=waited, died=died)
+    assert sent(heard, "telescope") == sent(heard, "dome") == []
+    ((told, report),) = sent(heard, "majordome")
+    assert told in (m.OBSERVATION_FAILED, m.CALIBRATION_FAILED)
+    assert report.again
+    assert (rig.agent.state.current, rig.agent.state.calibration) == (None, None)
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_an_order_that_has_waited_for_a_moment_is_carried_out(died: bool, rig: Any) -> None:
+    heard = rig.hear(m.OBSERVE, _BURST, peer="majordome", waited=3.0, died=died)
+    assert [name for name, _ in sent(heard, "telescope")] == [m.SLEW]
