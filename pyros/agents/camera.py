@@ -131,8 +131,10 @@ class CameraAgent(FiltersAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
-        reason = self.reason_held(message) or self.too_old(message, _STALE)
-        if reason := reason or disk_problem(self.config.images, self.config.limits.disk_images):
+        if reason := self.too_old(message, _STALE):
+            self.refuse(message, messages.EXPOSURE_FAILED, reason, lost=True)
+            return
+        if reason := self.reason_held(message) or disk_problem(self.config.images, self.config.limits.disk_images):
             self.refuse(message, messages.EXPOSURE_FAILED, f"not exposed: {reason}")
             return
         filter = "" if self.FILTER_WHEEL in self.config.agents else expose.filter

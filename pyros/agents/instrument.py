@@ -302,10 +302,13 @@ class InstrumentAgent(Agent):
         if command.sender != self.name:
             self.send_if_there(command.sender, name, payload)
 
-    def refuse(self, message: Message, name: str, reason: str) -> None:
-        """Tell the sender of a command why it is not carried out, by the message ``name`` of its failure."""
+    def refuse(self, message: Message, name: str, reason: str, *, lost: bool = False) -> None:
+        """Tell the sender of a command why it is not carried out, by the message ``name`` of its failure.
+
+        ``lost``: it never came to the device in time, and may be given again.
+        """
         observation = getattr(message.payload, "observation", "")
-        self.send_if_there(message.sender, name, messages.Failure(observation=observation, reason=reason))
+        self.send_if_there(message.sender, name, messages.Failure(observation=observation, reason=reason, lost=lost))
 
     def too_old(self, message: Message, seconds: float = _STALE) -> str:
         """Why a command must not be carried out any more, for it waited for this agent or in its sender; '' if it may.

@@ -121,7 +121,8 @@ class ObservationManagerAgent(Agent):
         self._centring = ObservationCentring(self, self._slew, self._expose, self._expect_within, self._go_on_exposing)
 
     def work(self) -> None:
-        self._heard_late = -math.inf
+        runs = self.state.current is not None or self.state.calibration is not None
+        self._heard_late = self.clock.monotonic() if runs else -math.inf  # its end may be on its way
         self._guiding.work()
         self._centring.work()
         telescope = self.config.agents.get(self.TELESCOPE)
@@ -272,7 +273,8 @@ class ObservationManagerAgent(Agent):
             return
         self.send_to(self.CAMERA, messages.ABORT, Abort(observation=current.id, reason=reason))
         self.state.lost += 1
-        self._slew(current)
+        self.state.pointing = None
+        self._go_on()
 
     def exposure_started(self, message: Message) -> None:
         self.log.info("exposure {number} of {of} for {id}", number=message.payload.number, of=message.payload.of,
@@ -400,7 +402,9 @@ class ObservationManagerAgent(Agent):
     def _go_on(self) -> None:
         assert self.state.current is not None
         self.state.awaited = ""
-        if self.state.pointing is None:
+        if wait := self._catching_up():
+            self._wait(wait)
+        elif self.state.pointing is None:
             self._slew(self.state.current)
         else:
             self._go_on_exposing()

@@ -145,6 +145,32 @@ def test_an_image_that_has_waited_begins_the_next_one_where_nobody_objects(rig: 
     assert _later(rig, 5.0) == [2]
 
 
+def test_a_slew_that_came_too_late_is_ordered_again_when_the_others_are_heard(rig: Any) -> None:
+    """The manager died with it in its journal; the telescope refuses what is old."""
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    rig.stop()
+    rig.start(ObservationManagerAgent())
+    refused = m.Failure(observation="obs-1", reason="the command is 60 s old", lost=True)
+    rig.hear(m.SLEW_FAILED, refused, peer="telescope")
+    assert _later(rig, 1.0) == []
+    assert rig.agent.state.phase == "waiting"
+    rig.hear(m.ABORT_OBSERVATION, m.Abort("obs-1", "it rains"), peer="majordome", waited=30.0)
+    rig.reactor.advance(5.0)
+    assert [name for each in rig.turns.due_timers() for name, _ in sent(rig.run(each), "telescope")] == []
+
+
+def test_a_slew_that_came_too_late_is_ordered_again_where_nobody_objects(rig: Any) -> None:
+    rig.hear(m.OBSERVE, _BURST, peer="majordome")
+    rig.stop()
+    rig.start(ObservationManagerAgent())
+    refused = m.Failure(observation="obs-1", reason="the command is 60 s old", lost=True)
+    rig.hear(m.SLEW_FAILED, refused, peer="telescope")
+    _later(rig, 1.0)
+    rig.reactor.advance(4.0)
+    again = rig.run(*rig.turns.due_timers())
+    assert [name for name, _ in sent(again, "telescope")] == [m.SLEW]
+
+
 def test_an_end_that_has_waited_gives_a_calibration_no_next_command_before_the_others_are_heard(rig: Any) -> None:
     rig.hear(m.DOME_OPENED, m.Reason(reason="the evening"), peer="dome")
     rig.hear(m.CALIBRATE, m.CalibrationOrder(id="flat", kind="flat"), peer="majordome")

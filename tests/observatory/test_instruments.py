@@ -11,7 +11,7 @@ from twisted.internet.defer import fail
 
 from pyros import messages
 from pyros.errors import WorkerError
-from pyros.planning.visibility import altitude_azimuth
+from pyros.planning.visibility import altitude_azimuth, place_overhead
 from pyros.workers import Worker
 from tests.observatory.conftest import EXPOSURE, Night
 from tests.rig import batch_of
@@ -218,6 +218,17 @@ def test_an_exposure_that_was_ordered_long_ago_is_not_begun(waited: float, begun
     ready.until(lambda: ready.received("camera", messages.EXPOSE), 5)
     ready.run(5)
     assert len(ready.requests("camera", "DO expose")) == begun
+
+
+@pytest.mark.parametrize(("waited", "begun"), [(6.0, 0), (4.0, 1)])
+def test_a_slew_that_was_ordered_long_ago_is_not_begun(waited: float, begun: int, ready: Night) -> None:
+    """The mount may be parked since, and the roof above it closed."""
+    place = place_overhead(ready.site, ready.clock.now())
+    said = (messages.SLEW, messages.encode_payload(messages.SLEW, messages.Slew("old", *place)))
+    ready.observatory.hosts["telescope"].loop.receive(batch_of(ready.clock, "automation of old", 1, said, age=waited))
+    ready.until(lambda: ready.received("telescope", messages.SLEW), 5)
+    ready.run(5)
+    assert len(ready.slews()) == begun
 
 
 def test_filters_that_the_wheel_has_not_are_an_alarm(rehearsal: Callable[..., Night]) -> None:
