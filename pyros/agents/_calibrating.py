@@ -298,7 +298,7 @@ class Calibrating:
         assert running is not None
         recipe, sky = self._recipes[running.order.kind], self._needs_sky(running.order)
         if sky and (wait := self._catching_up()):
-            self.manager.log.info("messages have come late: others are heard for {seconds:.1f} s", seconds=wait)
+            self.manager.log.info("the others are heard first, for {seconds:.1f} s", seconds=wait)
             self.pause(wait)
             return
         if sky and running.pointing is None:

@@ -18,7 +18,7 @@ from pyros import instruments, messages
 from pyros.agents._cooling import COOLING_LOOK, COOLING_LOOKED, COOLING_OVERDUE, CoolingState, DetectorCooling
 from pyros.agents._filters import FiltersAgent
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command, InstrumentState, asked_ahead
+from pyros.agents.instrument import STALE_ORDER_SECONDS, Command, InstrumentState, asked_ahead
 from pyros.agents.options import AgentOption, OptionTable
 from pyros.calibration import cooling, levels, starsizes
 from pyros.calibration.cooling import Ramp
@@ -55,7 +55,6 @@ _ROTATION = AgentOption("rotation", number(-360.0, 360.0), 0.0)
 _NAME = AgentOption("name", str, "")
 _SATURATION = AgentOption("saturation", positive, 60_000.0)
 _COMPRESS = AgentOption("compress", yes_or_no, False)
-_STALE = 5.0  # seconds; the dome may be closed since, and who asked for it hears of that first when asked again
 _LAST_WRITE_SECONDS = 2.0
 """How long the agent's end waits for an image that is being written."""
 
@@ -131,7 +130,7 @@ class CameraAgent(FiltersAgent):
     def expose(self, message: Message) -> None:
         """Expose once. While another exposure runs the device refuses."""
         expose: Expose = message.payload
-        if reason := self.too_old(message, _STALE):
+        if reason := self.too_old(message, STALE_ORDER_SECONDS):
             self.refuse(message, messages.EXPOSURE_FAILED, reason, lost=True)
             return
         if reason := self.reason_held(message) or disk_problem(self.config.images, self.config.limits.disk_images):

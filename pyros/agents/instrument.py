@@ -40,6 +40,8 @@ LOOKED = "Device looked at"
 MEASURED = "Device measured"
 TOLD = "Device told"
 _STALE = 120.0  # seconds
+STALE_ORDER_SECONDS = 5.0
+"""Age from which an order begins nothing under the sky: the dome, or the roof above the mount, may be closed since."""
 _TELEMETRY = AgentOption("telemetry", positive, 10.0)  # seconds
 _REST_SECONDS = 30.0
 _TOLD_AGAIN = 25.0

@@ -23,6 +23,7 @@ from pyros.agents._flats import FlatRecipe
 from pyros.agents._focusing import STEP, FocusRecipe
 from pyros.agents._guiding import GUIDE_FROM, ObservationGuiding
 from pyros.agents.agent import Agent
+from pyros.agents.instrument import STALE_ORDER_SECONDS
 from pyros.agents.observing import STEP_AGAIN, STEP_OVERDUE, ObservationManagerState, ObservingStep, Progress
 from pyros.agents.options import MERIDIAN_MINUTES, OptionTable
 from pyros.angles import separation
@@ -63,7 +64,6 @@ _DITHER_PLACES = 16
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 _LATE = 2.0  # seconds; a message that took longer was waiting for this agent, or for a connection
 _CATCH_UP = 5.0  # seconds in which whoever has something to say is heard: who is away is tried each four
-_STALE = 5.0  # seconds; an order that has waited for longer: the dome, the roof above the mount, may be closed since
 _ON_TARGET = 0.1  # degrees; a report of a slew to elsewhere is an old one
 
 
@@ -202,8 +202,8 @@ class ObservationManagerAgent(Agent):
         """Why what is ordered is not begun now, and may be ordered again at once; '' when it is."""
         if (hold := self.holds.hold) is not None:
             return str(hold)
-        now = self.clock.monotonic()
-        return f"the order has waited for more than {_STALE:.0f} s" if message.was_said_before(now - _STALE) else ""
+        old = message.was_said_before(self.clock.monotonic() - STALE_ORDER_SECONDS)
+        return f"the order has waited for more than {STALE_ORDER_SECONDS:.0f} s" if old else ""
 
     def abort_observation(self, message: Message) -> None:
         wanted = message.payload.observation
@@ -533,7 +533,7 @@ class ObservationManagerAgent(Agent):
             self._publish("finished", current)
             return
         if wait := self._catching_up():
-            self.log.info("messages have come late: others are heard for {seconds:.1f} s", seconds=wait)
+            self.log.info("the others are heard first, for {seconds:.1f} s", seconds=wait)
             self._wait(wait)
             return
         if self.state.astray:

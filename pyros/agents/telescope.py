@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from pyros import instruments, messages
 from pyros.agents.agent import Agent
-from pyros.agents.instrument import Command, InstrumentAgent, InstrumentState, asked_ahead
+from pyros.agents.instrument import STALE_ORDER_SECONDS, Command, InstrumentAgent, InstrumentState, asked_ahead
 from pyros.agents.options import MERIDIAN_MINUTES, AgentOption, OptionTable
 from pyros.angles import separation_arcsec
 from pyros.clock import Timer, cancel_call
@@ -44,7 +44,6 @@ LEASE_LOOK_SECONDS = 5.0
 """How often it is looked whether that is so."""
 messages.register(LIMIT_REACHED, Reason, guarded=True)
 _PARK_AGAIN = 30.0  # seconds
-_STALE = 5.0  # seconds, as the camera's
 _MAX_OFFSET = AgentOption("max_offset", number(0.0), 1800.0)  # arcseconds
 _MARGIN = 0.25  # degrees beside horizon and Sun's cone where tracking stops: the sky turns by 0.04 between two looks
 _TRACKING_CHECK = AgentOption("tracking_check", positive, 4.0)  # seconds
@@ -151,7 +150,7 @@ class TelescopeAgent(InstrumentAgent):
     def slew(self, message: Message) -> None:
         """Slew; a slew under way is superseded by the new one."""
         slew: Slew = message.payload
-        if reason := self.too_old(message, _STALE):  # it may be parked since, and the roof above it closed
+        if reason := self.too_old(message, STALE_ORDER_SECONDS):
             self.refuse(message, messages.SLEW_FAILED, reason, lost=True)
             return
         if reason := self.reason_held(message):
